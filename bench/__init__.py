@@ -1,0 +1,1 @@
+"""Measuring: latency, memory, size and accuracy of every variant, and the report."""

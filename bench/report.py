@@ -1,0 +1,105 @@
+"""The bench report for people: tables on the terminal and the same as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from compress.evaluation import comparison_line, percent, points
+
+_COST_HEADINGS = (
+    "model",
+    "runtime",
+    "shape",
+    "batch",
+    "p50 ms",
+    "p90 ms",
+    "p99 ms",
+    "rows/s",
+    "× faster",
+    "MB",
+    "× smaller",
+    "peak memory MB",
+)
+
+
+def bench_tables(report: dict[str, Any]) -> list[Any]:
+    """Two tables, what models cost and how good they are, and one sentence for each variant."""
+    cost = Table(title=_title(report))
+    for heading in _COST_HEADINGS:
+        cost.add_column(heading, justify="left" if heading in ("model", "runtime", "shape") else "right")
+    for row in _cost_rows(report):
+        cost.add_row(*row)
+    accuracy = Table(title="Test accuracy % (95 % interval)")
+    for heading in _accuracy_headings(report):
+        accuracy.add_column(heading, justify="left" if heading == "language" else "right")
+    for row in _accuracy_rows(report):
+        accuracy.add_row(*row)
+    return [cost, accuracy, *_sentences(report)]
+
+
+def write_markdown(report: dict[str, Any], path: Path) -> None:
+    """Write the report for a pull request."""
+    lines = [f"# {report['run']}", "", _title(report), ""]
+    lines += _markdown_table(_COST_HEADINGS, list(_cost_rows(report)))
+    lines += ["", "Test accuracy % (95 % interval); the drop is in points against the teacher.", ""]
+    lines += _markdown_table(_accuracy_headings(report), list(_accuracy_rows(report)))
+    lines += ["", *(f"- {sentence}" for sentence in _sentences(report)), ""]
+    lines += ["Versions: " + ", ".join(f"{name} {version}" for name, version in report["versions"].items()), ""]
+    path.write_text("\n".join(lines), "utf-8")
+
+
+def _title(report: dict[str, Any]) -> str:
+    machine = report["machine"]
+    return (
+        f"{report['rows']['latency']} test rows, {report['rounds']} rounds in turn, "
+        f"{machine['processor']}, {machine['threads']} threads"
+    )
+
+
+def _cost_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, model in report["models"].items():
+        against = model["against_teacher"]
+        for position, (size, latency) in enumerate(model["latency"].items()):
+            first = position == 0
+            yield (
+                name if first else "",
+                model["runtime"] if first else "",
+                model["shape"] if first else "",
+                size,
+                *(f"{latency[figure]:.2f}" for figure in ("p50_ms", "p90_ms", "p99_ms")),
+                f"{latency['samples_per_second']:,.0f}",
+                f"{against['faster'][size]:.1f}",
+                f"{model['model_bytes'] / 1e6:.2f}" if first else "",
+                f"{against['smaller']:.1f}" if first else "",
+                f"{model['peak_memory_bytes'] / 1e6:.0f}" if first else "",
+            )
+
+
+def _accuracy_headings(report: dict[str, Any]) -> tuple[str, ...]:
+    names = list(report["models"])
+    return ("language", *names, *(f"{name} drop" for name in names[1:]))
+
+
+def _accuracy_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    models = list(report["models"].values())
+    for language in models[0]["accuracy"]:
+        yield (
+            language,
+            *(percent(model["accuracy"][language]["accuracy"]) for model in models),
+            *(points(model["against_teacher"]["drop"][language]) for model in models[1:]),
+        )
+
+
+def _sentences(report: dict[str, Any]) -> list[str]:
+    return [
+        comparison_line(model["against_teacher"], name, "teacher") for name, model in list(report["models"].items())[1:]
+    ]
+
+
+def _markdown_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]

@@ -1,0 +1,214 @@
+"""The bench stage: teacher, student and every variant on the same rows, one process and one session at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.report import write_markdown
+from compress.console import progress, say
+from compress.data.encode import encode, spread_over_languages
+from compress.data.stage import DataSet, load_data
+from compress.errors import CompressError
+from compress.metrics import compare, per_language
+from compress.models import load_tokenizer
+from compress.run import Run, recorded_versions, run_stage, write_json
+
+SCHEMA = 1
+_WEIGHT_FILES = ("*.safetensors", "model.onnx", "model.onnx.data")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One model to measure: its name in the report, its folder, and the runtime that runs it."""
+
+    name: str
+    folder: Path
+    runtime: str
+
+
+class Worker:
+    """A measuring process that holds one model."""
+
+    def __init__(self, process: subprocess.Popen[str], name: str):
+        self._process = process
+        self._name = name
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send one request and wait for its answer.
+
+        :raises CompressError: If the process ended instead.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):  # the answer that does not come tells
+            print(json.dumps(request), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            assert self._process.stderr is not None
+            reason = self._process.stderr.read().strip().splitlines()[-1:] or ["no reason was given"]
+            raise CompressError(f"bench: the process that measures {self._name} ended ({reason[0]})")
+        return json.loads(line)
+
+
+def run_bench_stage(run: Run) -> dict[str, Any]:
+    """Fill ``bench/`` with ``report.json`` (raw samples too) and ``report.md``; measured anew each time."""
+    contenders = find_contenders(run)
+    parents = ("data", *(contender.folder.name for contender in contenders))
+    inputs = run.recipe.bench.model_dump(mode="json")
+    return run_stage(
+        run, "bench", inputs, parents, lambda folder, scratch: _build(run, contenders, folder, scratch), always=True
+    )
+
+
+def find_contenders(run: Run) -> list[Contender]:
+    """What this run has and this machine can run, the teacher first."""
+    stages = run.manifest["stages"]
+    known = {
+        "teacher": "PyTorch",
+        "student": "PyTorch",
+        "onnx": "ONNX Runtime",
+        "onnx-int8": "ONNX Runtime",
+    }
+    run.path_of("teacher")
+    return [Contender(name, run.path_of(name), runtime) for name, runtime in known.items() if name in stages]
+
+
+def _build(run: Run, contenders: list[Contender], folder: Path, scratch: Path) -> dict[str, Any]:
+    data, settings = load_data(run), run.recipe.bench
+    threads = settings.threads or len(os.sched_getaffinity(0))
+    rows = data.splits["test"]
+    chosen = spread_over_languages(rows, settings.rows, run.recipe.seed)
+    setups = {contender.name: _setup(run, contender, data, threads, scratch) for contender in contenders}
+    samples: dict[str, dict[int, list[float]]] = {
+        c.name: {size: [] for size in settings.batch_sizes} for c in contenders
+    }
+    figures: dict[str, dict[str, Any]] = {contender.name: {"start_up_seconds": []} for contender in contenders}
+    predicted: dict[str, np.ndarray] = {}
+    with progress() as bar:
+        task = bar.add_task("measuring", total=settings.rounds * len(contenders))
+        # In turn, so that a slow spell of the machine falls on every model alike.
+        for round_number in range(settings.rounds):
+            for contender in contenders:
+                say(f"bench: {contender.name}, round {round_number + 1} of {settings.rounds}")
+                with _worker(contender, setups[contender.name]) as (worker, started):
+                    figures[contender.name]["start_up_seconds"].append(round(started["start_up_seconds"], 3))
+                    for size in settings.batch_sizes:
+                        answer = worker.ask({"measure": "latency", "rows": chosen, "batch_size": size})
+                        samples[contender.name][size] += answer["milliseconds"]
+                    figures[contender.name]["memory"] = worker.ask({"measure": "memory"})
+                    if round_number == 0:
+                        predicted[contender.name] = np.array(worker.ask({"measure": "predict"})["predicted"])
+                bar.advance(task)
+    report = _report(run, contenders, data, samples, figures, predicted, threads, len(chosen))
+    write_json(folder / "report.json", {**report, "samples_ms": samples})
+    write_markdown(report, folder / "report.md")
+    return report
+
+
+def _setup(run: Run, contender: Contender, data: DataSet, threads: int, scratch: Path) -> dict[str, Any]:
+    tokenizer = load_tokenizer(str(contender.folder))
+    path = scratch / f"{contender.name}-rows.json"
+    path.write_text(json.dumps(encode(tokenizer, data.splits["test"], run.recipe.data.max_length)), "utf-8")
+    return {
+        "model": str(contender.folder),
+        "rows": str(path),
+        "pad_id": tokenizer.pad_token_id,
+        "threads": threads,
+    }
+
+
+@contextmanager
+def _worker(contender: Contender, setup: dict[str, Any]) -> Iterator[tuple[Worker, dict[str, Any]]]:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(setup["threads"])}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    worker = Worker(process, contender.name)
+    try:
+        yield worker, worker.ask(setup)
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _report(
+    run: Run,
+    contenders: list[Contender],
+    data: DataSet,
+    samples: dict[str, dict[int, list[float]]],
+    figures: dict[str, dict[str, Any]],
+    predicted: dict[str, np.ndarray],
+    threads: int,
+    rows: int,
+) -> dict[str, Any]:
+    targets = np.array(data.targets("test"))
+    languages = [row.lang for row in data.splits["test"]]
+    first = contenders[0].name
+    models: dict[str, Any] = {}
+    for contender in contenders:
+        name = contender.name
+        models[name] = {
+            "runtime": contender.runtime,
+            "shape": run.manifest["stages"]["teacher" if name == "teacher" else "student"]["summary"]["shape"],
+            "model_bytes": _size(contender.folder, _WEIGHT_FILES),
+            "folder_bytes": _size(contender.folder, ("*",)),
+            "latency": {str(size): _percentiles(times, size, rows) for size, times in samples[name].items()},
+            "peak_memory_bytes": figures[name]["memory"]["peak_bytes"],
+            "start_up_seconds": figures[name]["start_up_seconds"],
+            "accuracy": per_language(predicted[name], targets, languages),
+        }
+        models[name]["against_teacher"] = {
+            "smaller": round(models[first]["model_bytes"] / models[name]["model_bytes"], 2),
+            "faster": {
+                str(size): round(float(np.median(samples[first][size]) / np.median(times)), 2)
+                for size, times in samples[name].items()
+            },
+            **compare(predicted[first], predicted[name], targets, languages),
+        }
+    return {
+        "schema": SCHEMA,
+        "run": run.recipe.name,
+        "machine": {"processor": _processor(), "threads": threads, "system": platform.platform()},
+        "versions": recorded_versions(),
+        "rows": {"latency": rows, "accuracy": len(targets)},
+        "rounds": run.recipe.bench.rounds,
+        "models": models,
+    }
+
+
+def _percentiles(times: list[float], batch_size: int, rows: int) -> dict[str, float]:
+    p50, p90, p99 = np.percentile(times, [50, 90, 99])
+    rounds = len(times) / -(-rows // batch_size)
+    return {
+        "p50_ms": round(float(p50), 4),
+        "p90_ms": round(float(p90), 4),
+        "p99_ms": round(float(p99), 4),
+        "samples_per_second": round(float(rows * rounds / (sum(times) / 1000)), 1),
+    }
+
+
+def _size(folder: Path, patterns: tuple[str, ...]) -> int:
+    return sum(path.stat().st_size for pattern in patterns for path in folder.glob(pattern) if path.is_file())
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,78 @@
+"""Measures one model in a process of its own: `python -m bench.worker`, requests on standard input, answers on standard
+output, one JSON object a line. Nothing is loaded but the model's own runtime, so that memory figures are the model's.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.console import quiet_libraries
+from compress.data.encode import Encoded, pad
+from compress.inference import Predict, load_predict, predict_rows
+
+WARM_UP_BATCHES = 10
+
+
+def main() -> None:
+    """Load the model once, then answer until the input ends."""
+    quiet_libraries()
+    answers = os.fdopen(os.dup(1), "w")  # libraries may print: they get standard error instead
+    os.dup2(2, 1)
+    setup = json.loads(sys.stdin.readline())
+    encoded: list[Encoded] = json.loads(Path(setup["rows"]).read_text("utf-8"))
+    before = peak_memory()
+    started = time.perf_counter()
+    predict = load_predict(Path(setup["model"]), setup["threads"])
+    predict(pad(encoded[:1], setup["pad_id"]))
+    print(json.dumps({"start_up_seconds": time.perf_counter() - started}), file=answers, flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        print(json.dumps(_answer(request, predict, encoded, setup, before)), file=answers, flush=True)
+
+
+def measure_latency(predict: Predict, batches: list[dict[str, np.ndarray]]) -> list[float]:
+    """Milliseconds of each batch, after a warm-up, with garbage collection off."""
+    for batch in batches[:WARM_UP_BATCHES]:
+        predict(batch)
+    gc.collect()
+    gc.disable()
+    try:
+        samples = []
+        for batch in batches:
+            started = time.perf_counter_ns()
+            predict(batch)
+            samples.append((time.perf_counter_ns() - started) / 1e6)
+        return samples
+    finally:
+        gc.enable()
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _answer(
+    request: dict[str, Any], predict: Predict, encoded: list[Encoded], setup: dict[str, Any], before: int
+) -> dict[str, Any]:
+    if request["measure"] == "latency":
+        rows, size = [encoded[index] for index in request["rows"]], request["batch_size"]
+        batches = [pad(rows[start : start + size], setup["pad_id"]) for start in range(0, len(rows), size)]
+        return {"milliseconds": measure_latency(predict, batches)}
+    if request["measure"] == "memory":
+        return {"peak_bytes": peak_memory(), "before_model_bytes": before}
+    predicted = predict_rows(predict, encoded, setup["pad_id"]).argmax(axis=1)
+    return {"predicted": predicted.tolist()}
+
+
+if __name__ == "__main__":
+    main()

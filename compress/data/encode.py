@@ -1,0 +1,65 @@
+"""Tokenised rows and the padding of batches; numpy alone, so that measuring processes need nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compress.data.clean import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Encoded = dict[str, list[int]]
+"""One row's ``input_ids`` and, for tokenizers that use them, ``token_type_ids``."""
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], max_length: int) -> list[Encoded]:
+    """Tokenise rows without padding, cut at ``max_length`` tokens."""
+    pairs = [row.text_pair for row in rows]
+    output = tokenizer(
+        [row.text for row in rows],
+        None if all(pair is None for pair in pairs) else pairs,
+        truncation=True,
+        max_length=max_length,
+        return_attention_mask=False,
+    )
+    return [{name: output[name][index] for name in output} for index in range(len(rows))]
+
+
+def pad(batch: Sequence[Encoded], pad_id: int) -> dict[str, np.ndarray]:
+    """Pad rows to the longest of the batch.
+
+    :return: int64 arrays of shape (rows, tokens): the inputs by name, and ``attention_mask``.
+    """
+    lengths = [len(row["input_ids"]) for row in batch]
+    shape = (len(batch), max(lengths))
+    arrays = {name: np.full(shape, pad_id if name == "input_ids" else 0, dtype=np.int64) for name in batch[0]}
+    arrays["attention_mask"] = np.zeros(shape, dtype=np.int64)
+    for index, (row, length) in enumerate(zip(batch, lengths, strict=True)):
+        for name, values in row.items():
+            arrays[name][index, :length] = values
+        arrays["attention_mask"][index, :length] = 1
+    return arrays
+
+
+def batches_by_length(encoded: Sequence[Encoded], batch_size: int) -> Iterator[list[int]]:
+    """Indices of rows in batches of similar length, so that little is padding."""
+    order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]["input_ids"]))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def spread_over_languages(rows: Sequence[Row], count: int, seed: int) -> list[int]:
+    """Indices of ``count`` rows (or all), drawn evenly over the languages, in random order."""
+    generator = np.random.default_rng(seed)
+    turns: list[tuple[int, float, int]] = []
+    seen: dict[str, int] = {}
+    for index in generator.permutation(len(rows)):
+        turn = seen.get(rows[index].lang, 0)
+        seen[rows[index].lang] = turn + 1
+        turns.append((turn, generator.random(), int(index)))
+    chosen = [index for _, _, index in sorted(turns)[:count]]
+    return [chosen[position] for position in generator.permutation(len(chosen))]

@@ -1,0 +1,166 @@
+"""Reading the user's rows: JSON Lines, CSV and Parquet files, folders of them, and data sets of the hub.
+
+A row here is a mapping of the user's own field names to values; `compress.data.clean` makes our rows of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from compress.errors import CompressError
+from compress.recipe import Data
+
+SPLITS = ("train", "validation", "test")
+_ALIASES = {"train": ("train",), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
+_SHARES = {"train": 0.8, "validation": 0.1}
+
+RawRow = tuple[str, Mapping[str, Any]]
+"""Where the row stands ("file:line"), and its fields."""
+
+
+def read_splits(data: Data, seed: int) -> dict[str, list[RawRow]]:
+    """Read the three splits that the recipe names.
+
+    :param seed: Divides a single file into splits, and fixes the built-in data set.
+    :raises CompressError: Naming the file and row that cannot be read.
+    """
+    if data.train:
+        return {split: list(read_file(Path(getattr(data, split)))) for split in SPLITS}
+    if data.source == "cldr":
+        from compress.data import cldr
+
+        return {
+            split: [(f"cldr {split}:{number}", row) for number, row in enumerate(rows, 1)]
+            for split, rows in cldr.generate(seed).items()
+        }
+    path = Path(data.source)
+    if path.is_dir():
+        return {split: list(read_file(_split_file(path, split))) for split in SPLITS}
+    if path.is_file():
+        return _divided(list(read_file(path)), seed)
+    if path.suffix in READERS or path.is_absolute() or data.source.startswith((".", "~")):
+        raise CompressError(f"{data.source}: no such file or folder (data.source)")
+    return _read_hub(data)
+
+
+def read_file(path: Path) -> Iterator[RawRow]:
+    """Rows of one file, by its ending: .jsonl or .json (one object a line), .csv, .parquet.
+
+    :raises CompressError: If the file is missing, of another kind, or damaged.
+    """
+    if not path.is_file():
+        raise CompressError(f"{path}: no such file")
+    if path.suffix not in READERS:
+        raise CompressError(f"{path}: unknown kind of file; use one of {', '.join(READERS)}")
+    try:
+        yield from READERS[path.suffix](path)
+    except UnicodeDecodeError as error:
+        raise CompressError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except OSError as error:
+        raise CompressError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _read_json_lines(path: Path) -> Iterator[RawRow]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise CompressError(f"{path}:{number}: not a JSON object ({error})") from None
+            if not isinstance(row, dict):
+                raise CompressError(f"{path}:{number}: a row must be a JSON object, got {type(row).__name__}")
+            yield f"{path}:{number}", row
+
+
+def _read_csv(path: Path) -> Iterator[RawRow]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        try:
+            for row in reader:
+                if None in row or None in row.values():
+                    wanted = len(reader.fieldnames or [])
+                    raise CompressError(f"{path}:{reader.line_num}: the row does not have the header's {wanted} fields")
+                yield f"{path}:{reader.line_num}", row
+        except csv.Error as error:
+            raise CompressError(f"{path}:{reader.line_num}: not valid CSV ({error})") from None
+
+
+def _read_parquet(path: Path) -> Iterator[RawRow]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        number = 0
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}: row {number}", row
+    except pyarrow.ArrowException as error:
+        raise CompressError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+
+
+READERS = {
+    ".jsonl": _read_json_lines,
+    ".json": _read_json_lines,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+}
+
+
+def _split_file(folder: Path, split: str) -> Path:
+    names = [f"{alias}{ending}" for alias in _ALIASES[split] for ending in READERS]
+    found = [folder / name for name in names if (folder / name).is_file()]
+    if len(found) != 1:
+        problem = "more than one file" if found else "no file"
+        raise CompressError(f"{folder}: {problem} for the {split} split; expected one like {split}.jsonl")
+    return found[0]
+
+
+def _divided(rows: list[RawRow], seed: int) -> dict[str, list[RawRow]]:
+    """Divide the rows of a single file: 80 % train, 10 % validation, 10 % test."""
+    rows = list(rows)
+    random.Random(seed).shuffle(rows)  # noqa: S311
+    first = round(len(rows) * _SHARES["train"])
+    second = first + round(len(rows) * _SHARES["validation"])
+    return {"train": rows[:first], "validation": rows[first:second], "test": rows[second:]}
+
+
+def _read_hub(data: Data) -> dict[str, list[RawRow]]:
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(data.source, data.configuration)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise CompressError(
+            f"{data.source}: neither a file, a folder nor a data set that can be loaded from the hub ({reason})"
+        ) from None
+    return rows_of_dataset(loaded, data)
+
+
+def rows_of_dataset(loaded: Any, data: Data) -> dict[str, list[RawRow]]:
+    """Rows of a ``datasets.DatasetDict``; numbered labels become their names.
+
+    :raises CompressError: If a split is missing.
+    """
+    splits: dict[str, list[RawRow]] = {}
+    for split, aliases in _ALIASES.items():
+        name = next((alias for alias in aliases if alias in loaded), None)
+        if name is None:
+            raise CompressError(f"{data.source}: no {split} split; it has {', '.join(loaded)}")
+        names = getattr(loaded[name].features.get(data.fields.label), "names", None)
+        splits[split] = [
+            (
+                f"{data.source} {name}:{number}",
+                {**row, data.fields.label: names[row[data.fields.label]]} if names else row,
+            )
+            for number, row in enumerate(loaded[name], 1)
+        ]
+    return splits

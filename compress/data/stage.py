@@ -1,0 +1,76 @@
+"""The data stage: read, clean, and write the run's own copy, which every later stage reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.console import say
+from compress.data.clean import Row, clean, row_as_dict
+from compress.data.read import READERS, SPLITS, read_splits
+from compress.run import Run, file_sha256, run_stage, write_json
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The cleaned rows of a run."""
+
+    splits: dict[str, list[Row]]
+    labels: list[str]
+
+    def targets(self, split: str) -> list[int]:
+        """Label numbers of a split's rows."""
+        number = {label: index for index, label in enumerate(self.labels)}
+        return [number[row.label] for row in self.splits[split]]
+
+    @property
+    def languages(self) -> list[str]:
+        """Languages of the test split, in order."""
+        return sorted({row.lang for row in self.splits["test"]})
+
+
+def run_data_stage(run: Run) -> dict[str, Any]:
+    """Fill ``data/`` with one JSON Lines file a split, the label names and the cleaning report."""
+    data = run.recipe.data
+    inputs = {**data.model_dump(exclude={"max_length"}), "seed": run.recipe.seed, "files": _fingerprints(run)}
+    return run_stage(run, "data", inputs, (), lambda folder, _: _build(run, folder))
+
+
+def load_data(run: Run) -> DataSet:
+    """Read the cleaned rows of a run."""
+    folder = run.path_of("data")
+    splits = {}
+    for split in SPLITS:
+        with (folder / f"{split}.jsonl").open(encoding="utf-8") as file:
+            splits[split] = [Row(**json.loads(line)) for line in file]
+    return DataSet(splits, json.loads((folder / "labels.json").read_text("utf-8")))
+
+
+def _build(run: Run, folder: Path) -> dict[str, Any]:
+    cleaned = clean(read_splits(run.recipe.data, run.recipe.seed), run.recipe.data)
+    for split, rows in cleaned.splits.items():
+        with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row_as_dict(row), ensure_ascii=False) + "\n" for row in rows)
+    write_json(folder / "labels.json", cleaned.labels)
+    write_json(folder / "report.json", cleaned.report)
+    _tell(cleaned.report)
+    return cleaned.report
+
+
+def _tell(report: dict[str, Any]) -> None:
+    for split, counts in report["splits"].items():
+        dropped = ", ".join(f"{number} {reason}" for reason, number in counts["dropped"].items() if number)
+        say(f"data: {split}: {counts['rows']:,} rows" + (f" (dropped: {dropped})" if dropped else ""))
+    say(f"data: {len(report['labels'])} labels, {len(report['languages'])} languages")
+    for pair, number in report["same text in two splits"].items():
+        say(f"data: warning: {number} texts occur in {pair}")
+
+
+def _fingerprints(run: Run) -> dict[str, str]:
+    """Hashes of the local files behind the recipe, so that edited data is noticed."""
+    data = run.recipe.data
+    named = [Path(name) for name in (data.train, data.validation, data.test) if name] or [Path(data.source)]
+    files = [file for path in named for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    return {str(file): file_sha256(file) for file in files if file.suffix in READERS and file.is_file()}

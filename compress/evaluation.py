@@ -1,0 +1,114 @@
+"""The evaluation stage: teacher against student on the test split, language by language."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from compress.console import progress, say
+from compress.data.encode import encode
+from compress.data.stage import DataSet, load_data
+from compress.inference import load_predict, predict_rows
+from compress.metrics import ALL, compare, per_language
+from compress.models import load_tokenizer
+from compress.run import Run, run_stage, write_json
+
+YARDSTICK = "TF-IDF"
+
+
+def run_evaluation_stage(run: Run) -> dict[str, Any]:
+    """Fill ``evaluation/`` with ``report.json`` and the test logits of both models."""
+    inputs = {**run.recipe.evaluation.model_dump(), "max_length": run.recipe.data.max_length}
+    parents = ("data", "teacher", "student")
+    return run_stage(run, "evaluation", inputs, parents, lambda folder, _: _build(run, folder))
+
+
+def evaluation_table(report: dict[str, Any]) -> Table:
+    """Accuracy and macro-F1 of each model per language, in percent, and the student's drop in points."""
+    models = report["models"]
+    table = Table(title="Test accuracy % (95 % interval) and macro-F1 %")
+    for heading in ("language", "rows"):
+        table.add_column(heading)
+    for model in models:
+        table.add_column(f"{model}", justify="right")
+        table.add_column("F1", justify="right")
+    table.add_column("drop (points)", justify="right")
+    for language, drop in report["student against teacher"]["drop"].items():
+        if language == ALL:
+            table.add_section()
+        cells = [language, f"{report['rows'][language]:,}"]
+        for figures in models.values():
+            cells += [percent(figures[language]["accuracy"]), f"{100 * figures[language]['macro_f1']['value']:.1f}"]
+        table.add_row(*cells, points(drop))
+    return table
+
+
+def percent(figure: dict[str, float]) -> str:
+    """A share with its interval, for example ``91.2 (90.1–92.3)``."""
+    return f"{100 * figure['value']:.1f} ({100 * figure['low']:.1f}–{100 * figure['high']:.1f})"
+
+
+def points(figure: dict[str, float]) -> str:
+    """A difference with its interval, for example ``+0.8 (-0.1…+1.7)``."""
+    return f"{100 * figure['value']:+.1f} ({100 * figure['low']:+.1f}…{100 * figure['high']:+.1f})"
+
+
+def comparison_line(comparison: dict[str, Any], name: str, reference: str) -> str:
+    """One sentence: the drop, the worst language and the agreement."""
+    worst = comparison["worst_language_drop"]
+    return (
+        f"{name} against {reference}: drop {points(comparison['drop'][ALL])} points, "
+        f"worst-language drop {points(worst)} in {worst['language']}, "
+        f"same prediction on {100 * comparison['agreement']:.1f} % of the rows"
+    )
+
+
+def _build(run: Run, folder: Path) -> dict[str, Any]:
+    data = load_data(run)
+    targets = np.array(data.targets("test"))
+    languages = [row.lang for row in data.splits["test"]]
+    predicted: dict[str, np.ndarray] = {}
+    if run.recipe.evaluation.yardstick:
+        say("evaluation: fitting TF-IDF with logistic regression")
+        predicted[YARDSTICK] = yardstick_predictions(data)
+    for stage in ("teacher", "student"):
+        logits = _test_logits(run, stage, data)
+        np.save(folder / f"{stage}-logits.npy", logits)
+        predicted[stage] = logits.argmax(axis=1)
+    report = {
+        "split": "test",
+        "rows": {language: languages.count(language) for language in data.languages} | {ALL: len(languages)},
+        "models": {model: per_language(labels, targets, languages) for model, labels in predicted.items()},
+        "student against teacher": compare(predicted["teacher"], predicted["student"], targets, languages),
+    }
+    write_json(folder / "report.json", report)
+    return report
+
+
+def yardstick_predictions(data: DataSet) -> np.ndarray:
+    """What a linear model of character n-grams predicts for the test rows: cheap to fit and hard to beat."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    texts = {split: [f"{row.text} {row.text_pair or ''}" for row in rows] for split, rows in data.splits.items()}
+    model = make_pipeline(
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), min_df=2, max_features=200_000, sublinear_tf=True),
+        LogisticRegression(C=10, max_iter=100, solver="lbfgs"),
+    )
+    model.fit(texts["train"], data.targets("train"))
+    return model.predict(texts["test"])
+
+
+def _test_logits(run: Run, stage: str, data: DataSet) -> np.ndarray:
+    folder = run.path_of(stage)
+    tokenizer = load_tokenizer(str(folder))
+    encoded = encode(tokenizer, data.splits["test"], run.recipe.data.max_length)
+    with progress() as bar:
+        task = bar.add_task(f"evaluating the {stage}", total=len(encoded))
+        return predict_rows(
+            load_predict(folder), encoded, tokenizer.pad_token_id, advance=lambda rows: bar.advance(task, rows)
+        )

@@ -1,0 +1,239 @@
+"""Building and loading the models of a run: a teacher from scratch or from a folder, and the student from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.errors import CompressError
+from compress.recipe import Scratch, Student
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+_LONGEST_PIECE = 12
+_FEED_FORWARD_NAMES = ("intermediate_size", "hidden_dim", "ffn_dim", "d_ff", "n_inner")
+
+
+def train_tokenizer(texts: Iterable[str], scratch: Scratch, max_length: int) -> PreTrainedTokenizerFast:
+    """Train a Unigram tokenizer (Kudo, 2018) on the text of the train split."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers.decoders import Metaspace
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.Unigram())
+    steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if scratch.lowercase else [])]
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Metaspace()])
+    tokenizer.decoder = Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=scratch.vocabulary_size,
+        special_tokens=list(SPECIAL_TOKENS.values()),
+        unk_token=SPECIAL_TOKENS["unk"],
+        max_piece_length=_LONGEST_PIECE,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    first, last = SPECIAL_TOKENS["cls"], SPECIAL_TOKENS["sep"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}",
+        pair=f"{first} $A {last} $B {last}",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (first, last)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=max_length,
+        model_input_names=["input_ids", "attention_mask"],
+        **{f"{role}_token": token for role, token in SPECIAL_TOKENS.items()},
+    )
+
+
+def scratch_config(
+    scratch: Scratch, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str], max_length: int
+) -> PreTrainedConfig:
+    """ModernBERT (Warner et al., 2024) in the recipe's shape, attending globally, classifying the mean of all tokens.
+
+    Mean pooling is what makes small models trainable from scratch: the first token alone learns far more slowly.
+    """
+    from transformers import ModernBertConfig
+
+    return ModernBertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=scratch.hidden_size,
+        num_hidden_layers=scratch.layers,
+        num_attention_heads=scratch.heads,
+        intermediate_size=scratch.feed_forward_size,
+        max_position_embeddings=max(max_length, 512),
+        global_attn_every_n_layers=1,
+        classifier_pooling="mean",
+        embedding_dropout=scratch.dropout,
+        mlp_dropout=scratch.dropout,
+        attention_dropout=scratch.dropout,
+        classifier_dropout=scratch.dropout,
+        pad_token_id=tokenizer.pad_token_id,
+        cls_token_id=tokenizer.cls_token_id,
+        sep_token_id=tokenizer.sep_token_id,
+        bos_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
+        **label_maps(labels),
+    )
+
+
+def label_maps(labels: Sequence[str]) -> dict[str, Any]:
+    """The label names as a transformers configuration keeps them."""
+    return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
+
+
+def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a folder or hub id.
+
+    :raises CompressError: If there is none, or it has no padding token.
+    """
+    from transformers import AutoTokenizer
+
+    if Path(name).is_dir() and not any(Path(name).glob("tokenizer*")) and not any(Path(name).glob("vocab*")):
+        raise CompressError(f"{name}: the tokenizer is missing; put tokenizer.json beside the model's config.json")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        raise CompressError(f"{name}: the tokenizer cannot be loaded ({_first_line(error)})") from None
+    if tokenizer.pad_token_id is None:
+        raise CompressError(f"{name}: the tokenizer has no padding token; set pad_token in its tokenizer_config.json")
+    return tokenizer
+
+
+def load_classifier(name: str, labels: Sequence[str], *, as_is: bool, trust_remote_code: bool = False):
+    """Load a sequence classification model of a folder or hub id, from safetensors only.
+
+    :param as_is: Keep its head, whose label names must then be ours; otherwise a head for our labels is put on.
+    :raises CompressError: If it cannot be loaded, has pickled weights only, or has other labels.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    _check_weights(name)
+    head = {} if as_is else {**label_maps(labels), "ignore_mismatched_sizes": True}
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            name, use_safetensors=True, trust_remote_code=trust_remote_code, **head
+        )
+    except Exception as error:
+        raise CompressError(f"{name}: the model cannot be loaded ({_first_line(error)})") from None
+    own = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    if as_is and own != list(labels):
+        raise CompressError(
+            f"{name}: its labels ({', '.join(own[:5])} …) are not the data's ({', '.join(labels[:5])} …); "
+            "set teacher.fine_tune: true or rename the labels in its config.json"
+        )
+    return model
+
+
+def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
+    """A student of the teacher's architecture: every n-th of its layers, or a shape of its own.
+
+    A student of another width starts from new weights, but for the token embeddings: those are the teacher's,
+    projected onto their principal components.
+
+    :raises CompressError: If the architecture does not let its layers be counted or its shape be set.
+    """
+    if student.every_nth_layer:
+        depth = teacher.config.num_hidden_layers
+        kept = list(range(student.every_nth_layer - 1, depth, student.every_nth_layer))
+        if not kept:
+            raise CompressError(
+                f"student.every_nth_layer: {student.every_nth_layer} leaves none of the teacher's {depth} layers"
+            )
+        return _with_layers(teacher, kept)
+    model = type(teacher)(_with_shape(teacher.config, student))
+    if teacher.get_input_embeddings().weight.shape[0] == model.get_input_embeddings().weight.shape[0]:
+        _project_embeddings(teacher, model)
+    return model
+
+
+def summary_of(model: PreTrainedModel) -> dict[str, Any]:
+    """Shape (layers times width, for example ``4x256``), layers, and numbers of weights."""
+    config = model.config
+    return {
+        "shape": f"{config.num_hidden_layers}x{config.hidden_size}",
+        "layers": config.num_hidden_layers,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "embedding parameters": model.get_input_embeddings().weight.numel(),
+    }
+
+
+def _with_shape(config: PreTrainedConfig, student: Student) -> PreTrainedConfig:
+    content = config.to_dict()
+    feed_forward = next((name for name in _FEED_FORWARD_NAMES if name in content), None)
+    if feed_forward is None:
+        raise CompressError(f"{config.model_type}: its feed-forward size cannot be set; use student.every_nth_layer")
+    aliases = config.attribute_map
+    shape = {
+        "num_hidden_layers": student.layers,
+        "hidden_size": student.hidden_size,
+        "num_attention_heads": student.heads,
+        feed_forward: student.feed_forward_size,
+    }
+    shape = {aliases.get(name, name): value for name, value in shape.items()}
+    return _rebuilt(config, {**_per_layer(content, config, range(student.layers)), **shape})
+
+
+def _with_layers(teacher: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
+    from torch.nn import ModuleList
+
+    depth = teacher.config.num_hidden_layers
+    name = next(
+        (name for name, module in teacher.named_modules() if isinstance(module, ModuleList) and len(module) == depth),
+        None,
+    )
+    if name is None:
+        raise CompressError(f"{teacher.config.model_type}: its layers cannot be found; give the student a shape")
+    depth_field = teacher.config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
+    per_layer = _per_layer(teacher.config.to_dict(), teacher.config, kept)
+    model = type(teacher)(_rebuilt(teacher.config, {**per_layer, depth_field: len(kept)}))
+    weights = {key: value for key, value in teacher.state_dict().items() if not key.startswith(f"{name}.")}
+    for position, layer in enumerate(kept):
+        for key, value in teacher.get_submodule(name)[layer].state_dict().items():
+            weights[f"{name}.{position}.{key}"] = value
+    # A first layer may lack a part that the others have (ModernBERT's first normalisation): what has no place is left.
+    model.load_state_dict({key: value for key, value in weights.items() if key in model.state_dict()}, strict=False)
+    return model
+
+
+def _per_layer(content: dict[str, Any], config: PreTrainedConfig, kept: Iterable[int]) -> dict[str, list[Any]]:
+    """The entries of the configuration that list one value a layer, for the kept layers."""
+    depth = config.num_hidden_layers
+    kept = [min(layer, depth - 1) for layer in kept]
+    lists = {key: value for key, value in content.items() if isinstance(value, list) and len(value) == depth}
+    return {key: [value[layer] for layer in kept] for key, value in lists.items() if key != "architectures"}
+
+
+def _rebuilt(config: PreTrainedConfig, changes: dict[str, Any]) -> PreTrainedConfig:
+    return type(config).from_dict({**config.to_dict(), **changes})
+
+
+def _project_embeddings(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
+    import torch
+
+    source, target = teacher.get_input_embeddings().weight, student.get_input_embeddings().weight
+    with torch.no_grad():
+        width = min(source.shape[1], target.shape[1])
+        _, _, directions = torch.linalg.svd(source.float(), full_matrices=False)
+        projected = source.float() @ directions[:width].T
+        target[:, :width] = projected * (target.std() / projected.std())
+
+
+def _check_weights(name: str) -> None:
+    folder = Path(name)
+    if not folder.is_dir():
+        return
+    if not (folder / "config.json").is_file():
+        raise CompressError(f"{name}: not a model folder (config.json is missing)")
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(path.name for ending in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(ending))
+        found = f"it has pickled weights only ({', '.join(pickled)}), which can run code" if pickled else "no weights"
+        raise CompressError(f"{name}: {found}; save it again with safe_serialization (model.safetensors)")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,225 @@
+"""The run directory: one folder a stage, written atomically, and a manifest that says what made every file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from compress import __version__
+from compress.console import say
+from compress.errors import CompressError
+from compress.recipe import Recipe, load_recipe, save_recipe
+
+MANIFEST_SCHEMA = 1
+_RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript",
+                      "babel", "tensorrt", "tensorrt-rtx-cu13-bindings")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory and the recipe it was made with."""
+
+    folder: Path
+    recipe: Recipe
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as it is on disk."""
+        path = self.folder / "manifest.json"
+        if not path.exists():
+            return {"schema": MANIFEST_SCHEMA, "run": self.recipe.name, "stages": {}}
+        try:
+            return json.loads(path.read_text("utf-8"))
+        except ValueError:
+            raise CompressError(f"{path}: damaged manifest; delete the run directory and start again") from None
+
+    def path_of(self, stage: str) -> Path:
+        """The folder of a finished stage.
+
+        :raises CompressError: If the stage has not been run.
+        """
+        if stage not in self.manifest["stages"] or not (self.folder / stage).is_dir():
+            raise CompressError(f"{self.folder}: stage '{stage}' is missing; run `compress distill` first")
+        return self.folder / stage
+
+    def digest(self, stage: str) -> str:
+        """A hash over the contents of a finished stage's files."""
+        self.path_of(stage)
+        return self.manifest["stages"][stage]["digest"]
+
+
+def open_run(recipe: Recipe, output: Path) -> Run:
+    """Create the run directory of a recipe, or go on in the one that is there, and make it the latest run.
+
+    :param output: Folder that holds all runs.
+    :raises CompressError: If the folder cannot be written.
+    """
+    folder = output / recipe.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _atomic_file(folder / "recipe.yaml") as path:
+            save_recipe(recipe, path)
+        pointer = output / f".latest-{os.getpid()}"
+        pointer.unlink(missing_ok=True)
+        pointer.symlink_to(recipe.name)
+        pointer.replace(output / "latest")
+    except OSError as error:
+        raise CompressError(f"{folder}: cannot be written ({error.strerror}); choose another --output") from None
+    return Run(folder, recipe)
+
+
+def find_run(path: Path | None, output: Path, overrides: dict[str, Any] | None = None) -> Run:
+    """The run that the user names by its folder, or the latest one; overrides change its recipe for later stages.
+
+    :raises CompressError: If there is none.
+    """
+    folder = path or output / "latest"
+    if not (folder / "recipe.yaml").is_file():
+        raise CompressError(f"{folder}: no run here; run `compress distill` first or name a run directory")
+    return Run(folder.resolve(), load_recipe(folder / "recipe.yaml", overrides))
+
+
+def run_stage(
+    run: Run,
+    stage: str,
+    inputs: dict[str, Any],
+    parents: tuple[str, ...],
+    build: Callable[[Path, Path], dict[str, Any]],
+    *,
+    always: bool = False,
+) -> dict[str, Any]:
+    """Run one stage, unless nothing that it depends on has changed since it was last run.
+
+    :param inputs: The part of the recipe that the stage depends on, as JSON values.
+    :param parents: Stages whose files it reads.
+    :param build: Called with the folder to fill, and a scratch folder that survives an interruption of the same work;
+        returns a summary for the manifest.
+    :param always: Run it even if nothing has changed (measurements).
+    :return: The stage's summary.
+    """
+    key = _hash({"inputs": inputs, "parents": {name: run.digest(name) for name in parents}, "code": __version__})
+    done = run.manifest["stages"].get(stage)
+    if not always and done and done["key"] == key and _files_present(run.folder, done["files"]):
+        say(f"{stage}: unchanged, skipped")
+        return done["summary"]
+    work = run.folder / ".work" / stage
+    with _locked(run.folder):
+        if not (work / key).is_dir():  # what is left of other work is of no use
+            shutil.rmtree(work, ignore_errors=True)
+            (work / key).mkdir(parents=True)
+        filling = work / "filling"
+        shutil.rmtree(filling, ignore_errors=True)
+        filling.mkdir()
+        started = time.monotonic()
+        summary = build(filling, work / key)
+        files = _described(filling, stage)
+        _replace_folder(filling, run.folder / stage, work / "old")
+        _record(
+            run,
+            stage,
+            {
+                "key": key,
+                "digest": _hash([[file["path"], file["sha256"]] for file in files]),
+                "parents": list(parents),
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "seconds": round(time.monotonic() - started, 1),
+                "versions": recorded_versions(),
+                "summary": summary,
+                "files": files,
+            },
+        )
+        shutil.rmtree(work)
+    return summary
+
+
+def recorded_versions() -> dict[str, str]:
+    """Versions of this program, Python and the libraries that shape the outputs."""
+    versions = {"compress": __version__, "python": platform.python_version()}
+    for package in _RECORDED_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON for people and programs alike."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _files_present(folder: Path, files: list[dict[str, Any]]) -> bool:
+    return all((folder / f["path"]).is_file() and (folder / f["path"]).stat().st_size == f["bytes"] for f in files)
+
+
+def _described(filling: Path, stage: str) -> list[dict[str, Any]]:
+    files = sorted(path for path in filling.rglob("*") if path.is_file())
+    return [
+        {
+            "path": f"{stage}/{path.relative_to(filling).as_posix()}",
+            "role": _role(path),
+            "sha256": file_sha256(path),
+            "bytes": path.stat().st_size,
+        }
+        for path in files
+    ]
+
+
+def _role(path: Path) -> str:
+    if path.name.startswith(("tokenizer", "special_tokens", "vocab", "merges")):
+        return "tokenizer"
+    if path.suffix in (".safetensors", ".onnx", ".data", ".engine"):
+        return "model"
+    if path.suffix in (".jsonl", ".npy"):
+        return "data"
+    return "report" if path.suffix in (".md", ".html") else "description"
+
+
+def _replace_folder(new: Path, final: Path, old: Path) -> None:
+    if final.exists():
+        final.rename(old)
+    new.rename(final)
+
+
+def _record(run: Run, stage: str, entry: dict[str, Any]) -> None:
+    manifest = run.manifest
+    manifest["stages"][stage] = entry
+    with _atomic_file(run.folder / "manifest.json") as path:
+        write_json(path, manifest)
+
+
+@contextlib.contextmanager
+def _atomic_file(final: Path) -> Iterator[Path]:
+    partial = final.with_name(f".{final.name}.partial")
+    yield partial
+    partial.replace(final)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise CompressError(f"{folder}: another compress is working in this run; wait for it to end") from None

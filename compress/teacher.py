@@ -1,0 +1,126 @@
+"""The teacher stage: a model trained from scratch, fine-tuned, or taken as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.console import say
+from compress.data.encode import encode
+from compress.data.stage import DataSet, load_data
+from compress.models import (
+    load_classifier,
+    load_tokenizer,
+    scratch_config,
+    summary_of,
+    train_tokenizer,
+)
+from compress.recipe import Scratch
+from compress.run import Run, file_sha256, run_stage
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def run_teacher_stage(run: Run) -> dict[str, Any]:
+    """Fill ``teacher/`` with a ``save_pretrained`` folder: model, tokenizer, configuration."""
+    teacher = run.recipe.teacher
+    inputs = {
+        **teacher.model_dump(mode="json"),
+        "max_length": run.recipe.data.max_length,
+        "seed": run.recipe.seed,
+        "files": _fingerprints(teacher.model),
+    }
+    return run_stage(run, "teacher", inputs, ("data",), lambda folder, scratch: _build(run, folder, scratch))
+
+
+def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
+    import torch
+
+    torch.manual_seed(run.recipe.seed)
+    teacher, data = run.recipe.teacher, load_data(run)
+    if teacher.model:
+        tokenizer = load_tokenizer(teacher.model, teacher.trust_remote_code)
+        model = load_classifier(
+            teacher.model, data.labels, as_is=not teacher.fine_tune, trust_remote_code=teacher.trust_remote_code
+        )
+    else:
+        tokenizer, model = _from_scratch(run, data, scratch)
+    summary = summary_of(model)
+    say(f"teacher: {model.config.model_type} {summary['shape']}, {summary['parameters'] / 1e6:.1f} million weights")
+    if teacher.fine_tune or not teacher.model:
+        summary["training"] = _fine_tune(run, data, model, tokenizer, scratch)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return summary
+
+
+def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    from transformers import AutoModelForSequenceClassification
+
+    shape, max_length = run.recipe.teacher.scratch, run.recipe.data.max_length
+    texts = [text for row in data.splits["train"] for text in (row.text, row.text_pair) if text]
+    tokenizer = train_tokenizer(texts, shape, max_length)
+    say(f"teacher: trained a tokenizer with {len(tokenizer):,} tokens")
+    config = scratch_config(shape, tokenizer, data.labels, max_length)
+    if shape.warm_up is None:
+        return tokenizer, AutoModelForSequenceClassification.from_config(config)
+    warmed = _warm_up(run, data, shape, config, tokenizer, scratch)
+    return tokenizer, AutoModelForSequenceClassification.from_pretrained(warmed, config=config, use_safetensors=True)
+
+
+def _warm_up(run: Run, data: DataSet, shape: Scratch, config, tokenizer, scratch: Path) -> Path:
+    """Masked-language training on the rows' own text; the finished model is kept for a resumed stage."""
+    from transformers import AutoModelForMaskedLM, DataCollatorForLanguageModeling
+
+    from compress.training import train
+
+    finished = scratch / "warm-up-model"
+    if finished.is_dir():
+        return finished
+    assert shape.warm_up is not None
+    model = AutoModelForMaskedLM.from_config(config)
+    encoded = {
+        split: encode(tokenizer, data.splits[split], run.recipe.data.max_length) for split in ("train", "validation")
+    }
+    train(
+        model,
+        tokenizer,
+        encoded["train"],
+        encoded["validation"],
+        shape.warm_up.model_copy(update={"mask_probability": 0.0}),
+        scratch / "warm-up",
+        title="warm-up",
+        seed=run.recipe.seed,
+        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm_probability=shape.warm_up.mask_probability),
+    )
+    model.save_pretrained(scratch / "warm-up-model.partial")
+    (scratch / "warm-up-model.partial").rename(finished)
+    return finished
+
+
+def _fine_tune(run: Run, data: DataSet, model, tokenizer, scratch: Path) -> dict[str, Any]:
+    from compress.training import examples, train
+
+    rows = {
+        split: examples(encode(tokenizer, data.splits[split], run.recipe.data.max_length), data.targets(split))
+        for split in ("train", "validation")
+    }
+    return train(
+        model,
+        tokenizer,
+        rows["train"],
+        rows["validation"],
+        run.recipe.teacher.training,
+        scratch / "training",
+        title="teacher",
+        seed=run.recipe.seed,
+    )
+
+
+def _fingerprints(model: str | None) -> dict[str, str]:
+    """Hashes of a local teacher's files, so that another teacher under the same name is noticed."""
+    folder = Path(model) if model else None
+    if folder is None or not folder.is_dir():
+        return {}
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}

@@ -1,0 +1,1 @@
+"""From the student to what runs in production: ONNX, quantisation, TensorRT engines, each checked."""

@@ -1,0 +1,39 @@
+"""Variants of the plain ONNX graph in other precisions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compress.console import swallowed_output
+from export.target import Target
+from export.to_onnx import save_companions
+
+
+def quantize_int8(source: Path, folder: Path, target: Target) -> None:
+    """Dynamic int8: weights per channel ahead of time, activations at run time.
+
+    :param source: Folder with the plain ``model.onnx``.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with swallowed_output():
+        quantize_dynamic(
+            source / "model.onnx",
+            folder / "model.onnx",
+            per_channel=True,
+            reduce_range=target.reduce_range,
+            weight_type=QuantType.QInt8,
+        )
+    save_companions(source, folder)
+
+
+def convert_fp16(source: Path, folder: Path) -> None:
+    """Half precision inside, the inputs and outputs as they were."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with swallowed_output():
+        model = onnx.load(source / "model.onnx")
+        model = convert_float_to_float16(model, keep_io_types=True)
+        onnx.save(model, folder / "model.onnx")
+    save_companions(source, folder)
