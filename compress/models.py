@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from compress.errors import CompressError
 from compress.recipe import Scratch, Student
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
-_LONGEST_PIECE = 12
 _FEED_FORWARD_NAMES = ("intermediate_size", "hidden_dim", "ffn_dim", "d_ff", "n_inner")
 
 
@@ -32,7 +32,7 @@ def train_tokenizer(texts: Iterable[str], scratch: Scratch, max_length: int) -> 
         vocab_size=scratch.vocabulary_size,
         special_tokens=list(SPECIAL_TOKENS.values()),
         unk_token=SPECIAL_TOKENS["unk"],
-        max_piece_length=_LONGEST_PIECE,
+        max_piece_length=scratch.longest_piece,
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
@@ -66,7 +66,7 @@ def scratch_config(
         num_attention_heads=scratch.heads,
         intermediate_size=scratch.feed_forward_size,
         max_position_embeddings=max(max_length, 512),
-        global_attn_every_n_layers=1,
+        layer_types=["full_attention"] * scratch.layers,
         classifier_pooling="mean",
         embedding_dropout=scratch.dropout,
         mlp_dropout=scratch.dropout,
@@ -146,8 +146,7 @@ def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel
             )
         return _with_layers(teacher, kept)
     model = type(teacher)(_with_shape(teacher.config, student))
-    if teacher.get_input_embeddings().weight.shape[0] == model.get_input_embeddings().weight.shape[0]:
-        _project_embeddings(teacher, model)
+    _project_embeddings(teacher, model)
     return model
 
 
@@ -158,7 +157,7 @@ def summary_of(model: PreTrainedModel) -> dict[str, Any]:
         "shape": f"{config.num_hidden_layers}x{config.hidden_size}",
         "layers": config.num_hidden_layers,
         "parameters": sum(weight.numel() for weight in model.parameters()),
-        "embedding parameters": model.get_input_embeddings().weight.numel(),
+        "embedding parameters": _embeddings(model).numel(),
     }
 
 
@@ -193,7 +192,7 @@ def _with_layers(teacher: PreTrainedModel, kept: Sequence[int]) -> PreTrainedMod
     model = type(teacher)(_rebuilt(teacher.config, {**per_layer, depth_field: len(kept)}))
     weights = {key: value for key, value in teacher.state_dict().items() if not key.startswith(f"{name}.")}
     for position, layer in enumerate(kept):
-        for key, value in teacher.get_submodule(name)[layer].state_dict().items():
+        for key, value in teacher.get_submodule(f"{name}.{layer}").state_dict().items():
             weights[f"{name}.{position}.{key}"] = value
     # A first layer may lack a part that the others have (ModernBERT's first normalisation): what has no place is left.
     model.load_state_dict({key: value for key, value in weights.items() if key in model.state_dict()}, strict=False)
@@ -215,12 +214,16 @@ def _rebuilt(config: PreTrainedConfig, changes: dict[str, Any]) -> PreTrainedCon
 def _project_embeddings(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
     import torch
 
-    source, target = teacher.get_input_embeddings().weight, student.get_input_embeddings().weight
+    source, target = _embeddings(teacher), _embeddings(student)
     with torch.no_grad():
         width = min(source.shape[1], target.shape[1])
         _, _, directions = torch.linalg.svd(source.float(), full_matrices=False)
         projected = source.float() @ directions[:width].T
         target[:, :width] = projected * (target.std() / projected.std())
+
+
+def _embeddings(model: PreTrainedModel) -> Tensor:
+    return cast("Tensor", model.get_input_embeddings().weight)
 
 
 def _check_weights(name: str) -> None:

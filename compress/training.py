@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, Trai
 from transformers.trainer_utils import get_last_checkpoint
 
 from compress.console import progress, say
-from compress.data.encode import Encoded, pad
+from compress.data.encode import Encoded, LengthBucketSampler, pad
 from compress.recipe import Training
 
 Example = dict[str, Any]
@@ -43,6 +43,10 @@ class MaskingTrainer(Trainer):
     """A trainer that hides a share of the tokens in every training step, which keeps small models from overfitting."""
 
     mask_probability = 0.0
+
+    def _get_train_sampler(self, train_dataset=None):
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        return LengthBucketSampler([len(row["input_ids"]) for row in rows], self.args.train_batch_size, self.args.seed)
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         tokenizer: Any = self.processing_class
@@ -110,7 +114,7 @@ def _arguments(settings: Training, scratch: Path, seed: int) -> TrainingArgument
         weight_decay=settings.weight_decay,
         warmup_steps=min(settings.warmup, 0.99),
         label_smoothing_factor=settings.label_smoothing,
-        train_sampling_strategy="group_by_length",
+        adam_beta2=0.98,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=2,

@@ -55,6 +55,7 @@ def save_companions(source: Path, folder: Path) -> None:
 
 def _exported(model: Any, tokenizer: Any) -> Any:
     import torch
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
     from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
     accepted = inspect.signature(model.forward).parameters
@@ -67,7 +68,8 @@ def _exported(model: Any, tokenizer: Any) -> Any:
     exported = OnnxExporter().export(model, sample, config=OnnxConfig(dynamic_shapes=shapes)).program
     for value in (*exported.graph.inputs, *exported.graph.outputs):
         _name_dimensions(value)
-    return exported
+    # The exporter notes the stack of every node: larger than a small student, and it names folders of this machine.
+    return ClearMetadataAndDocStringPass()(exported).model
 
 
 def _name_dimensions(value: Any) -> None:

@@ -36,6 +36,7 @@ _SHARES = {"train": 0.75, "validation": 0.1, "test": 0.15}
 _DURATION_UNITS = ("century", "decade", "year", "quarter", "month", "week", "day", "hour", "minute", "second",
                    "millisecond", "microsecond", "nanosecond")  # fmt: skip
 _FEWEST_ENTRIES = 4
+_SHARE_OF_NAMED_CURRENCIES = 0.25
 _PLURALS = ("zero", "one", "two", "few", "many", "other")
 _FIRST_DAY, _LAST_DAY = date(1950, 1, 1), date(2049, 12, 31)
 
@@ -138,12 +139,10 @@ def _forms_of(locale: Locale) -> Iterator[tuple[str, str, str]]:
         ("currency", locale.currencies),
     ):
         for key, name in names.items():
-            yield table, key, name
-    for key in locale.currencies:
-        for form in (
-            locale.currency_symbols.get(key, key),
-            *locale._data["currency_names_plural"].get(key, {}).values(),
-        ):
+            yield table, str(key), name
+    for key in map(str, locale.currencies):
+        yield "currency", key, locale.currency_symbols.get(key, key)
+        for form in locale._data["currency_names_plural"].get(key, {}).values():
             yield "currency", key, form
     for key, zone in locale.time_zones.items():
         if "city" in zone:
@@ -157,7 +156,7 @@ def _forms_of(locale: Locale) -> Iterator[tuple[str, str, str]]:
         for context in ("format", "stand-alone"):
             for width in ("wide", "abbreviated"):
                 for key, name in names_by_width[context][width].items():
-                    yield table, str(key), name
+                    yield table, str(key), str(name)
     for unit, by_width in locale._data["unit_patterns"].items():
         table = "duration" if unit.removeprefix("duration-") in _DURATION_UNITS else "unit"
         for plural, pattern in by_width.get(_unit_width(by_width), {}).items():
@@ -257,7 +256,7 @@ def _duration(tables: SplitTables, language: str, generator: random.Random) -> s
 
 def _money(tables: SplitTables, language: str, generator: random.Random) -> str:
     code = generator.choice(tables.keys("currency", language))
-    style = generator.choice(("standard", "standard", "standard", "name"))
+    style: Literal["standard", "name"] = "name" if generator.random() < _SHARE_OF_NAMED_CURRENCIES else "standard"
     return format_currency(_number(tables, generator), code, locale=language, format_type=style)
 
 
@@ -293,6 +292,13 @@ def _language(tables: SplitTables, language: str, generator: random.Random) -> s
     return format_list(names, locale=language)
 
 
+def _city(tables: SplitTables, language: str, generator: random.Random) -> str:
+    """Cities with their local times, as a world clock shows them."""
+    cities = generator.sample(tables.keys("city", language), generator.randrange(1, 4))
+    entries = [f"{tables.name('city', city, language)} {_time(tables, language, generator)}" for city in cities]
+    return format_list(entries, locale=language)
+
+
 KINDS: dict[str, Callable[[SplitTables, str, random.Random], str]] = {
     "date": _date,
     "time": _time,
@@ -304,6 +310,6 @@ KINDS: dict[str, Callable[[SplitTables, str, random.Random], str]] = {
     "language": _language,
     "currency": _names("currency"),
     "script": _names("script"),
-    "city": _names("city"),
+    "city": _city,
     "time zone": _names("time zone"),
 }

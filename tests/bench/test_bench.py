@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.stage import Contender, _worker
+from bench.worker import WARM_UP_BATCHES, measure_latency
+from compress.errors import CompressError
+
+MODELS = ["teacher", "student", "onnx", "onnx-int8"]
+
+
+@pytest.fixture(scope="module")
+def report(finished_run: Path) -> dict:
+    return json.loads((finished_run / "bench/report.json").read_text())
+
+
+def test_every_model_is_measured_on_the_same_rows(report: dict):
+    assert list(report["models"]) == MODELS
+    for name, model in report["models"].items():
+        for size, batches in (("1", 24), ("8", 3)):
+            samples = report["samples_ms"][name][size]
+            assert len(samples) == 2 * batches  # two rounds
+            assert model["latency"][size]["p50_ms"] == pytest.approx(np.median(samples), abs=1e-3)
+            assert 0 < model["latency"][size]["p50_ms"] <= model["latency"][size]["p99_ms"]
+
+
+def test_ratios_are_against_the_teacher(report: dict):
+    teacher, int8 = report["models"]["teacher"], report["models"]["onnx-int8"]
+    assert teacher["against_teacher"]["smaller"] == 1
+    assert int8["against_teacher"]["smaller"] == pytest.approx(teacher["model_bytes"] / int8["model_bytes"], abs=0.01)
+    faster = teacher["latency"]["1"]["p50_ms"] / int8["latency"]["1"]["p50_ms"]
+    assert int8["against_teacher"]["faster"]["1"] == pytest.approx(faster, abs=0.1)
+    assert int8["against_teacher"]["faster"]["1"] > 1
+
+
+def test_memory_is_that_of_a_process_of_its_own(report: dict):
+    memory = {name: model["peak_memory_bytes"] for name, model in report["models"].items()}
+    assert memory["onnx"] < memory["teacher"] / 2  # no PyTorch in it
+    assert memory["onnx"] > 20e6
+
+
+def test_accuracy_is_that_of_the_evaluation(finished_run: Path, report: dict):
+    evaluation = json.loads((finished_run / "evaluation/report.json").read_text())
+    for name in ("teacher", "student"):
+        assert report["models"][name]["accuracy"] == evaluation["models"][name]
+    assert set(report["models"]["onnx-int8"]["accuracy"]) == {"de", "en", "ja", "all"}
+
+
+def test_the_markdown_report_has_every_figure(finished_run: Path):
+    text = (finished_run / "bench/report.md").read_text()
+    for name in MODELS:
+        assert f"| {name} | " in text
+    assert "worst-language drop" in text
+
+
+def test_warm_up_is_not_counted():
+    calls = []
+
+    def predict(batch):
+        calls.append(batch)
+        return np.zeros((1, 2), dtype=np.float32)
+
+    batches = [{"input_ids": np.ones((1, 1))}] * 15
+    assert len(measure_latency(predict, batches)) == 15
+    assert len(calls) == 15 + WARM_UP_BATCHES
+
+
+def test_a_measuring_process_that_ends_is_said(tmp_path: Path):
+    (tmp_path / "rows.json").write_text('[{"input_ids": [1]}]')
+    (tmp_path / "model.onnx").write_bytes(b"nothing")
+    setup = {"model": str(tmp_path), "rows": str(tmp_path / "rows.json"), "pad_id": 0, "threads": 1}
+    contender = Contender("broken", tmp_path, "ONNX Runtime")
+    with pytest.raises(CompressError, match="the process that measures broken ended"), _worker(contender, setup):
+        pass
