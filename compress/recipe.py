@@ -73,7 +73,9 @@ class Scratch(Section):
     """A teacher without pretrained weights: ModernBERT with mean pooling and its own Unigram tokenizer."""
 
     vocabulary_size: Annotated[int, Field(ge=100)] = 4000
-    longest_piece: Positive = Field(2, description="characters of a token at most; short pieces generalise to new words")
+    longest_piece: Positive = Field(
+        2, description="characters of a token at most; short pieces generalise to new words"
+    )
     lowercase: bool = True
     layers: Positive = 3
     hidden_size: Positive = 192
@@ -98,7 +100,7 @@ class Teacher(Section):
 class Distillation(Section):
     """loss = alpha * hard + (1 - alpha) * soft + hidden_weight * hidden (Hinton et al., 2015; TinyBERT)."""
 
-    alpha: Fraction = Field(0.3, description="balance: 1 is labels alone, 0 is the teacher alone")
+    alpha: Fraction = Field(0.1, description="balance: 1 is labels alone, 0 is the teacher alone")
     temperature: Annotated[float, Field(gt=0)] = 2.0
     hidden_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight of the hidden states' mean squared error, through learned projections"
@@ -169,8 +171,8 @@ class Export(Section):
 class Bench(Section):
     rows: Positive = Field(200, description="rows of the latency measurement, drawn evenly over the languages")
     batch_sizes: Annotated[list[Positive], Field(min_length=1)] = [1, 8]
-    threads: Positive | None = Field(None, description="null: every processor of this machine")
-    rounds: Positive = Field(3, description="each variant is measured this many times, in turn with the others")
+    threads: Positive | None = Field(1, description="of one model; null: every processor of this machine")
+    rounds: Positive = Field(2, description="each variant is measured this many times, in turn with the others")
 
 
 class Recipe(Section):

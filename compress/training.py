@@ -45,7 +45,7 @@ class MaskingTrainer(Trainer):
     mask_probability = 0.0
 
     def _get_train_sampler(self, train_dataset=None):
-        rows = self.train_dataset if train_dataset is None else train_dataset
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
         return LengthBucketSampler([len(row["input_ids"]) for row in rows], self.args.train_batch_size, self.args.seed)
 
     def training_step(self, model, inputs, num_items_in_batch=None):

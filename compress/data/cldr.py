@@ -29,13 +29,13 @@ from babel.units import format_unit
 
 LANGUAGES = ("ar", "de", "el", "en", "es", "fr", "hi", "ja", "ko", "pl", "ru", "th", "tr", "zh")
 SPLITS = ("train", "validation", "test")
-ROWS_PER_KIND = {"train": 60, "validation": 10, "test": 20}
+ROWS_PER_KIND = {"train": 52, "validation": 10, "test": 30}
 """Rows of one kind in one language, before duplicates are dropped."""
 
 _SHARES = {"train": 0.75, "validation": 0.1, "test": 0.15}
 _DURATION_UNITS = ("century", "decade", "year", "quarter", "month", "week", "day", "hour", "minute", "second",
                    "millisecond", "microsecond", "nanosecond")  # fmt: skip
-_FEWEST_ENTRIES = 4
+_FEWEST_ENTRIES = 5
 _SHARE_OF_NAMED_CURRENCIES = 0.25
 _PLURALS = ("zero", "one", "two", "few", "many", "other")
 _FIRST_DAY, _LAST_DAY = date(1950, 1, 1), date(2049, 12, 31)
@@ -246,7 +246,7 @@ def _time(tables: SplitTables, language: str, generator: random.Random) -> str:
 
 def _duration(tables: SplitTables, language: str, generator: random.Random) -> str:
     units = tables.keys("duration", language)
-    chosen = generator.sample(units, min(len(units), generator.choice((2, 2, 3))))
+    chosen = generator.sample(units, min(len(units), 3))
     chosen.sort(key=lambda unit: _DURATION_UNITS.index(unit.removeprefix("duration-")))
     parts = [_unit(generator.randrange(2, 60), unit, language) for unit in chosen]
     # Babel carries the unit list pattern whole for some languages only; the others write the plain list.

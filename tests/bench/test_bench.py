@@ -72,5 +72,5 @@ def test_a_measuring_process_that_ends_is_said(tmp_path: Path):
     (tmp_path / "model.onnx").write_bytes(b"nothing")
     setup = {"model": str(tmp_path), "rows": str(tmp_path / "rows.json"), "pad_id": 0, "threads": 1}
     contender = Contender("broken", tmp_path, "ONNX Runtime")
-    with pytest.raises(CompressError, match="the process that measures broken ended"), _worker(contender, setup):
+    with pytest.raises(CompressError, match=r"the process that measures broken ended"), _worker(contender, setup):
         pass

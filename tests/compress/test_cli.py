@@ -65,7 +65,18 @@ def test_run_prints_one_json_object_and_tells_the_rest_elsewhere(finished_run: P
 def test_the_run_directory_is_complete(finished_run: Path):
     assert os.readlink(finished_run.parent / "latest") == "tiny"
     manifest = json.loads((finished_run / "manifest.json").read_text())
-    stages = {"data", "teacher", "cache", "student", "evaluation", "onnx", "onnx-int8", "onnx-fp16", "tensorrt", "bench"}
+    stages = {
+        "data",
+        "teacher",
+        "cache",
+        "student",
+        "evaluation",
+        "onnx",
+        "onnx-int8",
+        "onnx-fp16",
+        "tensorrt",
+        "bench",
+    }
     assert set(manifest["stages"]) == stages
     for entry in manifest["stages"].values():
         for file in entry["files"]:

@@ -51,7 +51,7 @@ def test_a_hub_data_set_gives_names_for_numbered_labels():
     loaded = datasets.DatasetDict({"train": split, "dev": split, "test": split})
     rows = rows_of_dataset(loaded, Data(source="owner/name"))
     assert [row["label"] for _, row in rows["validation"]] == ["good", "bad"]
-    with pytest.raises(CompressError, match="no test split; it has train"):
+    with pytest.raises(CompressError, match=r"no test split; it has train"):
         rows_of_dataset(datasets.DatasetDict({"train": split, "dev": split}), Data(source="owner/name"))
 
 
@@ -85,10 +85,18 @@ def test_field_names_can_be_chosen_and_languages_filtered(tmp_path: Path):
 @pytest.mark.parametrize(
     ("splits", "data", "message"),
     [
-        ({"train": [{"text": "x", "lang": "de"}]}, {}, "train.jsonl:1: field 'label' is missing (data.fields.label); it"),
+        (
+            {"train": [{"text": "x", "lang": "de"}]},
+            {},
+            "train.jsonl:1: field 'label' is missing (data.fields.label); it",
+        ),
         ({"train": [{"text": 5, "label": "a", "lang": "de"}]}, {}, "train.jsonl:1: field 'text' must be text, got int"),
         ({"train": [{"text": "x", "label": 1.5, "lang": "de"}]}, {}, "field 'label' must be a name or a whole number"),
-        ({"test": [{"text": "x", "label": "new", "lang": "de"}]}, {}, "test.jsonl:1: label 'new' does not occur in the"),
+        (
+            {"test": [{"text": "x", "label": "new", "lang": "de"}]},
+            {},
+            "test.jsonl:1: label 'new' does not occur in the",
+        ),
         ({"train": ROWS[:1]}, {}, "the train split has one class only ('a')"),
         ({"validation": []}, {}, "no rows are left in the validation split"),
         ({}, {"languages": ["de", "xx"]}, "data.languages: no rows in xx; the data has de, en"),
@@ -120,11 +128,11 @@ def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes, mess
 
 
 def test_missing_files_and_data_sets_are_named(tmp_path: Path):
-    with pytest.raises(CompressError, match="no such file or folder"):
+    with pytest.raises(CompressError, match=r"no such file or folder"):
         read_splits(Data(source="missing/rows.csv"), 0)
-    with pytest.raises(CompressError, match="no file for the train split; expected one like train.jsonl"):
+    with pytest.raises(CompressError, match=r"no file for the train split; expected one like train.jsonl"):
         read_splits(Data(source=str(tmp_path)), 0)
-    with pytest.raises(CompressError, match="neither a file, a folder nor a data set"):
+    with pytest.raises(CompressError, match=r"neither a file, a folder nor a data set"):
         read_splits(Data(source="no-such-owner/no-such-name"), 0)
 
 

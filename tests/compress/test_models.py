@@ -2,7 +2,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, DistilBertConfig, XLMRobertaConfig
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    DistilBertConfig,
+    XLMRobertaConfig,
+)
 
 from compress.errors import CompressError
 from compress.models import build_student, load_classifier, load_tokenizer, train_tokenizer
@@ -55,7 +61,7 @@ def test_all_layers_copied_give_the_same_outputs(teacher):
 
 
 def test_too_large_a_step_is_refused(teacher):
-    with pytest.raises(CompressError, match="5 leaves none of the teacher's 4 layers"):
+    with pytest.raises(CompressError, match=r"5 leaves none of the teacher's 4 layers"):
         build_student(teacher, Student(every_nth_layer=5))
 
 
@@ -80,7 +86,7 @@ def test_pickled_weights_are_refused(tmp_path: Path):
 
 def test_a_missing_tokenizer_is_said(tmp_path: Path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(CompressError, match="the tokenizer is missing; put tokenizer.json beside"):
+    with pytest.raises(CompressError, match=r"the tokenizer is missing; put tokenizer.json beside"):
         load_tokenizer(str(tmp_path))
 
 

@@ -55,5 +55,5 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, content: str, mes
 
 
 def test_a_missing_recipe_is_said(tmp_path: Path):
-    with pytest.raises(CompressError, match="no such recipe"):
+    with pytest.raises(CompressError, match=r"no such recipe"):
         load_recipe(tmp_path / "none.yaml")

@@ -79,18 +79,18 @@ def test_latest_names_the_newest_run(tmp_path: Path, run: Run):
     second = open_run(Recipe(name="second"), tmp_path)
     assert find_run(None, tmp_path).folder == second.folder.resolve()
     assert find_run(run.folder, tmp_path).recipe.name == "first"
-    with pytest.raises(CompressError, match="no run here; run `compress distill` first"):
+    with pytest.raises(CompressError, match=r"no run here; run `compress distill` first"):
         find_run(None, tmp_path / "empty")
 
 
 def test_a_missing_stage_says_what_to_run(run: Run):
-    with pytest.raises(CompressError, match="stage 'student' is missing; run `compress distill` first"):
+    with pytest.raises(CompressError, match=r"stage 'student' is missing; run `compress distill` first"):
         run.path_of("student")
 
 
 def test_an_output_that_cannot_be_written_is_said(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CompressError, match="cannot be written .*; choose another --output"):
+    with pytest.raises(CompressError, match=r"cannot be written .*; choose another --output"):
         open_run(Recipe(), tmp_path / "file")
 
 
@@ -99,5 +99,5 @@ def test_two_processes_do_not_work_in_one_run(run: Run):
         stage(run, "two", "x")
         return {}
 
-    with pytest.raises(CompressError, match="another compress is working in this run"):
+    with pytest.raises(CompressError, match=r"another compress is working in this run"):
         run_stage(run, "one", {}, (), nested)

@@ -59,7 +59,9 @@ def test_seven_bit_weights_where_the_target_has_no_vnni(finished_run: Path, tmp_
         folder.mkdir()
         quantize_int8(finished_run / "onnx", folder, TARGETS[target])
         model = onnx.load(folder / "model.onnx")
-        weights = [onnx.numpy_helper.to_array(w) for w in model.graph.initializer if w.data_type == onnx.TensorProto.INT8]
+        weights = [
+            onnx.numpy_helper.to_array(w) for w in model.graph.initializer if w.data_type == onnx.TensorProto.INT8
+        ]
         largest[target] = max(int(np.abs(array.astype(int)).max()) for array in weights)
     assert largest["cpu-avx2"] <= 64
     assert largest["cpu-vnni"] > 100
@@ -80,7 +82,9 @@ def test_parity_is_recorded_for_every_variant(finished_run: Path):
         assert summary["parent"] == parent
         assert summary["parity"]["rows"] == 60
         assert summary["parity"]["agreement"] > 0.9
-        assert {"config.json", "tokenizer.json", "model.onnx"} <= {path.name for path in (finished_run / name).iterdir()}
+        assert {"config.json", "tokenizer.json", "model.onnx"} <= {
+            path.name for path in (finished_run / name).iterdir()
+        }
 
 
 def test_a_variant_beyond_tolerance_fails_the_stage(finished_run: Path, compress_command):
@@ -102,7 +106,7 @@ def test_parity_measures_difference_and_agreement():
 
 def test_not_a_number_is_never_accepted():
     parity = measure_parity(np.array([[1.0, 0.0]]), np.array([[np.nan, 0.0]]))
-    with pytest.raises(CompressError, match="logits differ by up to nan"):
+    with pytest.raises(CompressError, match=r"logits differ by up to nan"):
         check_parity("variant", "parent", parity, Tolerance(max_difference=100, agreement=0))
 
 

@@ -63,7 +63,7 @@ def test_an_operator_that_is_not_supported_is_named(tmp_path: Path):
 
 
 def test_a_quantised_graph_is_refused_in_one_line(finished_run: Path, tmp_path: Path):
-    with pytest.raises(CompressError, match="cannot be built: node '.*' (.*): .*") as error:
+    with pytest.raises(CompressError, match=r"cannot be built: node '.*' (.*): .*") as error:
         build_engine(choose_builder(), finished_run / "onnx-int8/model.onnx", tmp_path, TensorRT(), "onnx-int8")
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
@@ -71,7 +71,7 @@ def test_a_quantised_graph_is_refused_in_one_line(finished_run: Path, tmp_path: 
 
 def test_without_a_builder_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tensorrt.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(CompressError, match="no TensorRT builder is installed; install the extra `trt-rtx`"):
+    with pytest.raises(CompressError, match=r"no TensorRT builder is installed; install the extra `trt-rtx`"):
         choose_builder()
 
 
