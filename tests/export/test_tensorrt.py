@@ -34,11 +34,20 @@ def test_the_run_has_an_engine_and_its_sidecar(finished_run: Path):
 
 @pytest.mark.skipif(gpu_name() is not None, reason="a GPU is present: the native builder is chosen")
 def test_generations_and_precision_can_be_chosen(finished_run: Path, tmp_path: Path):
-    settings = TensorRT(sm=[75, 89], precision="fp32", profiles=[Profile(), Profile(length=(64, 128, 256))])
+    settings = TensorRT(sm=[80, 89], precision="fp32", profiles=[Profile(), Profile(length=(64, 128, 256))])
     sidecar = build_engine(choose_builder(), finished_run / "onnx/model.onnx", tmp_path, settings, "onnx")
-    assert sidecar["sm"] == [75, 89]
+    assert sidecar["sm"] == [80, 89]
     assert len(sidecar["profiles"]) == 2
     assert (tmp_path / "student-fp32.engine").stat().st_size == sidecar["bytes"]
+
+
+@pytest.mark.skipif(gpu_name() is not None, reason="a GPU is present: the native builder is chosen")
+def test_turing_takes_half_precision_only(finished_run: Path, tmp_path: Path):
+    settings = TensorRT(sm=[75])
+    sidecar = build_engine(choose_builder(), finished_run / "onnx-fp16/model.onnx", tmp_path, settings, "onnx-fp16")
+    assert sidecar["sm"] == [75]
+    with pytest.raises(CompressError, match=r"SM75.*FP32 GEMM is not supported"):
+        build_engine(choose_builder(), finished_run / "onnx/model.onnx", tmp_path, settings, "onnx")
 
 
 @pytest.mark.skipif(gpu_name() is not None, reason="a GPU is present: the native builder is chosen")
