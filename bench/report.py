@@ -56,7 +56,7 @@ def _title(report: dict[str, Any]) -> str:
     machine = report["machine"]
     return (
         f"{report['rows']['latency']} test rows, {report['rounds']} rounds in turn, "
-        f"{machine['processor']}, {machine['threads']} threads"
+        f"{machine['processor']}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
     )
 
 

@@ -82,14 +82,18 @@ def open_run(recipe: Recipe, output: Path) -> Run:
 
 
 def find_run(path: Path | None, output: Path, overrides: dict[str, Any] | None = None) -> Run:
-    """The run that the user names by its folder, or the latest one; overrides change its recipe for later stages.
+    """The run that the user names by its folder, or the latest one; overrides are kept in its recipe.
 
     :raises CompressError: If there is none.
     """
     folder = path or output / "latest"
     if not (folder / "recipe.yaml").is_file():
         raise CompressError(f"{folder}: no run here; run `compress distill` first or name a run directory")
-    return Run(folder.resolve(), load_recipe(folder / "recipe.yaml", overrides))
+    recipe = load_recipe(folder / "recipe.yaml", overrides)
+    if overrides:
+        with _atomic_file(folder / "recipe.yaml") as partial:
+            save_recipe(recipe, partial)
+    return Run(folder.resolve(), recipe)
 
 
 def run_stage(

@@ -1,6 +1,7 @@
 """What `compress export` leaves behind, read with other people's tools."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compress.errors import CompressError
-from compress.recipe import Tolerance
+from compress.recipe import Tolerance, load_recipe
 from export.parity import check_parity, measure_parity
 from export.target import TARGETS, _this_machine, resolve_target
 
@@ -87,14 +88,15 @@ def test_parity_is_recorded_for_every_variant(finished_run: Path):
         }
 
 
-def test_a_variant_beyond_tolerance_fails_the_stage(finished_run: Path, compress_command):
-    done = compress_command(
-        "export", finished_run, "--set", "export.parity.int8={max_difference: 0.000001, agreement: 1.0}"
-    )
+def test_a_variant_beyond_tolerance_fails_the_stage(finished_run: Path, tmp_path: Path, compress_command):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    done = compress_command("export", run, "--set", "export.parity.int8={max_difference: 0.000001, agreement: 1.0}")
     assert done.returncode == 2
     assert "error: onnx-int8: too far from onnx on 60 rows: logits differ by up to" in done.stderr
     assert "Traceback" not in done.stderr
-    assert (finished_run / "onnx-int8/model.onnx").exists()  # the accepted one is still there
+    assert (run / "onnx-int8/model.onnx").exists()  # the accepted one is still there
+    assert load_recipe(run / "recipe.yaml").export.parity.int8.agreement == 1.0
 
 
 def test_parity_measures_difference_and_agreement():
