@@ -53,10 +53,7 @@ def train_tokenizer(texts: Iterable[str], scratch: Scratch, max_length: int) -> 
 def scratch_config(
     scratch: Scratch, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str], max_length: int
 ) -> PreTrainedConfig:
-    """ModernBERT (Warner et al., 2024) in the recipe's shape, attending globally, classifying the mean of all tokens.
-
-    Mean pooling is what makes small models trainable from scratch: the first token alone learns far more slowly.
-    """
+    """ModernBERT (Warner et al., 2024) in the recipe's shape, attending globally, classifying the mean of tokens."""
     from transformers import ModernBertConfig
 
     return ModernBertConfig(

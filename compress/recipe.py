@@ -73,15 +73,13 @@ class Scratch(Section):
     """A teacher without pretrained weights: ModernBERT with mean pooling and its own Unigram tokenizer."""
 
     vocabulary_size: Annotated[int, Field(ge=100)] = 4000
-    longest_piece: Positive = Field(
-        2, description="characters of a token at most; short pieces generalise to new words"
-    )
+    longest_piece: Positive = Field(2, description="characters of a token at most")
     lowercase: bool = True
     layers: Positive = 3
     hidden_size: Positive = 192
     heads: Positive = 3
     feed_forward_size: Positive = 384
-    dropout: Fraction = Field(0.0, description="costs a sixth of the time on a CPU; mask_probability does more")
+    dropout: Fraction = 0.0
     warm_up: Training | None = Field(None, description="masked-language training on the same text beforehand")
 
     @model_validator(mode="after")

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 from compress.console import progress, say
@@ -89,7 +96,7 @@ def train(
         callbacks=[_Reporter(title)],
         **trainer_arguments,
     )
-    trainer.remove_callback(_printer())
+    trainer.remove_callback(PrinterCallback)
     trainer.mask_probability = settings.mask_probability
     checkpoint = get_last_checkpoint(str(scratch)) if scratch.is_dir() else None
     if checkpoint:
@@ -133,12 +140,6 @@ def _arguments(settings: Training, scratch: Path, seed: int) -> TrainingArgument
 
 def _accuracy(prediction: Any) -> dict[str, float]:
     return {"accuracy": float(np.mean(prediction.predictions.argmax(axis=-1) == prediction.label_ids))}
-
-
-def _printer() -> type[TrainerCallback]:
-    from transformers import PrinterCallback
-
-    return PrinterCallback
 
 
 class _Reporter(TrainerCallback):

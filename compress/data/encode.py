@@ -57,8 +57,8 @@ def batches_by_length(encoded: Sequence[Encoded], batch_size: int) -> Iterator[l
 class LengthBucketSampler:
     """Every row once an epoch, in batches of similar length whose order is random.
 
-    The library's sampler keeps the batches themselves sorted, so that the labels of rows that are alike in length come
-    one after the other; small models learn far more slowly from that.
+    The library's sampler keeps the batches themselves sorted, so that rows that are alike in length, and with them
+    often in label, come one after the other.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
