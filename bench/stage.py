@@ -20,6 +20,7 @@ from compress.console import progress, say
 from compress.data.encode import encode, spread_over_languages
 from compress.data.stage import DataSet, load_data
 from compress.errors import CompressError
+from compress.evaluation import load_predictions
 from compress.metrics import compare, per_language
 from compress.models import load_tokenizer
 from compress.run import Run, recorded_versions, run_stage, write_json
@@ -64,7 +65,7 @@ class Worker:
 def run_bench_stage(run: Run) -> dict[str, Any]:
     """Fill ``bench/`` with ``report.json`` (raw samples too) and ``report.md``; measured anew each time."""
     contenders = find_contenders(run)
-    parents = ("data", *(contender.folder.name for contender in contenders))
+    parents = ("data", "evaluation", *(contender.folder.name for contender in contenders))
     inputs = run.recipe.bench.model_dump(mode="json")
     return run_stage(
         run, "bench", inputs, parents, lambda folder, scratch: _build(run, contenders, folder, scratch), always=True
@@ -94,7 +95,8 @@ def _build(run: Run, contenders: list[Contender], folder: Path, scratch: Path) -
         c.name: {size: [] for size in settings.batch_sizes} for c in contenders
     }
     figures: dict[str, dict[str, Any]] = {contender.name: {"start_up_seconds": []} for contender in contenders}
-    predicted: dict[str, np.ndarray] = {}
+    # The evaluation has asked teacher and student about the same rows already.
+    predicted = {name: load_predictions(run, name) for name in ("teacher", "student")}
     with progress() as bar:
         task = bar.add_task("measuring", total=settings.rounds * len(contenders))
         # In turn, so that a slow spell of the machine falls on every model alike.
@@ -107,7 +109,7 @@ def _build(run: Run, contenders: list[Contender], folder: Path, scratch: Path) -
                         answer = worker.ask({"measure": "latency", "rows": chosen, "batch_size": size})
                         samples[contender.name][size] += answer["milliseconds"]
                     figures[contender.name]["memory"] = worker.ask({"measure": "memory"})
-                    if round_number == 0:
+                    if contender.name not in predicted:
                         predicted[contender.name] = np.array(worker.ask({"measure": "predict"})["predicted"])
                 bar.advance(task)
     report = _report(run, contenders, data, samples, figures, predicted, threads, len(chosen))

@@ -1,117 +1,250 @@
-"""The cache stage: what the teacher says about every training row, computed once and read memory-mapped."""
+"""The cache stage: what the teacher says about the training rows, computed once and read memory-mapped.
+
+The outputs lie in a store beside the runs, ``<output>/.cache/<key>/``, where every later run with the same teacher and
+rows finds them: shards in safetensors, and an index with their hashes. A shard that is missing, because the work was
+interrupted, or damaged, is made again.
+"""
 
 from __future__ import annotations
 
-import os
+import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from compress.console import progress, say
 from compress.data.encode import Encoded, batches_by_length, encode, pad
 from compress.data.stage import load_data
+from compress.errors import CompressError
 from compress.models import load_classifier, load_tokenizer
-from compress.run import Run, run_stage
+from compress.pool import Pool, build_pool
+from compress.run import Run, content_hash, file_sha256, run_stage, write_json
+from compress.signals import Signals, plan_signals, prepare, read
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _BATCH_SIZE = 64
+_SHARD_BYTES = 256 * 2**20
+_FEWEST_ROWS = 64
+_TYPES = {"fp32": torch.float32, "fp16": torch.float16}
+_ROW_OUTPUTS = ("logits", "sentence")
+
+
+class TeacherOutputs:
+    """The teacher's outputs on its rows, in memory-mapped shards.
+
+    A shard holds ``logits`` (rows, labels), ``sentence`` (rows, width) and, for all of its rows one after the other,
+    the signals of their tokens (tokens, layers, width); row ``i`` lies from ``offsets[i]`` to ``offsets[i + 1]``.
+    """
+
+    def __init__(self, folder: Path, index: dict[str, Any]):
+        self.rows: int = index["rows"]
+        self.rows_per_shard: int = index["rows_per_shard"]
+        self._paths = [folder / shard["file"] for shard in index["shards"]]
+        self._opened: dict[int, dict[str, Tensor]] = {}
+
+    def logits(self) -> np.ndarray:
+        """All logits, float32 (rows, labels)."""
+        return torch.cat([self._shard(number)["logits"].float() for number in range(len(self._paths))]).numpy()
+
+    def batch(self, rows: Sequence[int], tokens: int) -> dict[str, Tensor]:
+        """The outputs for a batch, float32, those of tokens padded with zeros to ``tokens``."""
+        places = [divmod(row, self.rows_per_shard) for row in rows]
+        names = [name for name in self._shard(places[0][0]) if name != "offsets"]
+        return {name: self._gathered(name, places, tokens).float() for name in names}
+
+    def _gathered(self, name: str, places: list[tuple[int, int]], tokens: int) -> Tensor:
+        parts = []
+        for number, row in places:
+            shard = self._shard(number)
+            if name in _ROW_OUTPUTS:
+                parts.append(shard[name][row])
+            else:
+                start, end = shard["offsets"][row].item(), shard["offsets"][row + 1].item()
+                states = shard[name][start:end]
+                parts.append(torch.nn.functional.pad(states, (0, 0, 0, 0, 0, tokens - len(states))))
+        return torch.stack(parts)
+
+    def _shard(self, number: int) -> dict[str, Tensor]:
+        if number not in self._opened:
+            with safe_open(self._paths[number], "pt") as file:  # tensors are views of the mapped file
+                self._opened[number] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return self._opened[number]
 
 
 @dataclass(frozen=True)
-class TeacherOutputs:
-    """The teacher's outputs on the training rows, memory-mapped.
+class _Work:
+    """What the store of one key is to hold."""
 
-    ``logits`` is float32 (rows, labels). ``hidden``, where it was asked for, is float16 (tokens, layers, width): the
-    hidden states of all rows one after the other, row ``i`` from ``offsets[i]`` to ``offsets[i + 1]``.
-    """
+    folder: Path
+    key: str
+    pool: Pool
+    encoded: list[Encoded]
+    signals: Signals
+    precision: str
+    widths: dict[str, int]
+    pad_id: int
 
-    logits: np.ndarray
-    hidden: np.ndarray | None
-    offsets: np.ndarray
+    def bytes_of(self, rows: slice) -> int:
+        """Size of the outputs for a part of the rows."""
+        lengths = [len(row["input_ids"]) for row in self.encoded[rows]]
+        a_row = sum(self.widths[name] for name in _ROW_OUTPUTS if name in self.widths)
+        a_token = sum(width for name, width in self.widths.items() if name not in _ROW_OUTPUTS)
+        size = _TYPES[self.precision].itemsize
+        return size * (len(lengths) * a_row + sum(lengths) * a_token) + 8 * (len(lengths) + 1)
 
 
 def run_cache_stage(run: Run) -> dict[str, Any]:
-    """Fill ``cache/``; the key holds the hashes of teacher and data, so other ones are never mixed up."""
-    inputs = {"max_length": run.recipe.data.max_length, "hidden_layers": _hidden_layers(run)}
-    return run_stage(run, "cache", inputs, ("data", "teacher"), lambda folder, _: _build(run, folder))
+    """Fill ``cache/`` with the index of the store that holds the teacher's outputs for this run."""
+    student = run.recipe.student
+    inputs = {
+        "max_length": run.recipe.data.max_length,
+        "signals": _signals(run).as_dict(),
+        "precision": student.cache.precision,
+        "languages": student.languages,
+        "pivot": student.distillation.pivot,
+    }
+
+    def build(folder: Path, _: Path) -> dict[str, Any]:
+        outputs, summary = _ensure(run)
+        write_json(folder / "cache.json", summary)
+        return {**summary, "rows": outputs.rows}
+
+    return run_stage(run, "cache", inputs, ("data", "teacher"), build)
 
 
 def load_cache(run: Run) -> TeacherOutputs:
-    """Map a run's cache into memory."""
-    folder = run.path_of("cache")
-    hidden = folder / "hidden.npy"
-    return TeacherOutputs(
-        np.load(folder / "logits.npy", mmap_mode="r"),
-        np.load(hidden, mmap_mode="r") if hidden.exists() else None,
-        np.load(folder / "offsets.npy", mmap_mode="r"),
-    )
+    """Open the outputs, after checking each shard against its hash; what is missing or damaged is made again."""
+    return _ensure(run)[0]
 
 
-def matched_layers(student_layers: int, teacher_layers: int) -> list[int]:
-    """The teacher layer, counted from 1, that each student layer learns from: spread uniformly (TinyBERT)."""
-    return [round((layer + 1) * teacher_layers / student_layers) for layer in range(student_layers)]
-
-
-def _hidden_layers(run: Run) -> list[int]:
+def _signals(run: Run) -> Signals:
     student = run.recipe.student
-    if not student.distillation.hidden_weight:
-        return []
     depth = run.manifest["stages"]["teacher"]["summary"]["layers"]
     layers = depth // student.every_nth_layer if student.every_nth_layer else student.layers
-    return matched_layers(layers, depth)
+    return plan_signals(student.distillation, layers, depth).teacher
 
 
-def _build(run: Run, folder: Path) -> dict[str, Any]:
-    data = load_data(run)
-    teacher = str(run.path_of("teacher"))
-    tokenizer = load_tokenizer(teacher)
-    encoded = encode(tokenizer, data.splits["train"], run.recipe.data.max_length)
-    model = load_classifier(teacher, data.labels, as_is=True)
-    outputs = _create(folder, encoded, len(data.labels), _hidden_layers(run), model.config.hidden_size)
-    _fill(outputs, model, encoded, tokenizer.pad_token_id, _hidden_layers(run))
-    size = sum(path.stat().st_size for path in folder.iterdir())
-    say(f"cache: teacher outputs of {len(encoded):,} rows, {size / 1e6:.1f} MB")
-    agreement = float(np.mean(outputs.logits.argmax(axis=1) == np.array(data.targets("train"))))
-    return {"rows": len(encoded), "bytes": size, "teacher agrees with the labels": round(agreement, 4)}
+def _ensure(run: Run) -> tuple[TeacherOutputs, dict[str, Any]]:
+    work = _plan(run)
+    total = work.bytes_of(slice(None))
+    work.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(work.folder / ".lock"):
+        index = _read_index(work, total)
+        missing = [number for number, shard in enumerate(index["shards"]) if not _intact(work.folder, shard)]
+        if missing:
+            _check_space(run, work, total)
+            _make_shards(run, work, index, missing)
+        else:
+            say(f"cache: {index['rows']:,} rows, {total / 1e6:.1f} MB, made before")
+    summary = {"store": work.key, "rows": index["rows"], "bytes": total, "shards": len(index["shards"])}
+    return TeacherOutputs(work.folder, index), summary
 
 
-def _create(folder: Path, encoded: list[Encoded], labels: int, layers: list[int], width: int) -> TeacherOutputs:
-    offsets = np.cumsum([0] + [len(row["input_ids"]) for row in encoded])
-    np.save(folder / "offsets.npy", offsets)
-    return TeacherOutputs(
-        _mapped(folder / "logits.npy", np.float32, (len(encoded), labels)),
-        _mapped(folder / "hidden.npy", np.float16, (int(offsets[-1]), len(layers), width)) if layers else None,
-        offsets,
+def _plan(run: Run) -> _Work:
+    data, settings = load_data(run), run.recipe.student.cache
+    pool, signals = build_pool(data, run.recipe), _signals(run)
+    tokenizer = load_tokenizer(str(run.path_of("teacher")))
+    encoded = encode(tokenizer, pool.teacher_rows, run.recipe.data.max_length)
+    width = run.manifest["stages"]["teacher"]["summary"]["width"]
+    widths = {"logits": len(data.labels), **signals.widths(width), **({"sentence": width} if signals.sentence else {})}
+    key = content_hash(
+        {
+            "teacher": run.digest("teacher"),
+            "rows": [[row.text, row.text_pair] for row in pool.teacher_rows],
+            "max_length": run.recipe.data.max_length,
+            "signals": signals.as_dict(),
+            "precision": settings.precision,
+        }
     )
+    folder = run.folder.parent / ".cache" / key
+    return _Work(folder, key, pool, encoded, signals, settings.precision, widths, tokenizer.pad_token_id)
 
 
-def _mapped(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
-    """A new memory-mapped array whose disk space is reserved, so that a full disk is an error and not a crash."""
-    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
+def _read_index(work: _Work, total: int) -> dict[str, Any]:
+    path = work.folder / "index.json"
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        rows = len(work.encoded)
+        shards = max(1, min(-(-total // _SHARD_BYTES), rows // _FEWEST_ROWS))
+        per_shard = -(-rows // shards)
+        files = [{"file": f"shard-{number:05}.safetensors"} for number in range(-(-rows // per_shard))]
+        return {"rows": rows, "rows_per_shard": per_shard, "precision": work.precision, "shards": files}
 
 
-def _fill(outputs: TeacherOutputs, model, encoded: list[Encoded], pad_id: int, layers: list[int]) -> None:
-    import torch
+def _intact(folder: Path, shard: dict[str, str]) -> bool:
+    path = folder / shard["file"]
+    if "sha256" not in shard:
+        return False
+    if path.is_file() and file_sha256(path) == shard["sha256"]:
+        return True
+    say(f"cache: {path} is damaged or missing; making it again")
+    return False
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = model.to(device).eval()
-    with progress() as bar, torch.inference_mode():
-        task = bar.add_task("teacher outputs", total=len(encoded))
-        for indices in batches_by_length(encoded, _BATCH_SIZE):
-            inputs = pad([encoded[index] for index in indices], pad_id)
-            tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
-            result = model(**tensors, output_hidden_states=bool(layers))
-            outputs.logits[indices] = result.logits.float().cpu().numpy()
-            if outputs.hidden is not None:
-                states = torch.stack([result.hidden_states[layer] for layer in layers], dim=2).half().cpu().numpy()
-                for position, index in enumerate(indices):
-                    start, end = outputs.offsets[index], outputs.offsets[index + 1]
-                    outputs.hidden[start:end] = states[position, : end - start]
-            bar.advance(task, len(indices))
-    for array in (outputs.logits, outputs.hidden):
-        if isinstance(array, np.memmap):
-            array.flush()
+
+def _check_space(run: Run, work: _Work, total: int) -> None:
+    limit = run.recipe.student.cache.limit_gb
+    if total > limit * 1e9:
+        raise CompressError(
+            f"student.cache.limit_gb: the teacher's outputs would take {total / 1e9:.2f} GB, the limit is {limit:g}; "
+            "raise it, set precision to fp16, or ask for fewer signals"
+        )
+    free = shutil.disk_usage(work.folder).free
+    if total > free:
+        raise CompressError(
+            f"{work.folder}: the teacher's outputs take {total / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
+            "free space or choose another --output"
+        )
+
+
+def _make_shards(run: Run, work: _Work, index: dict[str, Any], missing: list[int]) -> None:
+    say(f"cache: outputs of {index['rows']:,} rows, {work.bytes_of(slice(None)) / 1e6:.1f} MB")
+    teacher = load_classifier(str(run.path_of("teacher")), load_data(run).labels, as_is=True)
+    prepare(teacher, work.signals)
+    teacher = teacher.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    with progress() as bar:
+        task = bar.add_task("teacher outputs", total=index["rows"])
+        for number in range(len(index["shards"])):
+            rows = slice(number * index["rows_per_shard"], (number + 1) * index["rows_per_shard"])
+            shard = index["shards"][number]
+            if number in missing:
+                path = work.folder / shard["file"]
+                partial = path.with_suffix(".partial")
+                save_file(_outputs(teacher, work, work.encoded[rows]), partial)
+                shard.update(sha256=file_sha256(partial), bytes=partial.stat().st_size)
+                partial.replace(path)
+                write_json(work.folder / "index.partial", index)
+                (work.folder / "index.partial").replace(work.folder / "index.json")
+            bar.advance(task, len(work.encoded[rows]))
+
+
+def _outputs(teacher: PreTrainedModel, work: _Work, encoded: list[Encoded]) -> dict[str, Tensor]:
+    """One shard."""
+    device = next(teacher.parameters()).device
+    offsets = np.cumsum([0] + [len(row["input_ids"]) for row in encoded])
+    filled: dict[str, Tensor] = {"offsets": torch.from_numpy(offsets)}
+    for indices in batches_by_length(encoded, _BATCH_SIZE):
+        inputs = pad([encoded[index] for index in indices], work.pad_id)
+        with torch.inference_mode():
+            found = read(teacher, {name: torch.from_numpy(a).to(device) for name, a in inputs.items()}, work.signals)
+        for name, values in found.items():
+            values = values.to("cpu", _TYPES[work.precision])
+            if name in _ROW_OUTPUTS:
+                filled.setdefault(name, torch.empty(len(encoded), *values.shape[1:], dtype=values.dtype))
+                filled[name][indices] = values
+                continue
+            filled.setdefault(name, torch.empty(int(offsets[-1]), *values.shape[2:], dtype=values.dtype))
+            for position, index in enumerate(indices):
+                filled[name][offsets[index] : offsets[index + 1]] = values[position, : len(encoded[index]["input_ids"])]
+    return filled

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from compress.errors import CompressError
+from compress.processes import is_main_process
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -178,7 +179,7 @@ def _finish(work: Callable[[], dict[str, Any]], in_json: bool) -> None:
         if in_json:
             print(json.dumps({"error": message}, ensure_ascii=False))
         raise typer.Exit(2) from None
-    if in_json:
+    if in_json and is_main_process():
         print(json.dumps(result, ensure_ascii=False))
 
 
@@ -215,8 +216,8 @@ def _distill(run, in_json: bool) -> dict[str, Any]:
 
     teacher = run_teacher_stage(run)
     cache = run_cache_stage(run)
-    from compress.distillation import run_student_stage
     from compress.evaluation import comparison_line, evaluation_table, run_evaluation_stage
+    from compress.student import run_student_stage
 
     student = run_student_stage(run)
     evaluation = run_evaluation_stage(run)
@@ -253,6 +254,8 @@ def _show(results: list[Any], in_json: bool) -> None:
     """Print tables and sentences: to standard output, or to standard error where that is kept for JSON."""
     from rich.console import Console
 
+    if not is_main_process():
+        return
     console = Console(stderr=in_json, highlight=False)
     if not console.is_terminal:
         console = Console(stderr=in_json, highlight=False, width=160)

@@ -10,9 +10,11 @@ import warnings
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-console = Console(stderr=True, highlight=False)
+from compress.processes import is_main_process
+
+console = Console(stderr=True, highlight=False, quiet=not is_main_process())
 
 
 def say(message: str) -> None:
@@ -20,16 +22,20 @@ def say(message: str) -> None:
     console.print(message, markup=False, soft_wrap=True)
 
 
-def progress() -> Progress:
-    """A progress bar on standard error; where that is no terminal, nothing is drawn: plain lines are left to `say`."""
+def progress(*more: ProgressColumn) -> Progress:
+    """A progress bar on standard error; where that is no terminal, nothing is drawn: plain lines are left to `say`.
+
+    :param more: Columns after the usual ones.
+    """
     return Progress(
         TextColumn("  {task.description}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        *more,
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or console.quiet,
     )
 
 

@@ -1,162 +1,156 @@
-"""The student stage: loss functions, the trainer that uses the cached teacher, and the stage itself."""
+"""The trainer that holds a student to the cached outputs of its teacher."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import Linear, ModuleList
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import Identity, Linear, Module, ModuleDict, ModuleList
 
-from compress.cache import TeacherOutputs, load_cache
-from compress.console import say
-from compress.data.encode import encode
-from compress.data.stage import load_data
-from compress.models import build_student, load_classifier, load_tokenizer, summary_of
+from compress.cache import TeacherOutputs
+from compress.losses import hard_and_soft_loss, relation_loss, sentence_loss, state_loss
 from compress.recipe import Distillation
-from compress.run import Run, run_stage
-from compress.training import Example, MaskingTrainer, collator, examples, train
+from compress.signals import Plan, read
+from compress.training import BucketTrainer, Collator, Example
 
 
-def soft_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """``T² · KL(softmax(teacher / T) ‖ softmax(student / T))``, averaged over the rows (Hinton et al., 2015).
+class Companion(Module):
+    """What is trained or kept beside the student and saved in its checkpoints, but not with the finished model.
 
-    :param student_logits: Float (rows, labels).
-    :param teacher_logits: Float (rows, labels).
-    :return: Scalar, in natural-logarithm units.
+    ``projections`` take the student's states to the teacher's width; ``language_weights`` are those of group DRO.
     """
-    student = F.log_softmax(student_logits / temperature, dim=-1)
-    teacher = F.log_softmax(teacher_logits / temperature, dim=-1)
-    return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+    def __init__(self, plan: Plan, width: int, teacher_width: int, attention_heads: int, languages: int):
+        super().__init__()
+        self.attention_heads = attention_heads
+        count = {"hidden": len(plan.student.hidden), "sentence": int(plan.student.sentence)}
+
+        def projection() -> Module:
+            return Linear(width, teacher_width) if width != teacher_width else Identity()
+
+        self.projections = ModuleDict({name: ModuleList(projection() for _ in range(n)) for name, n in count.items()})
+        self.language_weights: Tensor
+        self.register_buffer("language_weights", torch.full((languages,), 1 / languages))
 
 
-def distillation_loss(
-    student_logits: Tensor, labels: Tensor, teacher_logits: Tensor, alpha: float, temperature: float
-) -> Tensor:
-    """``α · cross-entropy(labels) + (1 − α) · soft loss`` (Hinton et al., 2015).
+def signal_losses(
+    settings: Distillation,
+    student: Mapping[str, Tensor],
+    teacher: Mapping[str, Tensor],
+    mask: Tensor,
+    projections: ModuleDict,
+    attention_heads: int,
+) -> dict[str, Tensor]:
+    """The weighted losses of all signals but the logits.
 
-    :param labels: int64 (rows,).
+    :param student: What `compress.signals.read` found; the layers at one place are compared.
+    :param teacher: The same of the teacher.
+    :param mask: Attention mask (rows, tokens).
+    :param projections: From the student's widths to the teacher's, for ``hidden`` and ``sentence``.
+    :return: Float (rows,) for each signal that has a weight.
     """
-    hard = F.cross_entropy(student_logits, labels)
-    return alpha * hard + (1 - alpha) * soft_loss(student_logits, teacher_logits, temperature)
+    losses: dict[str, Tensor] = {}
+    if "hidden" in student:
+        projected = [
+            state_loss(projection(states), wanted, mask)
+            for projection, states, wanted in zip(
+                projections["hidden"].children(), student["hidden"].unbind(2), teacher["hidden"].unbind(2), strict=True
+            )
+        ]
+        if settings.embeddings.weight:
+            losses["embeddings"] = settings.embeddings.weight * projected.pop(0)
+        if projected:
+            losses["hidden"] = settings.hidden.weight * torch.stack(projected).mean(dim=0)
+
+    def compared(first: str, second: str, layer: int, heads: int) -> Tensor:
+        return relation_loss(
+            (student[first][:, :, layer], student[second][:, :, layer]),
+            (teacher[first][:, :, layer], teacher[second][:, :, layer]),
+            heads,
+            mask,
+        )
+
+    if settings.attention.weight:
+        layers = student["query"].shape[2] - bool(settings.relations.weight)  # the last one is for the relations
+        maps = [compared("query", "key", layer, attention_heads) for layer in range(layers)]
+        losses["attention"] = settings.attention.weight * torch.stack(maps).mean(dim=0)
+    if settings.relations.weight:
+        relations = [compared(name, name, -1, settings.relations.heads) for name in ("query", "key", "value")]
+        losses["relations"] = settings.relations.weight * torch.stack(relations).mean(dim=0)
+    if settings.sentences.weight:
+        projection = next(projections["sentence"].children())
+        losses["sentences"] = settings.sentences.weight * sentence_loss(
+            projection(student["sentence"]), teacher["sentence"]
+        )
+    return losses
 
 
-def hidden_loss(student_states: list[Tensor], teacher_states: Tensor, projections: ModuleList, mask: Tensor) -> Tensor:
-    """Mean squared error between projected student states and teacher states over real tokens (TinyBERT).
+class DistillationCollator(Collator):
+    """Adds to a batch what the teacher said about its rows; validation rows get nothing."""
 
-    :param student_states: One float (rows, tokens, student width) a layer.
-    :param teacher_states: Float (rows, tokens, layers, teacher width).
-    :param mask: Attention mask, (rows, tokens).
-    """
-    errors = [
-        (projection(states) - teacher_states[:, :, layer]).pow(2).mean(dim=-1)
-        for layer, (states, projection) in enumerate(zip(student_states, projections, strict=True))
-    ]
-    weight = mask.to(errors[0].dtype)
-    return torch.stack([(error * weight).sum() / weight.sum() for error in errors]).mean()
+    def __init__(self, *args: Any, outputs: TeacherOutputs):
+        super().__init__(*args)
+        self._outputs = outputs
 
-
-def distillation_collator(pad_id: int, outputs: TeacherOutputs) -> Callable[[list[Example]], dict[str, Tensor]]:
-    """Pad a batch and look up what the teacher said about its rows; validation rows have no number and get none."""
-    collate_plain = collator(pad_id)
-
-    def collate(batch: list[Example]) -> dict[str, Tensor]:
-        tensors = collate_plain(batch)
-        if "row" in batch[0]:
-            rows = [row["row"] for row in batch]
-            tensors["teacher_logits"] = torch.from_numpy(outputs.logits[rows])
-            if outputs.hidden is not None:
-                tensors["teacher_hidden"] = _padded_states(outputs, rows, tensors["input_ids"].shape[1])
+    def __call__(self, batch: list[Example]) -> dict[str, Tensor]:
+        tensors = super().__call__(batch)
+        if "read" in batch[0]:
+            said = self._outputs.batch([row["read"] for row in batch], tensors["input_ids"].shape[1])
+            tensors.update({f"teacher_{name}": values for name, values in said.items()})
+            tensors["weight"] = torch.tensor([row["weight"] for row in batch])
+            tensors["language"] = torch.tensor([row["language"] for row in batch])
         return tensors
 
-    return collate
 
+class DistillationTrainer(BucketTrainer):
+    """Hard and soft loss and the signals of the plan, weighted by row, and by language if the weakest is protected."""
 
-class DistillationTrainer(MaskingTrainer):
-    """A trainer whose loss also holds the student to the cached outputs of its teacher."""
-
-    def __init__(self, *args: Any, distillation: Distillation, **kwargs: Any):
+    def __init__(self, *args: Any, distillation: Distillation, plan: Plan, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._distillation = distillation
-        self.model_accepts_loss_kwargs = False
+        self._plan = plan
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        if "teacher_logits" not in inputs:  # validation
+        given = [name for name in inputs if name.startswith("teacher_")]
+        teacher = {name.removeprefix("teacher_"): inputs.pop(name) for name in given}
+        if not teacher:  # validation
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
-        teacher_logits, labels = inputs.pop("teacher_logits"), inputs.pop("labels")
-        teacher_hidden = inputs.pop("teacher_hidden", None)
-        outputs = model(**inputs, output_hidden_states=teacher_hidden is not None)
+        labels, weight, language = (inputs.pop(name) for name in ("labels", "weight", "language"))
+        companion: Companion = self.accelerator.unwrap_model(model).companion
+        student = read(model, inputs, self._plan.student)
         settings = self._distillation
-        loss = distillation_loss(outputs.logits, labels, teacher_logits, settings.alpha, settings.temperature)
-        if teacher_hidden is not None:
-            projections = self.accelerator.unwrap_model(model).distillation_projections
-            states = list(outputs.hidden_states[1:])
-            mask = inputs["attention_mask"]
-            loss = loss + settings.hidden_weight * hidden_loss(states, teacher_hidden, projections, mask)
-        return (loss, outputs) if return_outputs else loss
-
-
-def run_student_stage(run: Run) -> dict[str, Any]:
-    """Fill ``student/`` with a ``save_pretrained`` folder, distilled from the teacher."""
-    inputs = {
-        **run.recipe.student.model_dump(mode="json"),
-        "max_length": run.recipe.data.max_length,
-        "seed": run.recipe.seed,
-    }
-    parents = ("data", "teacher", "cache")
-    return run_stage(run, "student", inputs, parents, lambda folder, scratch: _build(run, folder, scratch))
-
-
-def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
-    torch.manual_seed(run.recipe.seed)
-    data, student = load_data(run), run.recipe.student
-    tokenizer = load_tokenizer(str(run.path_of("teacher")))
-    teacher = load_classifier(str(run.path_of("teacher")), data.labels, as_is=True)
-    model = build_student(teacher, student)
-    teacher_width = teacher.config.hidden_size
-    del teacher
-    summary = summary_of(model)
-    say(f"student: {model.config.model_type} {summary['shape']}, {summary['parameters'] / 1e6:.2f} million weights")
-    outputs = load_cache(run)
-    if outputs.hidden is not None:
-        width, layers = model.config.hidden_size, outputs.hidden.shape[1]
-        model.distillation_projections = ModuleList(Linear(width, teacher_width) for _ in range(layers))
-    rows = {
-        split: examples(
-            encode(tokenizer, data.splits[split], run.recipe.data.max_length),
-            data.targets(split),
-            numbered=split == "train",
+        hard, soft = hard_and_soft_loss(
+            student["logits"], labels, teacher["logits"], settings.alpha, self._temperature()
         )
-        for split in ("train", "validation")
-    }
-    summary["training"] = train(
-        model,
-        tokenizer,
-        rows["train"],
-        rows["validation"],
-        student.training,
-        scratch / "training",
-        title="student",
-        seed=run.recipe.seed,
-        trainer_class=DistillationTrainer,
-        data_collator=distillation_collator(tokenizer.pad_token_id, outputs),
-        distillation=student.distillation,
-    )
-    if outputs.hidden is not None:
-        del model.distillation_projections
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return summary
+        heads = companion.attention_heads
+        parts = {"hard": hard, "soft": soft}
+        parts |= signal_losses(settings, student, teacher, inputs["attention_mask"], companion.projections, heads)
+        for name, part in parts.items():
+            self.loss_parts.setdefault(name, []).append(part.detach().mean())
+        by_row = weight * torch.stack(list(parts.values())).sum(dim=0)
+        if settings.group_dro:
+            return self._protected(by_row, language, companion)
+        return by_row.mean()
 
+    def _temperature(self) -> float:
+        settings = self._distillation
+        if settings.final_temperature is None:
+            return settings.temperature
+        share = self.state.global_step / max(self.state.max_steps, 1)
+        return settings.temperature + share * (settings.final_temperature - settings.temperature)
 
-def _padded_states(outputs: TeacherOutputs, rows: list[int], tokens: int) -> Tensor:
-    assert outputs.hidden is not None
-    padded = np.zeros((len(rows), tokens, *outputs.hidden.shape[1:]), dtype=np.float32)
-    for position, row in enumerate(rows):
-        start, end = outputs.offsets[row], outputs.offsets[row + 1]
-        padded[position, : end - start] = outputs.hidden[start:end]
-    return torch.from_numpy(padded)
+    def _protected(self, by_row: Tensor, language: Tensor, companion: Companion) -> Tensor:
+        """Group DRO (Sagawa et al., 2020): languages with a high loss gain weight, exponentially."""
+        weights = companion.language_weights
+        sums, counts = (torch.zeros_like(weights).index_add(0, language, values)
+                        for values in (by_row, torch.ones_like(by_row)))  # fmt: skip
+        with torch.no_grad():
+            both = self.accelerator.reduce(torch.stack([sums.detach(), counts]), reduction="sum")
+            losses = both[0] / both[1].clamp(min=1)
+            weights.mul_(torch.exp(self._distillation.group_dro * losses))
+            weights.div_(weights.sum())
+            present = weights * (both[1] > 0)
+            factors = present / present.sum() * self.accelerator.num_processes / both[1].clamp(min=1)
+        return (sums * factors).sum()

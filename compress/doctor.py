@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 from rich.table import Table
 
+from compress.target import cpu_features, resolve_target
+
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "onnx", "onnxscript", "onnxruntime",
              "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13-bindings",
              "onnxruntime-ep-nv-tensorrt-rtx-cu13")  # fmt: skip
@@ -32,7 +34,7 @@ class Ability:
 
 def examine(output: Path) -> dict[str, Any]:
     """Look at processor, memory, disk, GPUs and installed packages."""
-    features, gpus = _cpu_features(), _gpus()
+    features, gpus = cpu_features(), _gpus()
     return {
         "machine": {
             "system": platform.platform(),
@@ -42,10 +44,11 @@ def examine(output: Path) -> dict[str, Any]:
             "free_disk_bytes": shutil.disk_usage(_existing(output)).free,
             "cpu": features.get("cpu_name", platform.processor()),
             "cpu_features": [name for name in _SHOWN_FEATURES if features.get(name)],
+            "target": resolve_target("auto").name,
             "gpus": gpus,
         },
         "packages": {name: _version(name) for name in _PACKAGES},
-        "abilities": [asdict(ability) for ability in _abilities(features, bool(gpus))],
+        "abilities": [asdict(ability) for ability in _abilities(bool(gpus))],
     }
 
 
@@ -68,11 +71,9 @@ def doctor_tables(report: dict[str, Any]) -> list[Table]:
     return [machine, packages, abilities]
 
 
-def _abilities(features: dict[str, Any], gpu: bool) -> list[Ability]:
+def _abilities(gpu: bool) -> list[Ability]:
     runtime = importlib.util.find_spec("onnxruntime") is not None
-    vnni = bool(features.get("avx512_vnni") or features.get("avx_vnni"))
-    x86 = str(features.get("architecture", "")).startswith("x86")
-    bits = "8-bit weights" if vnni or not x86 else "7-bit weights, as this CPU has no VNNI"
+    bits = "7-bit weights, as this CPU has no VNNI" if resolve_target("auto").reduce_range else "8-bit weights"
     native = gpu and importlib.util.find_spec("tensorrt") is not None
     ahead = all(importlib.util.find_spec(name) for name in ("tensorrt_rtx_bindings", "onnxruntime_ep_nv_tensorrt_rtx"))
     cuda = gpu and _version("onnxruntime-gpu") is not None
@@ -92,12 +93,6 @@ def _abilities(features: dict[str, Any], gpu: bool) -> list[Ability]:
             "TensorRT-RTX, no GPU needed" if ahead else "install the extra `trt-rtx`",
         ),
     ]
-
-
-def _cpu_features() -> dict[str, Any]:
-    import torch
-
-    return dict(torch.cpu.get_capabilities())
 
 
 def _gpus() -> list[str]:

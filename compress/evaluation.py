@@ -88,6 +88,11 @@ def _build(run: Run, folder: Path) -> dict[str, Any]:
     return report
 
 
+def load_predictions(run: Run, stage: str) -> np.ndarray:
+    """What the teacher or the student predicted for the test rows, int (rows,)."""
+    return np.load(run.path_of("evaluation") / f"{stage}-logits.npy").argmax(axis=1)
+
+
 def yardstick_predictions(data: DataSet) -> np.ndarray:
     """What a linear model of character n-grams predicts for the test rows: cheap to fit and hard to beat."""
     from sklearn.feature_extraction.text import TfidfVectorizer

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from compress.errors import CompressError
-from compress.recipe import Scratch, Student
+from compress.recipe import NewTokenizer, Scratch, Student
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,22 +17,24 @@ SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]"
 _FEED_FORWARD_NAMES = ("intermediate_size", "hidden_dim", "ffn_dim", "d_ff", "n_inner")
 
 
-def train_tokenizer(texts: Iterable[str], scratch: Scratch, max_length: int) -> PreTrainedTokenizerFast:
-    """Train a Unigram tokenizer (Kudo, 2018) on the text of the train split."""
+def train_tokenizer(texts: Iterable[str], settings: NewTokenizer, max_length: int) -> PreTrainedTokenizerFast:
+    """Train a byte-pair tokenizer (Sennrich et al., 2016) on text; the same text gives the same tokenizer.
+
+    The library's Unigram trainer walks its tables in random order: every run would have a tokenizer of its own.
+    """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from tokenizers.decoders import Metaspace
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.Unigram())
-    steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if scratch.lowercase else [])]
+    tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL_TOKENS["unk"]))
+    steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if settings.lowercase else [])]
     tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Metaspace()])
     tokenizer.decoder = Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=scratch.vocabulary_size,
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocabulary_size,
         special_tokens=list(SPECIAL_TOKENS.values()),
-        unk_token=SPECIAL_TOKENS["unk"],
-        max_piece_length=scratch.longest_piece,
+        max_token_length=settings.longest_piece,
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
@@ -127,10 +129,10 @@ def load_classifier(name: str, labels: Sequence[str], *, as_is: bool, trust_remo
 
 
 def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
-    """A student of the teacher's architecture: every n-th of its layers, or a shape of its own.
+    """A student of the teacher's architecture and vocabulary: every n-th of its layers, or a shape of its own.
 
-    A student of another width starts from new weights, but for the token embeddings: those are the teacher's,
-    projected onto their principal components.
+    A student of another shape starts from new weights, but for the token embeddings: those are the teacher's,
+    projected onto their principal components. What `compress.narrowing` cuts out of the teacher comes on top.
 
     :raises CompressError: If the architecture does not let its layers be counted or its shape be set.
     """
@@ -147,14 +149,36 @@ def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel
     return model
 
 
+def exchange_tokenizer(
+    model: PreTrainedModel, old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase
+) -> PreTrainedModel:
+    """Give a model another tokenizer: tokens that both know keep their embeddings, the others get random ones."""
+    import torch
+
+    weights = embeddings_of(model)
+    known = old.get_vocab()
+    with torch.no_grad():
+        fresh = torch.randn(len(new), weights.shape[1]) * weights.std()
+        for token, index in new.get_vocab().items():
+            if token in known:
+                fresh[index] = weights[known[token]]
+        model.resize_token_embeddings(len(new), mean_resizing=False)
+        embeddings_of(model).copy_(fresh)
+    for role in ("pad", "cls", "sep", "bos", "eos", "mask", "unk"):
+        if getattr(model.config, f"{role}_token_id", None) is not None:
+            setattr(model.config, f"{role}_token_id", getattr(new, f"{role}_token_id"))
+    return model
+
+
 def summary_of(model: PreTrainedModel) -> dict[str, Any]:
     """Shape (layers times width, for example ``4x256``), layers, and numbers of weights."""
     config = model.config
     return {
         "shape": f"{config.num_hidden_layers}x{config.hidden_size}",
         "layers": config.num_hidden_layers,
+        "width": config.hidden_size,
         "parameters": sum(weight.numel() for weight in model.parameters()),
-        "embedding parameters": _embeddings(model).numel(),
+        "embedding parameters": embeddings_of(model).numel(),
     }
 
 
@@ -211,7 +235,7 @@ def _rebuilt(config: PreTrainedConfig, changes: dict[str, Any]) -> PreTrainedCon
 def _project_embeddings(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
     import torch
 
-    source, target = _embeddings(teacher), _embeddings(student)
+    source, target = embeddings_of(teacher), embeddings_of(student)
     with torch.no_grad():
         width = min(source.shape[1], target.shape[1])
         _, _, directions = torch.linalg.svd(source.float(), full_matrices=False)
@@ -219,7 +243,8 @@ def _project_embeddings(teacher: PreTrainedModel, student: PreTrainedModel) -> N
         target[:, :width] = projected * (target.std() / projected.std())
 
 
-def _embeddings(model: PreTrainedModel) -> Tensor:
+def embeddings_of(model: PreTrainedModel) -> Tensor:
+    """The token embeddings, float (tokens, width)."""
     return cast("Tensor", model.get_input_embeddings().weight)
 
 

@@ -35,6 +35,7 @@ class Fields(Section):
     text_pair: str | None = None
     label: str = "label"
     lang: str | None = Field("lang", description="null: the rows carry no language")
+    parallel: str | None = Field(None, description="rows with the same value are translations of one another")
 
 
 class Data(Section):
@@ -45,8 +46,12 @@ class Data(Section):
     train: str | None = Field(None, description="explicit file for the split, in place of `source`")
     validation: str | None = None
     test: str | None = None
+    unlabelled: str | None = Field(None, description="file of rows without labels, which the teacher gives them")
     fields: Fields = Field(default_factory=Fields)
     languages: list[str] | None = Field(None, description="keep these languages only")
+    labelled_languages: list[str] | None = Field(
+        None, description="use the labels of these languages only; the others are zero-shot"
+    )
     max_length: Annotated[int, Field(ge=8, le=8192)] = Field(64, description="tokens of a row; longer rows are cut")
 
     @model_validator(mode="after")
@@ -60,22 +65,34 @@ class Data(Section):
 class Training(Section):
     """One training: the defaults are the demo's teacher."""
 
-    epochs: Annotated[float, Field(gt=0)] = 3
-    batch_size: Positive = 64
+    epochs: Annotated[float, Field(gt=0)] = 2
+    batch_size: Positive = Field(32, description="rows of one step, over all processes")
+    gradient_accumulation: Positive = Field(1, description="parts that a step is computed in, to save memory")
     learning_rate: Annotated[float, Field(gt=0)] = 1.2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup: Fraction = Field(0.1, description="share of the steps in which the learning rate rises")
-    mask_probability: Fraction = Field(0.3, description="share of tokens replaced by the mask token, as regularisation")
+    mask_probability: Fraction = Field(0.2, description="share of tokens replaced by the mask token, as regularisation")
     label_smoothing: Fraction = 0.0
+    language_exponent: Fraction = Field(
+        1.0, description="languages are drawn with their number of rows to this power: 1 as they are, 0 all alike"
+    )
+    checkpoint_steps: Positive = Field(1000, description="steps between checkpoints; one is written each epoch too")
+    compile: bool = Field(False, description="torch.compile: pays on GPUs and in long trainings")
 
 
-class Scratch(Section):
-    """A teacher without pretrained weights: ModernBERT with mean pooling and its own Unigram tokenizer."""
+class NewTokenizer(Section):
+    """A byte-pair tokenizer, trained on the training rows' text."""
 
     vocabulary_size: Annotated[int, Field(ge=100)] = 4000
     longest_piece: Positive = Field(2, description="characters of a token at most")
     lowercase: bool = True
-    layers: Positive = 3
+
+
+class Scratch(Section):
+    """A teacher without pretrained weights: ModernBERT with mean pooling and its own tokenizer."""
+
+    tokenizer: NewTokenizer = NewTokenizer()
+    layers: Positive = 4
     hidden_size: Positive = 192
     heads: Positive = 3
     feed_forward_size: Positive = 384
@@ -87,36 +104,132 @@ class Scratch(Section):
         return _checked_heads(self, self.heads, self.hidden_size)
 
 
+class Vocabulary(Section):
+    """Trimming: tokens that the training text does not use are dropped from tokenizer and embeddings."""
+
+    trim: bool = False
+    minimum_count: Positive = Field(1, description="a token is kept if the text uses it this often")
+    coverage: Fraction = Field(
+        1.0, description="keep the most frequent tokens that make up this share of each language's text"
+    )
+
+
 class Teacher(Section):
     model: str | None = Field(None, description="folder or hub id; null: train one from scratch")
     fine_tune: bool = Field(True, description="false: take `model` as it is")
     trust_remote_code: bool = False
+    vocabulary: Vocabulary = Vocabulary()
     scratch: Scratch = Scratch()
     training: Training = Training()
 
 
+class LayerSignal(Section):
+    """A signal that student layers take from teacher layers."""
+
+    weight: Annotated[float, Field(ge=0)] = 0.0
+    layers: Literal["uniform", "last"] | list[Positive] = Field(
+        "uniform", description="teacher layers: evenly spread, the last ones, or one given for each student layer"
+    )
+
+
+class EmbeddingSignal(Section):
+    weight: Annotated[float, Field(ge=0)] = 0.0
+
+
+class RelationSignal(Section):
+    """Self-attention relations (MiniLMv2): the student's last layer learns from one teacher layer."""
+
+    weight: Annotated[float, Field(ge=0)] = 0.0
+    layer: Positive | None = Field(None, description="teacher layer, counted from 1; null: the last")
+    heads: Positive = Field(8, description="relation heads: a divisor of both widths")
+
+
+class SentenceSignal(Section):
+    """Cosine of sentence vectors."""
+
+    weight: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Distillation(Section):
-    """loss = alpha * hard + (1 - alpha) * soft + hidden_weight * hidden (Hinton et al., 2015; TinyBERT)."""
+    """loss = alpha * hard + (1 - alpha) * soft + the sum of weight * signal."""
 
     alpha: Fraction = Field(0.1, description="balance: 1 is labels alone, 0 is the teacher alone")
     temperature: Annotated[float, Field(gt=0)] = 2.0
-    hidden_weight: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="weight of the hidden states' mean squared error, through learned projections"
+    final_temperature: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="the temperature moves to this one over the training; null: it stays"
     )
+    hidden: LayerSignal = LayerSignal()
+    embeddings: EmbeddingSignal = EmbeddingSignal()
+    attention: LayerSignal = LayerSignal()
+    relations: RelationSignal = RelationSignal()
+    sentences: SentenceSignal = SentenceSignal()
+    pivot: str | None = Field(
+        None, description="language that the teacher reads in place of each row: its parallel sentence"
+    )
+    group_dro: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="step size of the weights that protect the weakest language; 0: all rows count alike"
+    )
+
+    @model_validator(mode="after")
+    def _pivot_has_other_tokens(self) -> Distillation:
+        if self.pivot and self.token_signals:
+            raise ValueError(
+                f"with a pivot the teacher reads other tokens than the student: {self.token_signals[0]} cannot be "
+                "compared; use sentences, or no pivot"
+            )
+        return self
+
+    @property
+    def token_signals(self) -> list[str]:
+        """Signals with a weight that compare teacher and student token by token."""
+        return [name for name in ("hidden", "embeddings", "attention", "relations") if getattr(self, name).weight]
+
+
+class RowChoice(Section):
+    """Which rows the student learns from, and how much each counts, by what the teacher says of them."""
+
+    minimum_confidence: Fraction = Field(0.0, description="drop rows of which the teacher is less sure")
+    drop_disagreement: bool = Field(False, description="drop rows whose label is not what the teacher predicts")
+    weight_by_confidence: bool = Field(False, description="rows count as much as the teacher is sure of them")
+
+
+class Cache(Section):
+    """What is kept of the teacher's outputs, on disk."""
+
+    precision: Literal["fp32", "fp16"] = "fp32"
+    limit_gb: Annotated[float, Field(gt=0)] = Field(50.0, description="refuse to write more than this")
 
 
 class Student(Section):
     every_nth_layer: Positive | None = Field(None, description="copy every n-th teacher layer; the shape is ignored")
-    layers: Positive = 2
-    hidden_size: Positive = 96
+    layers: Positive = 1
+    hidden_size: Positive = 128
     heads: Positive = 2
-    feed_forward_size: Positive = 192
+    feed_forward_size: Positive = 256
+    initialization: Literal["embeddings", "importance", "svd"] = Field(
+        "embeddings",
+        description="start from the teacher's embeddings, its most important heads, neurons and channels, or the "
+        "leading singular directions of its weights",
+    )
+    tokenizer: NewTokenizer | None = Field(None, description="train the student its own; null: the teacher's")
+    languages: list[str] | None = Field(None, description="train on the rows of these languages only")
+    rows: RowChoice = RowChoice()
     distillation: Distillation = Distillation()
-    training: Training = Training(epochs=6, learning_rate=3e-3, mask_probability=0.15)
+    cache: Cache = Cache()
+    training: Training = Training(epochs=8, batch_size=64, learning_rate=3e-3, mask_probability=0.15)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Student:
         return _checked_heads(self, self.heads, self.hidden_size)
+
+    @model_validator(mode="after")
+    def _own_tokens_are_not_compared(self) -> Student:
+        if self.tokenizer and self.distillation.token_signals:
+            raise ValueError(
+                f"a student with a tokenizer of its own reads other tokens than its teacher: "
+                f"{self.distillation.token_signals[0]} cannot be compared; use sentences, or the teacher's tokenizer"
+            )
+        return self
 
 
 class Evaluation(Section):

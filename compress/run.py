@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from compress import __version__
 from compress.console import say
 from compress.errors import CompressError
+from compress.processes import is_main_process, wait_for_everyone
 from compress.recipe import Recipe, load_recipe, save_recipe
 
 MANIFEST_SCHEMA = 1
@@ -69,15 +70,11 @@ def open_run(recipe: Recipe, output: Path) -> Run:
     """
     folder = output / recipe.name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _atomic_file(folder / "recipe.yaml") as path:
-            save_recipe(recipe, path)
-        pointer = output / f".latest-{os.getpid()}"
-        pointer.unlink(missing_ok=True)
-        pointer.symlink_to(recipe.name)
-        pointer.replace(output / "latest")
+        if is_main_process():
+            _prepare(folder, recipe)
     except OSError as error:
         raise CompressError(f"{folder}: cannot be written ({error.strerror}); choose another --output") from None
+    wait_for_everyone()
     return Run(folder, recipe)
 
 
@@ -104,6 +101,7 @@ def run_stage(
     build: Callable[[Path, Path], dict[str, Any]],
     *,
     always: bool = False,
+    parallel: bool = False,
 ) -> dict[str, Any]:
     """Run one stage, unless nothing that it depends on has changed since it was last run.
 
@@ -112,41 +110,47 @@ def run_stage(
     :param build: Called with the folder to fill, and a scratch folder that survives an interruption of the same work;
         returns a summary for the manifest.
     :param always: Run it even if nothing has changed (measurements).
+    :param parallel: All processes of a distributed run work on it together; otherwise the others wait for the main one.
     :return: The stage's summary.
     """
-    key = _hash({"inputs": inputs, "parents": {name: run.digest(name) for name in parents}, "code": __version__})
+    key = content_hash({"inputs": inputs, "parents": {name: run.digest(name) for name in parents}, "code": __version__})
     done = run.manifest["stages"].get(stage)
     if not always and done and done["key"] == key and _files_present(run.folder, done["files"]):
         say(f"{stage}: unchanged, skipped")
         return done["summary"]
     work = run.folder / ".work" / stage
-    with _locked(run.folder):
-        if not (work / key).is_dir():  # what is left of other work is of no use
-            shutil.rmtree(work, ignore_errors=True)
-            (work / key).mkdir(parents=True)
-        filling = work / "filling"
-        shutil.rmtree(filling, ignore_errors=True)
-        filling.mkdir()
-        started = time.monotonic()
-        summary = build(filling, work / key)
-        files = _described(filling, stage)
-        _replace_folder(filling, run.folder / stage, work / "old")
-        _record(
-            run,
-            stage,
-            {
-                "key": key,
-                "digest": _hash([[file["path"], file["sha256"]] for file in files]),
-                "parents": list(parents),
-                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-                "seconds": round(time.monotonic() - started, 1),
-                "versions": recorded_versions(),
-                "summary": summary,
-                "files": files,
-            },
-        )
-        shutil.rmtree(work)
-    return summary
+    filling = work / "filling"
+    if is_main_process():
+        with _locked(run.folder):
+            _clear(work, key)
+            if parallel:
+                wait_for_everyone()
+            started = time.monotonic()
+            summary = build(filling, work / key)
+            files = _described(filling, stage)
+            if (run.folder / stage).exists():
+                (run.folder / stage).rename(work / "old")
+            filling.rename(run.folder / stage)
+            _record(
+                run,
+                stage,
+                {
+                    "key": key,
+                    "digest": content_hash([[file["path"], file["sha256"]] for file in files]),
+                    "parents": list(parents),
+                    "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "seconds": round(time.monotonic() - started, 1),
+                    "versions": recorded_versions(),
+                    "summary": summary,
+                    "files": files,
+                },
+            )
+            shutil.rmtree(work)
+    elif parallel:
+        wait_for_everyone()
+        build(filling, work / key)
+    wait_for_everyone()
+    return run.manifest["stages"][stage]["summary"]
 
 
 def recorded_versions() -> dict[str, str]:
@@ -169,7 +173,8 @@ def write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def _hash(content: Any) -> str:
+def content_hash(content: Any) -> str:
+    """A short SHA-256 of a JSON value."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -200,10 +205,25 @@ def _role(path: Path) -> str:
     return "report" if path.suffix in (".md", ".html") else "description"
 
 
-def _replace_folder(new: Path, final: Path, old: Path) -> None:
-    if final.exists():
-        final.rename(old)
-    new.rename(final)
+def _prepare(folder: Path, recipe: Recipe) -> None:
+    """Create the run directory, keep its recipe, and let ``latest`` name it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _atomic_file(folder / "recipe.yaml") as path:
+        save_recipe(recipe, path)
+    pointer = folder.parent / f".latest-{os.getpid()}"
+    pointer.unlink(missing_ok=True)
+    pointer.symlink_to(recipe.name)
+    pointer.replace(folder.parent / "latest")
+
+
+def _clear(work: Path, key: str) -> None:
+    """An empty folder to fill, and the scratch folder of this work as an interruption left it."""
+    if not (work / key).is_dir():  # what is left of other work is of no use
+        shutil.rmtree(work, ignore_errors=True)
+        (work / key).mkdir(parents=True)
+    for name in ("filling", "old"):
+        shutil.rmtree(work / name, ignore_errors=True)
+    (work / "filling").mkdir()
 
 
 def _record(run: Run, stage: str, entry: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.console import say
 from compress.data.encode import encode
+from compress.data.read import UNLABELLED
 from compress.data.stage import DataSet, load_data
 from compress.models import (
     load_classifier,
@@ -15,8 +16,10 @@ from compress.models import (
     summary_of,
     train_tokenizer,
 )
+from compress.processes import is_main_process, wait_for_everyone
 from compress.recipe import Scratch
 from compress.run import Run, file_sha256, run_stage
+from compress.vocabulary import trim_vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,10 +31,13 @@ def run_teacher_stage(run: Run) -> dict[str, Any]:
     inputs = {
         **teacher.model_dump(mode="json"),
         "max_length": run.recipe.data.max_length,
+        "labelled_languages": run.recipe.data.labelled_languages,
         "seed": run.recipe.seed,
         "files": _fingerprints(teacher.model),
     }
-    return run_stage(run, "teacher", inputs, ("data",), lambda folder, scratch: _build(run, folder, scratch))
+    return run_stage(
+        run, "teacher", inputs, ("data",), lambda folder, scratch: _build(run, folder, scratch), parallel=True
+    )
 
 
 def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
@@ -46,12 +52,17 @@ def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
         )
     else:
         tokenizer, model = _from_scratch(run, data, scratch)
-    summary = summary_of(model)
+    trimming: dict[str, Any] = {}
+    if teacher.vocabulary.trim:
+        model, tokenizer, trimming = trim_vocabulary(model, tokenizer, _texts(data), teacher.vocabulary)
+        _tell(trimming)
+    summary = {**summary_of(model), **({"vocabulary": trimming} if trimming else {})}
     say(f"teacher: {model.config.model_type} {summary['shape']}, {summary['parameters'] / 1e6:.1f} million weights")
     if teacher.fine_tune or not teacher.model:
         summary["training"] = _fine_tune(run, data, model, tokenizer, scratch)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    if is_main_process():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     return summary
 
 
@@ -59,8 +70,8 @@ def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTok
     from transformers import AutoModelForSequenceClassification
 
     shape, max_length = run.recipe.teacher.scratch, run.recipe.data.max_length
-    texts = [text for row in data.splits["train"] for text in (row.text, row.text_pair) if text]
-    tokenizer = train_tokenizer(texts, shape, max_length)
+    texts = [text for rows in _texts(data).values() for text in rows]
+    tokenizer = train_tokenizer(texts, shape.tokenizer, max_length)
     say(f"teacher: trained a tokenizer with {len(tokenizer):,} tokens")
     config = scratch_config(shape, tokenizer, data.labels, max_length)
     if shape.warm_up is None:
@@ -73,48 +84,66 @@ def _warm_up(run: Run, data: DataSet, shape: Scratch, config, tokenizer, scratch
     """Masked-language training on the rows' own text; the finished model is kept for a resumed stage."""
     from transformers import AutoModelForMaskedLM, DataCollatorForLanguageModeling
 
-    from compress.training import train
+    from compress.training import Material, train
 
     finished = scratch / "warm-up-model"
     if finished.is_dir():
         return finished
     assert shape.warm_up is not None
     model = AutoModelForMaskedLM.from_config(config)
-    encoded = {
-        split: encode(tokenizer, data.splits[split], run.recipe.data.max_length) for split in ("train", "validation")
-    }
+    rows = [encode(tokenizer, data.splits[split], run.recipe.data.max_length) for split in ("train", "validation")]
+    languages = [[row.lang for row in data.splits[split]] for split in ("train", "validation")]
     train(
         model,
         tokenizer,
-        encoded["train"],
-        encoded["validation"],
-        shape.warm_up.model_copy(update={"mask_probability": 0.0}),
+        Material(rows[0], rows[1], languages[0], languages[1]),
+        shape.warm_up,
         scratch / "warm-up",
         title="warm-up",
         seed=run.recipe.seed,
-        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm_probability=shape.warm_up.mask_probability),
+        logs=run.folder / "logs" / "warm-up",
+        collate=DataCollatorForLanguageModeling(tokenizer, mlm_probability=shape.warm_up.mask_probability),
+        by_accuracy=False,
     )
-    model.save_pretrained(scratch / "warm-up-model.partial")
-    (scratch / "warm-up-model.partial").rename(finished)
+    if is_main_process():
+        model.save_pretrained(scratch / "warm-up-model.partial")
+        (scratch / "warm-up-model.partial").rename(finished)
+    wait_for_everyone()
     return finished
 
 
 def _fine_tune(run: Run, data: DataSet, model, tokenizer, scratch: Path) -> dict[str, Any]:
-    from compress.training import examples, train
+    from compress.training import Collator, material, train
 
-    rows = {
-        split: examples(encode(tokenizer, data.splits[split], run.recipe.data.max_length), data.targets(split))
-        for split in ("train", "validation")
-    }
+    recipe = run.recipe
+    rows = [data.labelled(split, recipe.data.labelled_languages) for split in ("train", "validation")]
+    settings = recipe.teacher.training
     return train(
         model,
         tokenizer,
-        rows["train"],
-        rows["validation"],
-        run.recipe.teacher.training,
+        material(tokenizer, rows[0], data.numbers(rows[0]), rows[1], data.numbers(rows[1]), recipe.data.max_length),
+        settings,
         scratch / "training",
         title="teacher",
-        seed=run.recipe.seed,
+        seed=recipe.seed,
+        logs=run.folder / "logs" / "teacher",
+        collate=Collator(tokenizer, settings.mask_probability, recipe.seed),
+    )
+
+
+def _texts(data: DataSet) -> dict[str, list[str]]:
+    """The training text of each language."""
+    texts: dict[str, list[str]] = {}
+    for row in (*data.splits["train"], *data.splits.get(UNLABELLED, ())):
+        texts.setdefault(row.lang, []).extend(text for text in (row.text, row.text_pair) if text)
+    return texts
+
+
+def _tell(trimming: dict[str, Any]) -> None:
+    lost = max(trimming["lost share of tokens"].values(), default=0.0)
+    say(
+        f"teacher: vocabulary trimmed from {trimming['tokens before']:,} to {trimming['tokens after']:,} tokens, "
+        f"{trimming['saved MB']} MB saved, at most {100 * lost:.2f} % of a language's tokens lost"
     )
 
 

@@ -1,121 +1,195 @@
-"""One training on `transformers.Trainer`: batches by length, checkpoints, resuming, a progress bar."""
+"""One training on `transformers.Trainer`: batches by length, checkpoints, resuming, progress."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments
+from transformers.integrations import TensorBoardCallback
+from transformers.trainer_callback import TrainerCallback
 
-from compress.console import progress, say
-from compress.data.encode import Encoded, LengthBucketSampler, pad
+from compress.console import say
+from compress.data.clean import Row
+from compress.data.encode import Encoded, LengthBucketSampler, encode, pad
+from compress.errors import CompressError
 from compress.recipe import Training
+from compress.reporting import Reporter
 
 Example = dict[str, Any]
-"""An encoded row with ``labels`` and, where a teacher's outputs go with it, its ``row`` number."""
+"""An encoded row with ``labels``; training rows have a ``number`` too, and those of a student what else it needs."""
+
+_NOT_INPUTS = ("labels", "number", "read", "weight", "language")
 
 
-def examples(encoded: Sequence[Encoded], targets: Sequence[int], *, numbered: bool = False) -> list[Example]:
-    """Rows as the trainer wants them."""
-    return [
-        {**row, "labels": target, **({"row": index} if numbered else {})}
-        for index, (row, target) in enumerate(zip(encoded, targets, strict=True))
+@dataclass(frozen=True)
+class Material:
+    """Encoded rows of a training, and the language of each."""
+
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    train_languages: Sequence[str]
+    validation_languages: Sequence[str]
+
+
+def material(
+    tokenizer: PreTrainedTokenizerBase,
+    train_rows: Sequence[Row],
+    train_targets: Sequence[int] | np.ndarray,
+    validation_rows: Sequence[Row],
+    validation_targets: Sequence[int],
+    max_length: int,
+) -> Material:
+    """Encode the rows; those of the validation are put in order of length, so that little of it is padding."""
+    train = [
+        {**row, "labels": int(target), "number": number}
+        for number, (row, target) in enumerate(
+            zip(encode(tokenizer, train_rows, max_length), train_targets, strict=True)
+        )
     ]
+    encoded = encode(tokenizer, validation_rows, max_length)
+    order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]["input_ids"]))
+    validation = [{**encoded[index], "labels": int(validation_targets[index])} for index in order]
+    return Material(train, validation, [row.lang for row in train_rows], [validation_rows[i].lang for i in order])
 
 
-def collator(pad_id: int) -> Callable[[list[Example]], dict[str, torch.Tensor]]:
-    """Pad a batch to its longest row."""
+class Collator:
+    """Pads a batch to its longest row and hides a share of the tokens of training rows, as regularisation.
 
-    def collate(batch: list[Example]) -> dict[str, torch.Tensor]:
-        inputs = pad([{k: v for k, v in row.items() if k not in ("labels", "row")} for row in batch], pad_id)
+    What is hidden of a row depends on the seed, the epoch and the row alone: not on the batch, the process, or whether
+    the training was interrupted.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, mask_probability: float, seed: int):
+        self._pad_id = tokenizer.pad_token_id
+        self._mask_id = tokenizer.mask_token_id
+        self._special = np.array(tokenizer.all_special_ids)
+        self._probability = mask_probability if self._mask_id is not None else 0.0
+        self._seed = seed
+        self.epoch = 0
+
+    def __call__(self, batch: list[Example]) -> dict[str, torch.Tensor]:
+        rows: list[Encoded] = [{k: v for k, v in row.items() if k not in _NOT_INPUTS} for row in batch]
+        inputs = pad(rows, self._pad_id)
+        if self._probability and "number" in batch[0]:
+            self._hide(inputs["input_ids"], [row["number"] for row in batch])
         tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
         tensors["labels"] = torch.tensor([row["labels"] for row in batch])
         return tensors
 
-    return collate
+    def _hide(self, ids: np.ndarray, numbers: list[int]) -> None:
+        draws = np.stack(
+            [
+                np.random.Generator(np.random.Philox(key=[self._seed, (self.epoch << 40) + number])).random(
+                    ids.shape[1], dtype=np.float32
+                )
+                for number in numbers
+            ]
+        )
+        ids[(draws < self._probability) & ~np.isin(ids, self._special)] = self._mask_id
 
 
-class MaskingTrainer(Trainer):
-    """A trainer that hides a share of the tokens in every training step, which keeps small models from overfitting."""
+class BucketTrainer(Trainer):
+    """A trainer whose batches hold rows of similar length, in random order, with balanced languages if asked for."""
 
-    mask_probability = 0.0
+    languages: Sequence[str] = ()
+    language_exponent = 1.0
+    loss_parts: dict[str, list[torch.Tensor]]
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.model_accepts_loss_kwargs = False  # each part of a step is a mean over its rows
+        self.loss_parts = {}
 
     def _get_train_sampler(self, train_dataset=None):
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
-        return LengthBucketSampler([len(row["input_ids"]) for row in rows], self.args.train_batch_size, self.args.seed)
+        step = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+        lengths = [len(row["input_ids"]) for row in rows]
+        sampler = LengthBucketSampler(lengths, step, self.args.seed, self.languages, self.language_exponent)
+        collate: Any = self.data_collator
+        sampler.on_epoch = lambda epoch: setattr(collate, "epoch", epoch)
+        return sampler
 
-    def training_step(self, model, inputs, num_items_in_batch=None):
-        tokenizer: Any = self.processing_class
-        if self.mask_probability and tokenizer.mask_token_id is not None:
-            ids = inputs["input_ids"]
-            special = torch.tensor(tokenizer.all_special_ids, device=ids.device)
-            hidden = (torch.rand(ids.shape, device=ids.device) < self.mask_probability) & ~torch.isin(ids, special)
-            inputs["input_ids"] = ids.masked_fill(hidden, tokenizer.mask_token_id)
-        return super().training_step(model, inputs, num_items_in_batch)
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if "loss" in logs:
+            logs.update({f"loss_{name}": float(torch.stack(values).mean()) for name, values in self.loss_parts.items()})
+            self.loss_parts = {}
+        super().log(logs, *args, **kwargs)
 
 
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    train_examples: Sequence[Example],
-    validation_examples: Sequence[Example],
+    rows: Material,
     settings: Training,
     scratch: Path,
     *,
     title: str,
     seed: int,
-    trainer_class: type[MaskingTrainer] = MaskingTrainer,
-    data_collator: Callable[[list[Example]], dict[str, torch.Tensor]] | None = None,
+    logs: Path,
+    collate: Callable[[list[Example]], dict[str, torch.Tensor]],
+    trainer_class: type[BucketTrainer] = BucketTrainer,
+    by_accuracy: bool = True,
     **trainer_arguments: Any,
 ) -> dict[str, Any]:
-    """Train a model in place and leave it at its best epoch by validation accuracy.
+    """Train a model in place and leave it at its best epoch by validation accuracy, or else by validation loss.
 
-    :param scratch: Folder of the checkpoints; a training that was interrupted goes on from the last of them.
+    :param scratch: Folder of the checkpoints; a training that was interrupted goes on from the last whole one.
+    :param logs: Folder of the TensorBoard log.
     :param trainer_arguments: Passed on to ``trainer_class``.
-    :return: Epochs trained, the best validation accuracy and the seconds it took.
+    :return: Epochs and steps, the best validation figure and the seconds it took.
     """
+    languages = rows.validation_languages
     trainer = trainer_class(
         model=model,
-        args=_arguments(settings, scratch, seed),
-        train_dataset=train_examples,
-        eval_dataset=validation_examples,
-        data_collator=data_collator or collator(tokenizer.pad_token_id),
+        args=_arguments(settings, scratch, seed, by_accuracy),
+        train_dataset=rows.train,
+        eval_dataset=rows.validation,
+        data_collator=collate,
         processing_class=tokenizer,
-        compute_metrics=_accuracy,
-        callbacks=[_Reporter(title)],
+        compute_metrics=(lambda prediction: _accuracies(prediction, languages)) if by_accuracy else None,
+        callbacks=[_Checkpoints(settings.checkpoint_steps)],
         **trainer_arguments,
     )
+    trainer.languages, trainer.language_exponent = rows.train_languages, settings.language_exponent
     trainer.remove_callback(PrinterCallback)
-    trainer.mask_probability = settings.mask_probability
-    checkpoint = get_last_checkpoint(str(scratch)) if scratch.is_dir() else None
+    if trainer.is_world_process_zero():
+        trainer.add_callback(Reporter(title, settings.batch_size))
+        trainer.add_callback(TensorBoardCallback(_summary_writer(logs)))
+    checkpoint = _last_whole_checkpoint(scratch)
     if checkpoint:
-        say(f"{title}: going on from {Path(checkpoint).name}")
-    result = trainer.train(resume_from_checkpoint=checkpoint)
+        say(f"{title}: going on from {checkpoint.name}")
+    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    figure = "best validation accuracy" if by_accuracy else "best validation loss"
     return {
         "epochs": round(float(trainer.state.epoch or 0), 2),
         "steps": trainer.state.global_step,
-        "best validation accuracy": round(float(trainer.state.best_metric or 0), 4),
+        figure: round(float(trainer.state.best_metric or 0), 4),
         "seconds": round(result.metrics["train_runtime"], 1),
     }
 
 
-def _arguments(settings: Training, scratch: Path, seed: int) -> TrainingArguments:
+def _arguments(settings: Training, scratch: Path, seed: int, by_accuracy: bool) -> TrainingArguments:
     cuda = torch.cuda.is_available()
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    parts = processes * settings.gradient_accumulation
+    if settings.batch_size % parts:
+        raise CompressError(
+            f"training.batch_size: {settings.batch_size} rows cannot be divided among {processes} processes and "
+            f"{settings.gradient_accumulation} parts; use a multiple of {parts}"
+        )
     return TrainingArguments(
         output_dir=str(scratch),
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=settings.batch_size // parts,
+        gradient_accumulation_steps=settings.gradient_accumulation,
         per_device_eval_batch_size=2 * settings.batch_size,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
@@ -126,11 +200,14 @@ def _arguments(settings: Training, scratch: Path, seed: int) -> TrainingArgument
         save_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=True,
-        metric_for_best_model="accuracy",
-        logging_strategy="epoch",
+        metric_for_best_model="accuracy" if by_accuracy else "loss",
+        logging_steps=20,
         remove_unused_columns=False,
         dataloader_pin_memory=cuda,
+        torch_compile=settings.compile,
+        use_cpu=not cuda,
         bf16=cuda and torch.cuda.is_bf16_supported(),
+        fp16=cuda and not torch.cuda.is_bf16_supported(),
         disable_tqdm=True,
         report_to="none",
         seed=seed,
@@ -138,32 +215,38 @@ def _arguments(settings: Training, scratch: Path, seed: int) -> TrainingArgument
     )
 
 
-def _accuracy(prediction: Any) -> dict[str, float]:
-    return {"accuracy": float(np.mean(prediction.predictions.argmax(axis=-1) == prediction.label_ids))}
+def _accuracies(prediction: Any, languages: Sequence[str]) -> dict[str, float]:
+    """Accuracy on all rows, and in each language."""
+    right = prediction.predictions.argmax(axis=-1) == prediction.label_ids
+    array = np.asarray(languages)
+    by_language = {f"accuracy_{language}": float(right[array == language].mean()) for language in np.unique(array)}
+    return {"accuracy": float(right.mean()), **by_language}
 
 
-class _Reporter(TrainerCallback):
-    """A progress bar while training, and one line an epoch."""
+def _summary_writer(folder: Path) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
 
-    def __init__(self, title: str):
-        self._title = title
-        self._progress = progress()
-        self._loss = float("nan")
+    return SummaryWriter(str(folder))
 
-    def on_train_begin(self, args, state, control, **kwargs):
-        self._progress.start()
-        self._task = self._progress.add_task(self._title, total=state.max_steps, completed=state.global_step)
+
+def _last_whole_checkpoint(scratch: Path) -> Path | None:
+    """The newest checkpoint that was written to its end: the trainer writes its state last."""
+    found = sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for path in found:
+        try:
+            json.loads((path / "trainer_state.json").read_text("utf-8"))
+            return path
+        except (OSError, ValueError):
+            shutil.rmtree(path, ignore_errors=True)
+    return None
+
+
+class _Checkpoints(TrainerCallback):
+    """A checkpoint every so many steps, besides the one of each epoch."""
+
+    def __init__(self, steps: int):
+        self._steps = steps
 
     def on_step_end(self, args, state, control, **kwargs):
-        self._progress.update(self._task, completed=state.global_step)
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        self._loss = (logs or {}).get("loss", self._loss)
-
-    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
-        accuracy = (metrics or {}).get("eval_accuracy")
-        shown = f", validation accuracy {accuracy:.3f}" if accuracy is not None else ""
-        say(f"{self._title}: epoch {state.epoch:.0f} of {state.num_train_epochs}, loss {self._loss:.3f}{shown}")
-
-    def on_train_end(self, args, state, control, **kwargs):
-        self._progress.stop()
+        if state.global_step % self._steps == 0:
+            control.should_save = True

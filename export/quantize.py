@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compress.console import swallowed_output
-from export.target import Target
+from compress.target import Target
 from export.to_onnx import save_companions
 
 

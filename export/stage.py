@@ -17,9 +17,9 @@ from compress.inference import load_predict, predict_rows
 from compress.models import load_tokenizer
 from compress.recipe import Tolerance
 from compress.run import Run, run_stage
+from compress.target import resolve_target
 from export.parity import check_parity, measure_parity
 from export.quantize import convert_fp16, quantize_int8
-from export.target import resolve_target
 from export.to_onnx import export_onnx
 
 

@@ -39,7 +39,13 @@ def tiny_recipe(data_folder: Path) -> dict:
         "name": "tiny",
         "data": {"source": str(data_folder), "max_length": 32},
         "teacher": {
-            "scratch": {"vocabulary_size": 400, "layers": 4, "hidden_size": 64, "heads": 2, "feed_forward_size": 128},
+            "scratch": {
+                "tokenizer": {"vocabulary_size": 400},
+                "layers": 4,
+                "hidden_size": 64,
+                "heads": 2,
+                "feed_forward_size": 128,
+            },
             "training": TINY_TRAINING,
         },
         "student": {
@@ -48,7 +54,7 @@ def tiny_recipe(data_folder: Path) -> dict:
             "heads": 2,
             "feed_forward_size": 64,
             "training": TINY_TRAINING,
-            "distillation": {"hidden_weight": 0.1},
+            "distillation": {"hidden": {"weight": 0.1}},
         },
         "export": {"parity": {"rows": 60, "int8": {"max_difference": 3.0, "agreement": 0.9}}},
         "bench": {"rows": 24, "rounds": 2, "threads": 1},

@@ -29,7 +29,7 @@ from babel.units import format_unit
 
 LANGUAGES = ("ar", "de", "el", "en", "es", "fr", "hi", "ja", "ko", "pl", "ru", "th", "tr", "zh")
 SPLITS = ("train", "validation", "test")
-ROWS_PER_KIND = {"train": 52, "validation": 10, "test": 30}
+ROWS_PER_KIND = {"train": 52, "validation": 10, "test": 60}
 """Rows of one kind in one language, before duplicates are dropped."""
 
 _SHARES = {"train": 0.75, "validation": 0.1, "test": 0.15}

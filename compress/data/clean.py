@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from compress.data.read import SPLITS, RawRow
+from compress.data.read import SPLITS, UNLABELLED, RawRow
 from compress.errors import CompressError
 from compress.recipe import Data, Fields
 
@@ -17,12 +17,13 @@ NO_LANGUAGE = "und"  # BCP 47: undetermined
 
 @dataclass(frozen=True)
 class Row:
-    """One example of text classification."""
+    """One example of text classification; rows without a label have an empty one."""
 
     text: str
     label: str
     lang: str
     text_pair: str | None = None
+    parallel: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ def clean(raw: Mapping[str, list[RawRow]], data: Data) -> Cleaned:
     splits: dict[str, list[Row]] = {}
     report: dict[str, Any] = {"splits": {}}
     known_languages: set[str] = set()
-    for split in SPLITS:
-        rows, counts = _clean_split(raw[split], data.fields)
+    present = [split for split in (*SPLITS, UNLABELLED) if split in raw]
+    for split in present:
+        rows, counts = _clean_split(raw[split], data.fields, labelled=split != UNLABELLED)
         known_languages.update(row.lang for row in rows)
         if data.languages is not None:
             kept = [row for row in rows if row.lang in data.languages]
@@ -51,8 +53,9 @@ def clean(raw: Mapping[str, list[RawRow]], data: Data) -> Cleaned:
             rows = kept
         splits[split] = rows
         report["splits"][split] = {"rows": len(rows), "dropped": dict(counts)}
-    _check_languages(data.languages, known_languages)
-    for split in SPLITS:
+    _check_languages("languages", data.languages, known_languages)
+    _check_languages("labelled_languages", data.labelled_languages, known_languages)
+    for split in present:
         if not splits[split]:
             raise CompressError(f"data: no rows are left in the {split} split ({len(raw[split])} before cleaning)")
     labels = _checked_labels(raw, splits, data.fields)
@@ -67,12 +70,12 @@ def row_as_dict(row: Row) -> dict[str, str]:
     return {name: value for name, value in asdict(row).items() if value is not None}
 
 
-def _clean_split(raw: list[RawRow], fields: Fields) -> tuple[list[Row], Counter[str]]:
+def _clean_split(raw: list[RawRow], fields: Fields, *, labelled: bool) -> tuple[list[Row], Counter[str]]:
     seen: set[Row] = set()
     rows: list[Row] = []
     counts: Counter[str] = Counter({"blank": 0, "duplicate": 0})
     for place, content in raw:
-        row = _row(place, content, fields)
+        row = _row(place, content, fields, labelled)
         if not row.text or row.text_pair == "":
             counts["blank"] += 1
         elif row in seen:
@@ -83,12 +86,13 @@ def _clean_split(raw: list[RawRow], fields: Fields) -> tuple[list[Row], Counter[
     return rows, counts
 
 
-def _row(place: str, content: Mapping[str, Any], fields: Fields) -> Row:
+def _row(place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
     return Row(
         text=_text(place, content, fields.text, "text"),
-        label=_name(place, content, fields.label, "label"),
+        label=_name(place, content, fields.label, "label") if labelled else "",
         lang=_name(place, content, fields.lang, "lang") if fields.lang else NO_LANGUAGE,
         text_pair=_text(place, content, fields.text_pair, "text_pair") if fields.text_pair else None,
+        parallel=_name(place, content, fields.parallel, "parallel") if fields.parallel else None,
     )
 
 
@@ -113,10 +117,10 @@ def _value(place: str, content: Mapping[str, Any], name: str, role: str) -> Any:
     return content[name]
 
 
-def _check_languages(wanted: list[str] | None, known: set[str]) -> None:
+def _check_languages(field: str, wanted: list[str] | None, known: set[str]) -> None:
     unknown = sorted(set(wanted or []) - known)
     if unknown:
-        raise CompressError(f"data.languages: no rows in {', '.join(unknown)}; the data has {', '.join(sorted(known))}")
+        raise CompressError(f"data.{field}: no rows in {', '.join(unknown)}; the data has {', '.join(sorted(known))}")
 
 
 def _checked_labels(raw: Mapping[str, list[RawRow]], splits: dict[str, list[Row]], fields: Fields) -> list[str]:

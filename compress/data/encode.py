@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,28 +55,40 @@ def batches_by_length(encoded: Sequence[Encoded], batch_size: int) -> Iterator[l
 
 
 class LengthBucketSampler:
-    """Every row once an epoch, in batches of similar length whose order is random.
+    """Rows of one epoch in batches of similar length whose order is random.
 
     The library's sampler keeps the batches themselves sorted, so that rows that are alike in length, and with them
     often in label, come one after the other.
+
+    :param lengths: Tokens of each row.
+    :param batch_size: Rows of one step, over all processes.
+    :param languages: Language of each row, where they are to be balanced.
+    :param exponent: Languages are drawn with their number of rows to this power: 1 leaves every row once an epoch,
+        0 draws all languages alike (Conneau et al., 2020).
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int, languages: Sequence[str] = (), exponent: float = 1.0
+    ):
         self._lengths = np.asarray(lengths)
         self._batch_size = batch_size
         self._seed = seed
+        self._languages = np.asarray(languages)
+        self._exponent = exponent
         self._epoch = 0
+        self.on_epoch: Callable[[int], object] = lambda epoch: None
 
     def set_epoch(self, epoch: int) -> None:
         """Make the order depend on the epoch alone, so that a resumed training sees the same rows."""
         self._epoch = epoch
+        self.on_epoch(epoch)
 
     def __len__(self) -> int:
         return len(self._lengths)
 
     def __iter__(self) -> Iterator[int]:
         generator = np.random.default_rng((self._seed, self._epoch))
-        order = generator.permutation(len(self._lengths))
+        order = self._drawn(generator)
         bucket = self._batch_size * _BATCHES_IN_A_BUCKET
         batches: list[np.ndarray] = []
         for start in range(0, len(order), bucket):
@@ -86,6 +98,19 @@ class LengthBucketSampler:
         # A batch that is not full goes last: the loader cuts the order into full batches.
         batches.sort(key=lambda batch: (len(batch) < self._batch_size, generator.random()))
         yield from (int(row) for batch in batches for row in batch)
+
+    def _drawn(self, generator: np.random.Generator) -> np.ndarray:
+        if self._exponent == 1 or not len(self._languages):
+            return generator.permutation(len(self._lengths))
+        groups = [np.flatnonzero(self._languages == language) for language in np.unique(self._languages)]
+        shares = np.array([len(group) for group in groups]) ** self._exponent
+        counts = np.floor(np.cumsum(shares / shares.sum()) * len(self._lengths) + 0.5).astype(int)
+        drawn = [
+            np.concatenate([generator.permutation(group) for _ in range(-(-count // len(group)))])[:count]
+            for group, count in zip(groups, np.diff(counts, prepend=0), strict=True)
+            if count
+        ]
+        return generator.permutation(np.concatenate(drawn))
 
 
 def spread_over_languages(rows: Sequence[Row], count: int, seed: int) -> list[int]:

@@ -16,6 +16,7 @@ from compress.errors import CompressError
 from compress.recipe import Data
 
 SPLITS = ("train", "validation", "test")
+UNLABELLED = "unlabelled"
 _ALIASES = {"train": ("train",), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
 _SHARES = {"train": 0.8, "validation": 0.1}
 
@@ -24,11 +25,16 @@ RawRow = tuple[str, Mapping[str, Any]]
 
 
 def read_splits(data: Data, seed: int) -> dict[str, list[RawRow]]:
-    """Read the three splits that the recipe names.
+    """Read the three splits that the recipe names, and its unlabelled rows if it names some.
 
     :param seed: Divides a single file into splits, and fixes the built-in data set.
     :raises CompressError: Naming the file and row that cannot be read.
     """
+    splits = _read_labelled(data, seed)
+    return {**splits, UNLABELLED: list(read_file(Path(data.unlabelled)))} if data.unlabelled else splits
+
+
+def _read_labelled(data: Data, seed: int) -> dict[str, list[RawRow]]:
     if data.train:
         return {split: list(read_file(Path(getattr(data, split)))) for split in SPLITS}
     if data.source == "cldr":

@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compress.console import say
 from compress.data.clean import Row, clean, row_as_dict
-from compress.data.read import READERS, SPLITS, read_splits
+from compress.data.read import READERS, SPLITS, UNLABELLED, read_splits
+from compress.errors import CompressError
 from compress.run import Run, file_sha256, run_stage, write_json
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """The cleaned rows of a run."""
+    """The cleaned rows of a run: ``train``, ``validation``, ``test`` and, where there are some, ``unlabelled``."""
 
     splits: dict[str, list[Row]]
     labels: list[str]
 
     def targets(self, split: str) -> list[int]:
         """Label numbers of a split's rows."""
+        return self.numbers(self.splits[split])
+
+    def numbers(self, rows: Sequence[Row]) -> list[int]:
+        """Label numbers of rows."""
         number = {label: index for index, label in enumerate(self.labels)}
-        return [number[row.label] for row in self.splits[split]]
+        return [number[row.label] for row in rows]
+
+    def labelled(self, split: str, languages: Sequence[str] | None) -> list[Row]:
+        """Rows of a split in the languages whose labels may be used (none: all).
+
+        :raises CompressError: If there is none.
+        """
+        rows = [row for row in self.splits[split] if languages is None or row.lang in languages]
+        if not rows:
+            named = ", ".join(languages or [])
+            raise CompressError(f"data.labelled_languages: the {split} split has no rows in {named}")
+        return rows
 
     @property
     def languages(self) -> list[str]:
@@ -34,7 +51,11 @@ class DataSet:
 def run_data_stage(run: Run) -> dict[str, Any]:
     """Fill ``data/`` with one JSON Lines file a split, the label names and the cleaning report."""
     data = run.recipe.data
-    inputs = {**data.model_dump(exclude={"max_length"}), "seed": run.recipe.seed, "files": _fingerprints(run)}
+    inputs = {
+        **data.model_dump(exclude={"max_length", "labelled_languages"}),
+        "seed": run.recipe.seed,
+        "files": _fingerprints(run),
+    }
     return run_stage(run, "data", inputs, (), lambda folder, _: _build(run, folder))
 
 
@@ -42,9 +63,10 @@ def load_data(run: Run) -> DataSet:
     """Read the cleaned rows of a run."""
     folder = run.path_of("data")
     splits = {}
-    for split in SPLITS:
-        with (folder / f"{split}.jsonl").open(encoding="utf-8") as file:
-            splits[split] = [Row(**json.loads(line)) for line in file]
+    for split in (*SPLITS, UNLABELLED):
+        if (folder / f"{split}.jsonl").exists():
+            with (folder / f"{split}.jsonl").open(encoding="utf-8") as file:
+                splits[split] = [Row(**json.loads(line)) for line in file]
     return DataSet(splits, json.loads((folder / "labels.json").read_text("utf-8")))
 
 
@@ -72,5 +94,6 @@ def _fingerprints(run: Run) -> dict[str, str]:
     """Hashes of the local files behind the recipe, so that edited data is noticed."""
     data = run.recipe.data
     named = [Path(name) for name in (data.train, data.validation, data.test) if name] or [Path(data.source)]
+    named += [Path(data.unlabelled)] if data.unlabelled else []
     files = [file for path in named for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
     return {str(file): file_sha256(file) for file in files if file.suffix in READERS and file.is_file()}

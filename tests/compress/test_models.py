@@ -12,7 +12,7 @@ from transformers import (
 
 from compress.errors import CompressError
 from compress.models import build_student, load_classifier, load_tokenizer, train_tokenizer
-from compress.recipe import Scratch, Student
+from compress.recipe import NewTokenizer, Student
 
 CONFIGS = [
     BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32),
@@ -67,7 +67,7 @@ def test_too_large_a_step_is_refused(teacher):
 
 def test_the_trained_tokenizer_is_reloaded_equal(tmp_path: Path):
     texts = ["Grüße aus München", "東京都の天気", "привет мир"] * 20
-    tokenizer = train_tokenizer(texts, Scratch(vocabulary_size=120), max_length=16)
+    tokenizer = train_tokenizer(texts, NewTokenizer(vocabulary_size=120), max_length=16)
     tokenizer.save_pretrained(tmp_path)
     again = AutoTokenizer.from_pretrained(tmp_path)
     for text in (*texts[:3], "MÜNCHEN 東京"):

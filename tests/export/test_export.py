@@ -12,8 +12,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compress.errors import CompressError
 from compress.recipe import Tolerance, load_recipe
+from compress.target import TARGETS, _this_machine, resolve_target
 from export.parity import check_parity, measure_parity
-from export.target import TARGETS, _this_machine, resolve_target
 
 TEXTS = ["12. März 1999", "3,50 €", "午後3時", "57 %"]
 

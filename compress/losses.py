@@ -1,0 +1,92 @@
+"""The loss functions of distillation. Each gives one value a row, so that rows can be weighted."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+
+def soft_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """``T² · KL(softmax(teacher / T) ‖ softmax(student / T))`` (Hinton et al., 2015).
+
+    :param student_logits: Float (rows, labels).
+    :param teacher_logits: Float (rows, labels).
+    :return: Float (rows,), in natural-logarithm units.
+    """
+    student = F.log_softmax(student_logits / temperature, dim=-1)
+    teacher = F.log_softmax(teacher_logits / temperature, dim=-1)
+    return temperature**2 * F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
+
+
+def hard_and_soft_loss(
+    student_logits: Tensor, labels: Tensor, teacher_logits: Tensor, alpha: float, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """``α · cross-entropy(labels)`` and ``(1 − α) · soft loss`` (Hinton et al., 2015), each (rows,).
+
+    :param labels: int64 (rows,).
+    """
+    hard = F.cross_entropy(student_logits, labels, reduction="none")
+    return alpha * hard, (1 - alpha) * soft_loss(student_logits, teacher_logits, temperature)
+
+
+def state_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error of hidden states or embeddings over real tokens (TinyBERT: Jiao et al., 2020).
+
+    :param student: Float (rows, tokens, width), projected to the teacher's width already.
+    :param teacher: Float (rows, tokens, width).
+    :param mask: Attention mask (rows, tokens).
+    :return: Float (rows,).
+    """
+    return _mean_over_tokens((student - teacher).pow(2).mean(dim=-1), mask)
+
+
+def relation_loss(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], heads: int, mask: Tensor) -> Tensor:
+    """``KL(softmax(A_t · B_tᵀ / √d_t) ‖ softmax(A_s · B_sᵀ / √d_s))``, averaged over heads and real tokens.
+
+    With two times the queries, keys or values this is a self-attention relation of MiniLMv2 (Wang et al., 2021), whose
+    heads need not be those of the models; with queries and keys, and the models' heads, it compares attention maps.
+
+    :param student: A and B, float (rows, tokens, width) with all heads side by side.
+    :param teacher: The same of the teacher, whose width may be another.
+    :param heads: Number of heads that both are divided into; a divisor of both widths.
+    :return: Float (rows,).
+    """
+    wanted = _log_relation(*teacher, heads, mask)
+    difference = F.kl_div(_log_relation(*student, heads, mask), wanted, reduction="none", log_target=True)
+    real = mask[:, None, None, :].bool()
+    return _mean_over_tokens(difference.masked_fill(~real, 0.0).sum(dim=-1).mean(dim=1), mask)
+
+
+def sentence_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """``1 − cosine`` of sentence vectors (after Reimers & Gurevych, 2020).
+
+    :param student: Float (rows, width), projected to the teacher's width already.
+    :param teacher: Float (rows, width).
+    :return: Float (rows,).
+    """
+    return 1 - F.cosine_similarity(student, teacher, dim=-1)
+
+
+def mean_pooled(states: Tensor, mask: Tensor) -> Tensor:
+    """Sentence vectors: the mean of the real tokens' states.
+
+    :param states: Float (rows, tokens, width).
+    :return: Float (rows, width).
+    """
+    weight = mask.to(states.dtype)[:, :, None]
+    return (states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+
+
+def _log_relation(first: Tensor, second: Tensor, heads: int, mask: Tensor) -> Tensor:
+    """Float (rows, heads, tokens, tokens); columns of padding are all but impossible."""
+    first, second = (
+        part.unflatten(-1, (heads, part.shape[-1] // heads)).transpose(1, 2).float() for part in (first, second)
+    )
+    scores = first @ second.transpose(-1, -2) / first.shape[-1] ** 0.5
+    padding = mask[:, None, None, :] == 0
+    return F.log_softmax(scores.masked_fill(padding, -1e4), dim=-1)
+
+
+def _mean_over_tokens(values: Tensor, mask: Tensor) -> Tensor:
+    weight = mask.to(values.dtype)
+    return (values * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)

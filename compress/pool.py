@@ -1,0 +1,114 @@
+"""The rows a student learns from, what its teacher reads in their place, and how much each counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compress.data.clean import Row
+from compress.data.read import UNLABELLED
+from compress.data.stage import DataSet
+from compress.errors import CompressError
+from compress.recipe import Recipe, RowChoice
+
+
+@dataclass(frozen=True)
+class Pool:
+    """``rows`` are what the student reads; row ``i`` learns what the teacher says of ``teacher_rows[reads[i]]``."""
+
+    rows: list[Row]
+    teacher_rows: list[Row]
+    reads: np.ndarray
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Rows of a pool that are kept: their indices, targets and weights, and the counts behind them."""
+
+    indices: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    counts: dict[str, Any]
+
+
+def build_pool(data: DataSet, recipe: Recipe) -> Pool:
+    """The training rows of the student's languages, with and without labels.
+
+    :raises CompressError: If nothing is left, or a pivot is asked for and the rows are not parallel.
+    """
+    student = recipe.student
+    every = (*data.splits["train"], *data.splits.get(UNLABELLED, ()))
+    rows = [row for row in every if student.languages is None or row.lang in student.languages]
+    if not rows:
+        raise CompressError(f"student.languages: no training rows in {', '.join(student.languages or [])}")
+    pivot = student.distillation.pivot
+    if pivot is None:
+        return Pool(rows, rows, np.arange(len(rows)), {"rows": len(rows)})
+    return _through_pivot(rows, data, pivot)
+
+
+def choose_rows(
+    pool: Pool, logits: np.ndarray, data: DataSet, choice: RowChoice, labelled_languages: Sequence[str] | None
+) -> Chosen:
+    """Decide by the teacher's predictions which rows the student learns from.
+
+    A row without a label, or in a language whose labels are not used, takes the teacher's prediction as its label.
+
+    :param logits: The teacher's, float (teacher rows, labels).
+    :raises CompressError: If no row is left.
+    """
+    number = {label: index for index, label in enumerate(data.labels)}
+    probabilities = _softmax(logits)[pool.reads]
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    labelled = np.array(
+        [row.label != "" and (labelled_languages is None or row.lang in labelled_languages) for row in pool.rows]
+    )
+    own = np.array([number.get(row.label, 0) for row in pool.rows])
+    targets = np.where(labelled, own, predicted)
+    disagreeing = labelled & (own != predicted)
+    unsure = confidence < choice.minimum_confidence
+    dropped = unsure | disagreeing if choice.drop_disagreement else unsure
+    if dropped.all():
+        raise CompressError(
+            f"student.rows: no row is left (the teacher is less sure than {choice.minimum_confidence:g} of "
+            f"{int(unsure.sum())} of {len(pool.rows)} rows); lower minimum_confidence"
+        )
+    kept = np.flatnonzero(~dropped)
+    weights = confidence[kept] if choice.weight_by_confidence else np.ones(len(kept))
+    counts = {
+        **pool.counts,
+        "labelled by the teacher": int((~labelled).sum()),
+        "teacher disagrees with the label": int(disagreeing.sum()),
+        "dropped as unsure": int(unsure.sum()),
+        "dropped as disagreeing": int((dropped & ~unsure).sum()),
+        "kept": len(kept),
+        "mean weight": round(float(weights.mean()), 4),
+    }
+    return Chosen(kept, targets[kept], (weights / weights.mean()).astype(np.float32), counts)
+
+
+def _through_pivot(rows: list[Row], data: DataSet, pivot: str) -> Pool:
+    teacher_rows = _pivot_rows(data, pivot)
+    place = {row.parallel: index for index, row in enumerate(teacher_rows)}
+    kept = [row for row in rows if row.parallel in place]
+    if not kept:
+        raise CompressError(
+            f"student.distillation.pivot: no row has a parallel sentence in '{pivot}'; "
+            "name the field that joins translations in data.fields.parallel"
+        )
+    counts = {"rows": len(kept), "without a parallel sentence": len(rows) - len(kept)}
+    return Pool(kept, teacher_rows, np.array([place[row.parallel] for row in kept]), counts)
+
+
+def _pivot_rows(data: DataSet, pivot: str) -> list[Row]:
+    every = (*data.splits["train"], *data.splits.get(UNLABELLED, ()))
+    return [row for row in every if row.lang == pivot and row.parallel is not None]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponents / exponents.sum(axis=1, keepdims=True)
