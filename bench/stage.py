@@ -89,7 +89,7 @@ def _build(run: Run, contenders: list[Contender], folder: Path, scratch: Path) -
     data, settings = load_data(run), run.recipe.bench
     threads = settings.threads or len(os.sched_getaffinity(0))
     rows = data.splits["test"]
-    chosen = spread_over_languages(rows, settings.rows, run.recipe.seed)
+    chosen = spread_over_languages(rows.column("lang"), settings.rows, run.recipe.seed)
     setups = {contender.name: _setup(run, contender, data, threads, scratch) for contender in contenders}
     samples: dict[str, dict[int, list[float]]] = {
         c.name: {size: [] for size in settings.batch_sizes} for c in contenders

@@ -22,11 +22,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from compress.console import progress, say
-from compress.data.encode import Encoded, batches_by_length, encode, pad
+from compress.data.encode import Encoded, batches_by_length, pad
 from compress.data.stage import load_data
+from compress.data.table import EncodedTable
 from compress.errors import CompressError
 from compress.models import load_classifier, load_tokenizer
-from compress.pool import Pool, build_pool
+from compress.pool import build_pool
 from compress.run import Run, content_hash, file_sha256, run_stage, write_json
 from compress.signals import Signals, plan_signals, prepare, read
 
@@ -87,21 +88,19 @@ class _Work:
     """What the store of one key is to hold."""
 
     folder: Path
-    key: str
-    pool: Pool
-    encoded: list[Encoded]
+    encoded: EncodedTable
     signals: Signals
     precision: str
     widths: dict[str, int]
     pad_id: int
 
-    def bytes_of(self, rows: slice) -> int:
-        """Size of the outputs for a part of the rows."""
-        lengths = [len(row["input_ids"]) for row in self.encoded[rows]]
+    @property
+    def total_bytes(self) -> int:
+        """Size of all outputs."""
+        rows, tokens = len(self.encoded), int(self.encoded.lengths.sum())
         a_row = sum(self.widths[name] for name in _ROW_OUTPUTS if name in self.widths)
         a_token = sum(width for name, width in self.widths.items() if name not in _ROW_OUTPUTS)
-        size = _TYPES[self.precision].itemsize
-        return size * (len(lengths) * a_row + sum(lengths) * a_token) + 8 * (len(lengths) + 1)
+        return _TYPES[self.precision].itemsize * (rows * a_row + tokens * a_token) + 8 * (rows + 1)
 
 
 def run_cache_stage(run: Run) -> dict[str, Any]:
@@ -136,51 +135,64 @@ def _signals(run: Run) -> Signals:
 
 
 def _ensure(run: Run) -> tuple[TeacherOutputs, dict[str, Any]]:
-    work = _plan(run)
-    total = work.bytes_of(slice(None))
-    work.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(work.folder / ".lock"):
-        index = _read_index(work, total)
-        missing = [number for number, shard in enumerate(index["shards"]) if not _intact(work.folder, shard)]
-        if missing:
-            _check_space(run, work, total)
-            _make_shards(run, work, index, missing)
+    """Open the store; shards that are missing or damaged are made first."""
+    key = _key(run)
+    folder = run.folder.parent / ".cache" / key
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        index = _read_index(folder)
+        missing = [number for number, shard in enumerate(index["shards"]) if not _intact(folder, shard)]
+        if missing or not index["shards"]:
+            index = _make_shards(run, _plan(run, folder), index)
         else:
-            say(f"cache: {index['rows']:,} rows, {total / 1e6:.1f} MB, made before")
-    summary = {"store": work.key, "rows": index["rows"], "bytes": total, "shards": len(index["shards"])}
-    return TeacherOutputs(work.folder, index), summary
+            say(f"cache: {index['rows']:,} rows, {_bytes(index) / 1e6:.1f} MB, made before")
+    summary = {"store": key, "rows": index["rows"], "bytes": _bytes(index), "shards": len(index["shards"])}
+    return TeacherOutputs(folder, index), summary
 
 
-def _plan(run: Run) -> _Work:
-    data, settings = load_data(run), run.recipe.student.cache
-    pool, signals = build_pool(data, run.recipe), _signals(run)
-    tokenizer = load_tokenizer(str(run.path_of("teacher")))
-    encoded = encode(tokenizer, pool.teacher_rows, run.recipe.data.max_length)
-    width = run.manifest["stages"]["teacher"]["summary"]["width"]
-    widths = {"logits": len(data.labels), **signals.widths(width), **({"sentence": width} if signals.sentence else {})}
-    key = content_hash(
+def _key(run: Run) -> str:
+    """All that the outputs depend on."""
+    student = run.recipe.student
+    return content_hash(
         {
             "teacher": run.digest("teacher"),
-            "rows": [[row.text, row.text_pair] for row in pool.teacher_rows],
+            "data": run.digest("data"),
+            "languages": student.languages,
+            "pivot": student.distillation.pivot,
             "max_length": run.recipe.data.max_length,
-            "signals": signals.as_dict(),
-            "precision": settings.precision,
+            "signals": _signals(run).as_dict(),
+            "precision": student.cache.precision,
         }
     )
-    folder = run.folder.parent / ".cache" / key
-    return _Work(folder, key, pool, encoded, signals, settings.precision, widths, tokenizer.pad_token_id)
 
 
-def _read_index(work: _Work, total: int) -> dict[str, Any]:
-    path = work.folder / "index.json"
+def _plan(run: Run, folder: Path) -> _Work:
+    data, signals = load_data(run), _signals(run)
+    tokenizer = load_tokenizer(str(run.path_of("teacher")))
+    rows = build_pool(data, run.recipe).teacher_rows
+    encoded = rows.encoded(tokenizer, run.recipe.data.max_length, run.folder / ".work" / "teacher-rows.arrow")
+    width = run.manifest["stages"]["teacher"]["summary"]["width"]
+    widths = {"logits": len(data.labels), **signals.widths(width), **({"sentence": width} if signals.sentence else {})}
+    return _Work(folder, encoded, signals, run.recipe.student.cache.precision, widths, tokenizer.pad_token_id)
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads((folder / "index.json").read_text("utf-8"))
     except (FileNotFoundError, ValueError):
-        rows = len(work.encoded)
-        shards = max(1, min(-(-total // _SHARD_BYTES), rows // _FEWEST_ROWS))
-        per_shard = -(-rows // shards)
-        files = [{"file": f"shard-{number:05}.safetensors"} for number in range(-(-rows // per_shard))]
-        return {"rows": rows, "rows_per_shard": per_shard, "precision": work.precision, "shards": files}
+        return {"shards": []}
+
+
+def _new_index(work: _Work) -> dict[str, Any]:
+    rows = len(work.encoded)
+    shards = max(1, min(-(-work.total_bytes // _SHARD_BYTES), rows // _FEWEST_ROWS))
+    per_shard = -(-rows // shards)
+    files = [{"file": f"shard-{number:05}.safetensors"} for number in range(-(-rows // per_shard))]
+    return {"rows": rows, "rows_per_shard": per_shard, "precision": work.precision, "shards": files}
+
+
+def _bytes(index: dict[str, Any]) -> int:
+    return sum(shard["bytes"] for shard in index["shards"])
 
 
 def _intact(folder: Path, shard: dict[str, str]) -> bool:
@@ -193,8 +205,8 @@ def _intact(folder: Path, shard: dict[str, str]) -> bool:
     return False
 
 
-def _check_space(run: Run, work: _Work, total: int) -> None:
-    limit = run.recipe.student.cache.limit_gb
+def _check_space(run: Run, work: _Work) -> None:
+    total, limit = work.total_bytes, run.recipe.student.cache.limit_gb
     if total > limit * 1e9:
         raise CompressError(
             f"student.cache.limit_gb: the teacher's outputs would take {total / 1e9:.2f} GB, the limit is {limit:g}; "
@@ -208,25 +220,28 @@ def _check_space(run: Run, work: _Work, total: int) -> None:
         )
 
 
-def _make_shards(run: Run, work: _Work, index: dict[str, Any], missing: list[int]) -> None:
-    say(f"cache: outputs of {index['rows']:,} rows, {work.bytes_of(slice(None)) / 1e6:.1f} MB")
+def _make_shards(run: Run, work: _Work, index: dict[str, Any]) -> dict[str, Any]:
+    """Make the shards that are not there or not whole; the index is written after each."""
+    index = index if index["shards"] else _new_index(work)
+    _check_space(run, work)
+    say(f"cache: outputs of {index['rows']:,} rows, {work.total_bytes / 1e6:.1f} MB")
     teacher = load_classifier(str(run.path_of("teacher")), load_data(run).labels, as_is=True)
     prepare(teacher, work.signals)
     teacher = teacher.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     with progress() as bar:
         task = bar.add_task("teacher outputs", total=index["rows"])
-        for number in range(len(index["shards"])):
-            rows = slice(number * index["rows_per_shard"], (number + 1) * index["rows_per_shard"])
-            shard = index["shards"][number]
-            if number in missing:
-                path = work.folder / shard["file"]
+        for number, shard in enumerate(index["shards"]):
+            rows = work.encoded[number * index["rows_per_shard"] : (number + 1) * index["rows_per_shard"]]
+            path = work.folder / shard["file"]
+            if "sha256" not in shard or not path.is_file() or file_sha256(path) != shard["sha256"]:
                 partial = path.with_suffix(".partial")
-                save_file(_outputs(teacher, work, work.encoded[rows]), partial)
+                save_file(_outputs(teacher, work, rows), partial)
                 shard.update(sha256=file_sha256(partial), bytes=partial.stat().st_size)
                 partial.replace(path)
                 write_json(work.folder / "index.partial", index)
                 (work.folder / "index.partial").replace(work.folder / "index.json")
-            bar.advance(task, len(work.encoded[rows]))
+            bar.advance(task, len(rows))
+    return index
 
 
 def _outputs(teacher: PreTrainedModel, work: _Work, encoded: list[Encoded]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from compress.data.stage import DataSet, load_data
 from compress.inference import load_predict, predict_rows
 from compress.metrics import ALL, compare, per_language
 from compress.models import load_tokenizer
+from compress.recipe import Recipe
 from compress.run import Run, run_stage, write_json
 
 YARDSTICK = "TF-IDF"
@@ -21,7 +22,12 @@ YARDSTICK = "TF-IDF"
 
 def run_evaluation_stage(run: Run) -> dict[str, Any]:
     """Fill ``evaluation/`` with ``report.json`` and the test logits of both models."""
-    inputs = {**run.recipe.evaluation.model_dump(), "max_length": run.recipe.data.max_length}
+    inputs = {
+        **run.recipe.evaluation.model_dump(),
+        "max_length": run.recipe.data.max_length,
+        "labelled_languages": run.recipe.data.labelled_languages,
+        "languages": run.recipe.student.languages,
+    }
     parents = ("data", "teacher", "student")
     return run_stage(run, "evaluation", inputs, parents, lambda folder, _: _build(run, folder))
 
@@ -30,7 +36,9 @@ def evaluation_table(report: dict[str, Any]) -> Table:
     """Accuracy and macro-F1 of each model per language, in percent, and the student's drop in points."""
     models = report["models"]
     table = Table(title="Test accuracy % (95 % interval) and macro-F1 %")
-    for heading in ("language", "rows"):
+    seen = report["seen in training"]
+    mixed = len(set(seen.values())) > 1
+    for heading in ("language", "rows", *(["seen in training"] if mixed else [])):
         table.add_column(heading)
     for model in models:
         table.add_column(f"{model}", justify="right")
@@ -39,7 +47,7 @@ def evaluation_table(report: dict[str, Any]) -> Table:
     for language, drop in report["student against teacher"]["drop"].items():
         if language == ALL:
             table.add_section()
-        cells = [language, f"{report['rows'][language]:,}"]
+        cells = [language, f"{report['rows'][language]:,}", *([seen.get(language, "")] if mixed else [])]
         for figures in models.values():
             cells += [percent(figures[language]["accuracy"]), f"{100 * figures[language]['macro_f1']['value']:.1f}"]
         table.add_row(*cells, points(drop))
@@ -81,6 +89,7 @@ def _build(run: Run, folder: Path) -> dict[str, Any]:
     report = {
         "split": "test",
         "rows": {language: languages.count(language) for language in data.languages} | {ALL: len(languages)},
+        "seen in training": _seen_in_training(run.recipe, data),
         "models": {model: per_language(labels, targets, languages) for model, labels in predicted.items()},
         "student against teacher": compare(predicted["teacher"], predicted["student"], targets, languages),
     }
@@ -106,6 +115,19 @@ def yardstick_predictions(data: DataSet) -> np.ndarray:
     )
     model.fit(texts["train"], data.targets("train"))
     return model.predict(texts["test"])
+
+
+def _seen_in_training(recipe: Recipe, data: DataSet) -> dict[str, str]:
+    """For each language whether training saw its labels, its text alone, or nothing of it (zero-shot)."""
+    labelled, read = recipe.data.labelled_languages, recipe.student.languages
+    present = set(data.training_rows.column("lang"))
+
+    def seen(language: str) -> str:
+        if language not in present or (read is not None and language not in read):
+            return "nothing"
+        return "labels" if labelled is None or language in labelled else "text"
+
+    return {language: seen(language) for language in data.languages}
 
 
 def _test_logits(run: Run, stage: str, data: DataSet) -> np.ndarray:

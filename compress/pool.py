@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from compress.data.clean import Row
-from compress.data.read import UNLABELLED
 from compress.data.stage import DataSet
+from compress.data.table import RowTable
 from compress.errors import CompressError
 from compress.recipe import Recipe, RowChoice
 
@@ -19,8 +18,8 @@ from compress.recipe import Recipe, RowChoice
 class Pool:
     """``rows`` are what the student reads; row ``i`` learns what the teacher says of ``teacher_rows[reads[i]]``."""
 
-    rows: list[Row]
-    teacher_rows: list[Row]
+    rows: RowTable
+    teacher_rows: RowTable
     reads: np.ndarray
     counts: dict[str, int]
 
@@ -41,14 +40,14 @@ def build_pool(data: DataSet, recipe: Recipe) -> Pool:
     :raises CompressError: If nothing is left, or a pivot is asked for and the rows are not parallel.
     """
     student = recipe.student
-    every = (*data.splits["train"], *data.splits.get(UNLABELLED, ()))
-    rows = [row for row in every if student.languages is None or row.lang in student.languages]
-    if not rows:
+    every = data.training_rows
+    rows = every.in_languages(student.languages)
+    if not len(rows):
         raise CompressError(f"student.languages: no training rows in {', '.join(student.languages or [])}")
     pivot = student.distillation.pivot
     if pivot is None:
         return Pool(rows, rows, np.arange(len(rows)), {"rows": len(rows)})
-    return _through_pivot(rows, data, pivot)
+    return _through_pivot(rows, every, pivot)
 
 
 def choose_rows(
@@ -62,12 +61,13 @@ def choose_rows(
     :raises CompressError: If no row is left.
     """
     number = {label: index for index, label in enumerate(data.labels)}
+    labels, languages = pool.rows.column("label"), pool.rows.column("lang")
     probabilities = _softmax(logits)[pool.reads]
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    labelled = np.array(
-        [row.label != "" and (labelled_languages is None or row.lang in labelled_languages) for row in pool.rows]
-    )
-    own = np.array([number.get(row.label, 0) for row in pool.rows])
+    labelled = labels != ""
+    if labelled_languages is not None:
+        labelled &= np.isin(languages, list(labelled_languages))
+    own = np.array([number.get(label, 0) for label in labels])
     targets = np.where(labelled, own, predicted)
     disagreeing = labelled & (own != predicted)
     unsure = confidence < choice.minimum_confidence
@@ -91,22 +91,18 @@ def choose_rows(
     return Chosen(kept, targets[kept], (weights / weights.mean()).astype(np.float32), counts)
 
 
-def _through_pivot(rows: list[Row], data: DataSet, pivot: str) -> Pool:
-    teacher_rows = _pivot_rows(data, pivot)
-    place = {row.parallel: index for index, row in enumerate(teacher_rows)}
-    kept = [row for row in rows if row.parallel in place]
-    if not kept:
+def _through_pivot(rows: RowTable, every: RowTable, pivot: str) -> Pool:
+    teacher_rows = every.in_languages([pivot])
+    place = {name: index for index, name in enumerate(teacher_rows.column("parallel")) if name}
+    reads = np.array([place.get(name, -1) for name in rows.column("parallel")])
+    kept = np.flatnonzero(reads >= 0)
+    if not len(kept):
         raise CompressError(
             f"student.distillation.pivot: no row has a parallel sentence in '{pivot}'; "
             "name the field that joins translations in data.fields.parallel"
         )
     counts = {"rows": len(kept), "without a parallel sentence": len(rows) - len(kept)}
-    return Pool(kept, teacher_rows, np.array([place[row.parallel] for row in kept]), counts)
-
-
-def _pivot_rows(data: DataSet, pivot: str) -> list[Row]:
-    every = (*data.splits["train"], *data.splits.get(UNLABELLED, ()))
-    return [row for row in every if row.lang == pivot and row.parallel is not None]
+    return Pool(rows.select(kept), teacher_rows, reads[kept], counts)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

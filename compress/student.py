@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from compress.cache import TeacherOutputs, load_cache
@@ -62,7 +63,7 @@ def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
     check_comparable(student.distillation, model.config, teacher.config)
     usual_attention = model.config._attn_implementation
     prepare(model, plan.student)
-    rows = _material(run.recipe, data, pool, chosen, tokenizer)
+    rows = _material(run.recipe, data, pool, chosen, tokenizer, scratch / "rows")
     languages = sorted(set(rows.train_languages))
     own = model.config
     model.companion = Companion(
@@ -110,9 +111,9 @@ def _sample(
     recipe: Recipe, pool: Pool, chosen: Chosen, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Batches of training rows, drawn evenly over the languages, with their targets."""
-    rows = [pool.rows[index] for index in chosen.indices]
-    sample = spread_over_languages(rows, _SAMPLE_ROWS, recipe.seed)
-    encoded = encode(tokenizer, [rows[index] for index in sample], recipe.data.max_length)
+    rows = pool.rows.select(chosen.indices)
+    sample = spread_over_languages(rows.column("lang"), _SAMPLE_ROWS, recipe.seed)
+    encoded = encode(tokenizer, list(rows.select(sample)), recipe.data.max_length)
     for start in range(0, len(sample), _SAMPLE_BATCH):
         part = slice(start, start + _SAMPLE_BATCH)
         inputs = {name: torch.from_numpy(array) for name, array in pad(encoded[part], tokenizer.pad_token_id).items()}
@@ -120,15 +121,22 @@ def _sample(
 
 
 def _material(
-    recipe: Recipe, data: DataSet, pool: Pool, chosen: Chosen, tokenizer: PreTrainedTokenizerBase
+    recipe: Recipe, data: DataSet, pool: Pool, chosen: Chosen, tokenizer: PreTrainedTokenizerBase, store: Path
 ) -> Material:
-    rows = [pool.rows[index] for index in chosen.indices]
+    rows = pool.rows.select(chosen.indices)
     validation = data.labelled("validation", recipe.data.labelled_languages)
-    plain = material(tokenizer, rows, chosen.targets, validation, data.numbers(validation), recipe.data.max_length)
-    language = {name: number for number, name in enumerate(sorted({row.lang for row in rows}))}
-    for example, row, read, weight in zip(plain.train, rows, pool.reads[chosen.indices], chosen.weights, strict=True):
-        example.update(read=int(read), weight=float(weight), language=language[row.lang])
-    return plain
+    _, language = np.unique(rows.column("lang"), return_inverse=True)
+    return material(
+        tokenizer,
+        rows,
+        validation,
+        (chosen.targets, data.numbers(validation)),
+        recipe.data.max_length,
+        store,
+        read=pool.reads[chosen.indices],
+        weight=chosen.weights,
+        language=language,
+    )
 
 
 def _train(

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.console import say
-from compress.data.encode import encode
-from compress.data.read import UNLABELLED
 from compress.data.stage import DataSet, load_data
 from compress.models import (
     load_classifier,
@@ -84,19 +82,18 @@ def _warm_up(run: Run, data: DataSet, shape: Scratch, config, tokenizer, scratch
     """Masked-language training on the rows' own text; the finished model is kept for a resumed stage."""
     from transformers import AutoModelForMaskedLM, DataCollatorForLanguageModeling
 
-    from compress.training import Material, train
+    from compress.training import material, train
 
     finished = scratch / "warm-up-model"
     if finished.is_dir():
         return finished
     assert shape.warm_up is not None
     model = AutoModelForMaskedLM.from_config(config)
-    rows = [encode(tokenizer, data.splits[split], run.recipe.data.max_length) for split in ("train", "validation")]
-    languages = [[row.lang for row in data.splits[split]] for split in ("train", "validation")]
+    rows, length = [data.splits[split] for split in ("train", "validation")], run.recipe.data.max_length
     train(
         model,
         tokenizer,
-        Material(rows[0], rows[1], languages[0], languages[1]),
+        material(tokenizer, rows[0], rows[1], None, length, scratch / "warm-up-rows"),
         shape.warm_up,
         scratch / "warm-up",
         title="warm-up",
@@ -117,11 +114,12 @@ def _fine_tune(run: Run, data: DataSet, model, tokenizer, scratch: Path) -> dict
 
     recipe = run.recipe
     rows = [data.labelled(split, recipe.data.labelled_languages) for split in ("train", "validation")]
+    targets = data.numbers(rows[0]), data.numbers(rows[1])
     settings = recipe.teacher.training
     return train(
         model,
         tokenizer,
-        material(tokenizer, rows[0], data.numbers(rows[0]), rows[1], data.numbers(rows[1]), recipe.data.max_length),
+        material(tokenizer, rows[0], rows[1], targets, recipe.data.max_length, scratch / "rows"),
         settings,
         scratch / "training",
         title="teacher",
@@ -134,7 +132,7 @@ def _fine_tune(run: Run, data: DataSet, model, tokenizer, scratch: Path) -> dict
 def _texts(data: DataSet) -> dict[str, list[str]]:
     """The training text of each language."""
     texts: dict[str, list[str]] = {}
-    for row in (*data.splits["train"], *data.splits.get(UNLABELLED, ())):
+    for row in data.training_rows:
         texts.setdefault(row.lang, []).extend(text for text in (row.text, row.text_pair) if text)
     return texts
 

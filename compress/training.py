@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerCallback
 
 from compress.console import say
-from compress.data.clean import Row
-from compress.data.encode import Encoded, LengthBucketSampler, encode, pad
+from compress.data.encode import Encoded, LengthBucketSampler, pad
+from compress.data.table import EncodedTable, RowTable
 from compress.errors import CompressError
 from compress.recipe import Training
 from compress.reporting import Reporter
@@ -29,35 +29,69 @@ Example = dict[str, Any]
 _NOT_INPUTS = ("labels", "number", "read", "weight", "language")
 
 
+class TrainingRows(Sequence[Example]):
+    """Tokenised rows on disk, with what else goes with each in columns."""
+
+    def __init__(self, encoded: EncodedTable, columns: Mapping[str, np.ndarray]):
+        self._encoded = encoded
+        self._columns = columns
+        self.lengths = encoded.lengths
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    def __getitem__(self, index):
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[Example]:
+        """Rows of a batch, read together: the loader asks for them so."""
+        rows = self._encoded.at(indices)
+        return [
+            {**row, **{name: values[index] for name, values in self._columns.items()}}
+            for row, index in zip(rows, indices, strict=True)
+        ]
+
+
 @dataclass(frozen=True)
 class Material:
-    """Encoded rows of a training, and the language of each."""
+    """The rows of a training, and the language of each."""
 
-    train: Sequence[Example]
-    validation: Sequence[Example]
-    train_languages: Sequence[str]
-    validation_languages: Sequence[str]
+    train: TrainingRows
+    validation: TrainingRows
+    train_languages: np.ndarray
+    validation_languages: np.ndarray
 
 
 def material(
     tokenizer: PreTrainedTokenizerBase,
-    train_rows: Sequence[Row],
-    train_targets: Sequence[int] | np.ndarray,
-    validation_rows: Sequence[Row],
-    validation_targets: Sequence[int],
+    train_rows: RowTable,
+    validation_rows: RowTable,
+    targets: tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray] | None,
     max_length: int,
+    store: Path,
+    **more: np.ndarray,
 ) -> Material:
-    """Encode the rows; those of the validation are put in order of length, so that little of it is padding."""
-    train = [
-        {**row, "labels": int(target), "number": number}
-        for number, (row, target) in enumerate(
-            zip(encode(tokenizer, train_rows, max_length), train_targets, strict=True)
-        )
-    ]
-    encoded = encode(tokenizer, validation_rows, max_length)
-    order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]["input_ids"]))
-    validation = [{**encoded[index], "labels": int(validation_targets[index])} for index in order]
-    return Material(train, validation, [row.lang for row in train_rows], [validation_rows[i].lang for i in order])
+    """Encode the rows; those of the validation are put in order of length, so that little of it is padding.
+
+    :param targets: Label numbers of training and validation rows; none for a training without labels.
+    :param store: Folder for the tokens.
+    :param more: Further columns of the training rows.
+    """
+    encoded = train_rows.encoded(tokenizer, max_length, store / "train.arrow")
+    unordered = validation_rows.encoded(tokenizer, max_length, store / "validation-unordered.arrow")
+    order = np.argsort(unordered.lengths, kind="stable")
+    ordered = validation_rows.select(order)
+    validation = ordered.encoded(tokenizer, max_length, store / "validation.arrow")
+    columns, validation_columns = dict(more), {}
+    if targets is not None:
+        columns |= {"labels": np.asarray(targets[0]), "number": np.arange(len(encoded))}
+        validation_columns = {"labels": np.asarray(targets[1])[order]}
+    return Material(
+        TrainingRows(encoded, columns),
+        TrainingRows(validation, validation_columns),
+        train_rows.column("lang"),
+        ordered.column("lang"),
+    )
 
 
 class Collator:
@@ -99,7 +133,7 @@ class Collator:
 class BucketTrainer(Trainer):
     """A trainer whose batches hold rows of similar length, in random order, with balanced languages if asked for."""
 
-    languages: Sequence[str] = ()
+    languages: Sequence[str] | np.ndarray = ()
     language_exponent = 1.0
     loss_parts: dict[str, list[torch.Tensor]]
 
@@ -111,8 +145,7 @@ class BucketTrainer(Trainer):
     def _get_train_sampler(self, train_dataset=None):
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         step = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
-        lengths = [len(row["input_ids"]) for row in rows]
-        sampler = LengthBucketSampler(lengths, step, self.args.seed, self.languages, self.language_exponent)
+        sampler = LengthBucketSampler(rows.lengths, step, self.args.seed, self.languages, self.language_exponent)
         collate: Any = self.data_collator
         sampler.on_epoch = lambda epoch: setattr(collate, "epoch", epoch)
         return sampler
@@ -215,7 +248,7 @@ def _arguments(settings: Training, scratch: Path, seed: int, by_accuracy: bool) 
     )
 
 
-def _accuracies(prediction: Any, languages: Sequence[str]) -> dict[str, float]:
+def _accuracies(prediction: Any, languages: Sequence[str] | np.ndarray) -> dict[str, float]:
     """Accuracy on all rows, and in each language."""
     right = prediction.predictions.argmax(axis=-1) == prediction.label_ids
     array = np.asarray(languages)

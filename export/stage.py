@@ -154,6 +154,6 @@ def _tensorrt(run: Run, source: str) -> dict[str, Any]:
 def _sample(run: Run, data: DataSet) -> Sample:
     tokenizer = load_tokenizer(str(run.path_of("student")))
     rows = data.splits["validation"]
-    chosen = spread_over_languages(rows, run.recipe.export.parity.rows, run.recipe.seed)
-    encoded = encode(tokenizer, [rows[index] for index in chosen], run.recipe.data.max_length)
+    chosen = spread_over_languages(rows.column("lang"), run.recipe.export.parity.rows, run.recipe.seed)
+    encoded = encode(tokenizer, list(rows.select(chosen)), run.recipe.data.max_length)
     return Sample(encoded, tokenizer.pad_token_id)

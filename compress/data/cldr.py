@@ -31,6 +31,8 @@ LANGUAGES = ("ar", "de", "el", "en", "es", "fr", "hi", "ja", "ko", "pl", "ru", "
 SPLITS = ("train", "validation", "test")
 ROWS_PER_KIND = {"train": 52, "validation": 10, "test": 60}
 """Rows of one kind in one language, before duplicates are dropped."""
+_ROWS_PER_ENTRY = 4
+"""Held-out rows for each entry of a kind's table: rows about the same few units are not so many independent tests."""
 
 _SHARES = {"train": 0.75, "validation": 0.1, "test": 0.15}
 _DURATION_UNITS = ("century", "decade", "year", "quarter", "month", "week", "day", "hour", "minute", "second",
@@ -99,13 +101,21 @@ def generate(seed: int = 0) -> dict[str, list[dict[str, str]]]:
 def _rows(tables: SplitTables, language: str, generator: random.Random) -> Iterator[dict[str, str]]:
     for kind, draw in KINDS.items():
         seen: set[str] = set()
-        for _ in range(ROWS_PER_KIND[tables.split] * 4):
+        wanted = _wanted_rows(kind, tables, language)
+        for _ in range(wanted * 4):
             text = draw(tables, language, generator)
             if text and text not in seen:
                 seen.add(text)
                 yield {"text": text, "label": kind, "lang": language}
-            if len(seen) == ROWS_PER_KIND[tables.split]:
+            if len(seen) == wanted:
                 break
+
+
+def _wanted_rows(kind: str, tables: SplitTables, language: str) -> int:
+    table = {"duration": "duration", "measure": "unit"}.get(kind, kind)
+    entries = len(tables.keys(table, language))
+    rows = ROWS_PER_KIND[tables.split]
+    return rows if tables.split == "train" or not entries else min(rows, _ROWS_PER_ENTRY * entries)
 
 
 def _without_ambiguous(data: dict[str, list[dict[str, str]]]) -> dict[str, list[dict[str, str]]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, astuple, dataclass
+from itertools import combinations
 from typing import Any
 
 from compress.data.read import SPLITS, UNLABELLED, RawRow
@@ -28,41 +30,77 @@ class Row:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """Rows of each split, the label names in order, and what was dropped and found."""
+    """The label names in order, and what was dropped and found."""
 
-    splits: dict[str, list[Row]]
     labels: list[str]
     report: dict[str, Any]
 
 
-def clean(raw: Mapping[str, list[RawRow]], data: Data) -> Cleaned:
-    """Check and clean all splits.
+def clean(raw: Mapping[str, Iterable[RawRow]], data: Data, keep: Callable[[str, Row], object]) -> Cleaned:
+    """Check and clean all splits, row by row.
 
+    :param keep: Called with the split and each row that is kept.
     :raises CompressError: Naming the row and what is wrong with it, or the split that is left empty.
     """
-    splits: dict[str, list[Row]] = {}
-    report: dict[str, Any] = {"splits": {}}
-    known_languages: set[str] = set()
-    present = [split for split in (*SPLITS, UNLABELLED) if split in raw]
-    for split in present:
-        rows, counts = _clean_split(raw[split], data.fields, labelled=split != UNLABELLED)
-        known_languages.update(row.lang for row in rows)
-        if data.languages is not None:
-            kept = [row for row in rows if row.lang in data.languages]
-            counts["other language"] = len(rows) - len(kept)
-            rows = kept
-        splits[split] = rows
-        report["splits"][split] = {"rows": len(rows), "dropped": dict(counts)}
+    seen = {split: _Seen() for split in (*SPLITS, UNLABELLED) if split in raw}
+    for split, found in seen.items():
+        for place, content in raw[split]:
+            row = _row(place, content, data.fields, labelled=split != UNLABELLED)
+            if found.admits(row, place, data.languages):
+                keep(split, row)
+    known_languages = {language for found in seen.values() for language in found.known_languages}
     _check_languages("languages", data.languages, known_languages)
     _check_languages("labelled_languages", data.labelled_languages, known_languages)
-    for split in present:
-        if not splits[split]:
-            raise CompressError(f"data: no rows are left in the {split} split ({len(raw[split])} before cleaning)")
-    labels = _checked_labels(raw, splits, data.fields)
-    report["labels"] = dict(sorted(Counter(row.label for row in splits["train"]).items()))
-    report["languages"] = dict(sorted(Counter(row.lang for row in splits["train"]).items()))
-    report["same text in two splits"] = _shared_texts(splits)
-    return Cleaned(splits, labels, report)
+    for split, found in seen.items():
+        if not found.rows:
+            raise CompressError(f"data: no rows are left in the {split} split ({found.read} before cleaning)")
+    labels = _checked_labels(seen)
+    report = {
+        "splits": {split: {"rows": found.rows, "dropped": dict(found.dropped)} for split, found in seen.items()},
+        "labels": dict(sorted(seen["train"].labels.items())),
+        "languages": dict(sorted(seen["train"].languages.items())),
+        "same text in two splits": _shared_texts(seen),
+    }
+    return Cleaned(labels, report)
+
+
+class _Seen:
+    """What has been seen of a split: enough to drop duplicates and to report, without the rows themselves."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.rows = 0
+        self.dropped: Counter[str] = Counter({"blank": 0, "duplicate": 0})
+        self.labels: Counter[str] = Counter()
+        self.languages: Counter[str] = Counter()
+        self.known_languages: set[str] = set()
+        self.first_place: dict[str, str] = {}
+        self.texts: set[bytes] = set()
+        self._whole: set[bytes] = set()
+
+    def admits(self, row: Row, place: str, wanted: list[str] | None) -> bool:
+        """Count a row, and tell whether it is kept."""
+        self.read += 1
+        reason = self._reason_to_drop(row, wanted)
+        if reason:
+            self.dropped[reason] += 1
+            return False
+        self.rows += 1
+        self.labels[row.label] += 1
+        self.languages[row.lang] += 1
+        self.first_place.setdefault(row.label, place)
+        self.texts.add(_digest(row.text, row.text_pair))
+        return True
+
+    def _reason_to_drop(self, row: Row, wanted: list[str] | None) -> str | None:
+        if not row.text or row.text_pair == "":
+            return "blank"
+        whole = _digest(*astuple(row))
+        if whole in self._whole:
+            return "duplicate"
+        self._whole.add(whole)
+        self.known_languages.add(row.lang)
+        return "other language" if wanted is not None and row.lang not in wanted else None
 
 
 def row_as_dict(row: Row) -> dict[str, str]:
@@ -70,23 +108,7 @@ def row_as_dict(row: Row) -> dict[str, str]:
     return {name: value for name, value in asdict(row).items() if value is not None}
 
 
-def _clean_split(raw: list[RawRow], fields: Fields, *, labelled: bool) -> tuple[list[Row], Counter[str]]:
-    seen: set[Row] = set()
-    rows: list[Row] = []
-    counts: Counter[str] = Counter({"blank": 0, "duplicate": 0})
-    for place, content in raw:
-        row = _row(place, content, fields, labelled)
-        if not row.text or row.text_pair == "":
-            counts["blank"] += 1
-        elif row in seen:
-            counts["duplicate"] += 1
-        else:
-            seen.add(row)
-            rows.append(row)
-    return rows, counts
-
-
-def _row(place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
+def _row(place: str, content: Mapping[str, Any], fields: Fields, *, labelled: bool) -> Row:
     return Row(
         text=_text(place, content, fields.text, "text"),
         label=_name(place, content, fields.label, "label") if labelled else "",
@@ -123,22 +145,23 @@ def _check_languages(field: str, wanted: list[str] | None, known: set[str]) -> N
         raise CompressError(f"data.{field}: no rows in {', '.join(unknown)}; the data has {', '.join(sorted(known))}")
 
 
-def _checked_labels(raw: Mapping[str, list[RawRow]], splits: dict[str, list[Row]], fields: Fields) -> list[str]:
-    labels = sorted({row.label for row in splits["train"]})
+def _checked_labels(seen: Mapping[str, _Seen]) -> list[str]:
+    labels = sorted(seen["train"].labels)
     if len(labels) < 2:
         raise CompressError(f"data: the train split has one class only ('{labels[0]}'); classification needs two")
     for split in ("validation", "test"):
-        unknown = {row.label for row in splits[split]} - set(labels)
+        unknown = set(seen[split].labels) - set(labels)
         if unknown:
-            place = next(place for place, content in raw[split] if str(content[fields.label]).strip() in unknown)
-            raise CompressError(f"{place}: label '{min(unknown)}' does not occur in the train split")
+            first = min(unknown)
+            place = seen[split].first_place[first]
+            raise CompressError(f"{place}: label '{first}' does not occur in the train split")
     return labels
 
 
-def _shared_texts(splits: dict[str, list[Row]]) -> dict[str, int]:
-    homes: dict[tuple[str, str | None], set[str]] = defaultdict(set)
-    for split, rows in splits.items():
-        for row in rows:
-            homes[row.text, row.text_pair].add(split)
-    pairs = Counter(" and ".join(sorted(home, key=SPLITS.index)) for home in homes.values() if len(home) > 1)
-    return dict(sorted(pairs.items()))
+def _shared_texts(seen: Mapping[str, _Seen]) -> dict[str, int]:
+    pairs = {f"{one} and {other}": len(seen[one].texts & seen[other].texts) for one, other in combinations(seen, 2)}
+    return {pair: number for pair, number in pairs.items() if number}
+
+
+def _digest(*parts: str | None) -> bytes:
+    return hashlib.blake2b("\0".join(part or "" for part in parts).encode(), digest_size=16).digest()

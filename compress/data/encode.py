@@ -68,7 +68,12 @@ class LengthBucketSampler:
     """
 
     def __init__(
-        self, lengths: Sequence[int], batch_size: int, seed: int, languages: Sequence[str] = (), exponent: float = 1.0
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        seed: int,
+        languages: Sequence[str] | np.ndarray = (),
+        exponent: float = 1.0,
     ):
         self._lengths = np.asarray(lengths)
         self._batch_size = batch_size
@@ -113,14 +118,14 @@ class LengthBucketSampler:
         return generator.permutation(np.concatenate(drawn))
 
 
-def spread_over_languages(rows: Sequence[Row], count: int, seed: int) -> list[int]:
-    """Indices of ``count`` rows (or all), drawn evenly over the languages, in random order."""
+def spread_over_languages(languages: Sequence[str] | np.ndarray, count: int, seed: int) -> list[int]:
+    """Indices of ``count`` rows (or all), drawn evenly over their languages, in random order."""
     generator = np.random.default_rng(seed)
     turns: list[tuple[int, float, int]] = []
     seen: dict[str, int] = {}
-    for index in generator.permutation(len(rows)):
-        turn = seen.get(rows[index].lang, 0)
-        seen[rows[index].lang] = turn + 1
+    for index in generator.permutation(len(languages)):
+        turn = seen.get(languages[index], 0)
+        seen[languages[index]] = turn + 1
         turns.append((turn, generator.random(), int(index)))
     chosen = [index for _, _, index in sorted(turns)[:count]]
     return [chosen[position] for position in generator.permutation(len(chosen))]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import csv
 import json
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from compress.errors import CompressError
 from compress.recipe import Data
@@ -24,19 +25,19 @@ RawRow = tuple[str, Mapping[str, Any]]
 """Where the row stands ("file:line"), and its fields."""
 
 
-def read_splits(data: Data, seed: int) -> dict[str, list[RawRow]]:
+def read_splits(data: Data, seed: int) -> dict[str, Iterable[RawRow]]:
     """Read the three splits that the recipe names, and its unlabelled rows if it names some.
 
     :param seed: Divides a single file into splits, and fixes the built-in data set.
     :raises CompressError: Naming the file and row that cannot be read.
     """
     splits = _read_labelled(data, seed)
-    return {**splits, UNLABELLED: list(read_file(Path(data.unlabelled)))} if data.unlabelled else splits
+    return {**splits, UNLABELLED: read_file(Path(data.unlabelled))} if data.unlabelled else splits
 
 
-def _read_labelled(data: Data, seed: int) -> dict[str, list[RawRow]]:
+def _read_labelled(data: Data, seed: int) -> dict[str, Iterable[RawRow]]:
     if data.train:
-        return {split: list(read_file(Path(getattr(data, split)))) for split in SPLITS}
+        return {split: read_file(Path(getattr(data, split))) for split in SPLITS}
     if data.source == "cldr":
         from compress.data import cldr
 
@@ -46,9 +47,9 @@ def _read_labelled(data: Data, seed: int) -> dict[str, list[RawRow]]:
         }
     path = Path(data.source)
     if path.is_dir():
-        return {split: list(read_file(_split_file(path, split))) for split in SPLITS}
+        return {split: read_file(_split_file(path, split)) for split in SPLITS}
     if path.is_file():
-        return _divided(list(read_file(path)), seed)
+        return _divided(path, seed)
     if path.suffix in READERS or path.is_absolute() or data.source.startswith((".", "~")):
         raise CompressError(f"{data.source}: no such file or folder (data.source)")
     return _read_hub(data)
@@ -129,16 +130,23 @@ def _split_file(folder: Path, split: str) -> Path:
     return found[0]
 
 
-def _divided(rows: list[RawRow], seed: int) -> dict[str, list[RawRow]]:
-    """Divide the rows of a single file: 80 % train, 10 % validation, 10 % test."""
-    rows = list(rows)
-    random.Random(seed).shuffle(rows)  # noqa: S311
-    first = round(len(rows) * _SHARES["train"])
-    second = first + round(len(rows) * _SHARES["validation"])
-    return {"train": rows[:first], "validation": rows[first:second], "test": rows[second:]}
+def _divided(path: Path, seed: int) -> dict[str, Iterable[RawRow]]:
+    """Divide the rows of a single file: 80 % train, 10 % validation, 10 % test, read once for each."""
+    rows = sum(1 for _ in read_file(path))
+    order = np.random.default_rng(seed).permutation(rows)
+    first = round(rows * _SHARES["train"])
+    second = first + round(rows * _SHARES["validation"])
+    home = np.empty(rows, dtype=np.int8)
+    for number, part in enumerate((order[:first], order[first:second], order[second:])):
+        home[part] = number
+
+    def rows_of(number: int) -> Iterator[RawRow]:
+        return (row for index, row in enumerate(read_file(path)) if home[index] == number)
+
+    return {split: rows_of(number) for number, split in enumerate(SPLITS)}
 
 
-def _read_hub(data: Data) -> dict[str, list[RawRow]]:
+def _read_hub(data: Data) -> dict[str, Iterable[RawRow]]:
     import datasets
 
     try:
@@ -151,22 +159,21 @@ def _read_hub(data: Data) -> dict[str, list[RawRow]]:
     return rows_of_dataset(loaded, data)
 
 
-def rows_of_dataset(loaded: Any, data: Data) -> dict[str, list[RawRow]]:
+def rows_of_dataset(loaded: Any, data: Data) -> dict[str, Iterable[RawRow]]:
     """Rows of a ``datasets.DatasetDict``; numbered labels become their names.
 
     :raises CompressError: If a split is missing.
     """
-    splits: dict[str, list[RawRow]] = {}
+    splits: dict[str, Iterable[RawRow]] = {}
     for split, aliases in _ALIASES.items():
         name = next((alias for alias in aliases if alias in loaded), None)
         if name is None:
             raise CompressError(f"{data.source}: no {split} split; it has {', '.join(loaded)}")
-        names = getattr(loaded[name].features.get(data.fields.label), "names", None)
-        splits[split] = [
-            (
-                f"{data.source} {name}:{number}",
-                {**row, data.fields.label: names[row[data.fields.label]]} if names else row,
-            )
-            for number, row in enumerate(loaded[name], 1)
-        ]
+        splits[split] = _rows_of_split(loaded[name], f"{data.source} {name}", data.fields.label)
     return splits
+
+
+def _rows_of_split(rows: Any, place: str, label: str) -> Iterator[RawRow]:
+    names = getattr(rows.features.get(label), "names", None)
+    for number, row in enumerate(rows, 1):
+        yield f"{place}:{number}", {**row, label: names[row[label]]} if names else row

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from compress.console import say
 from compress.data.clean import Row, clean, row_as_dict
 from compress.data.read import READERS, SPLITS, UNLABELLED, read_splits
+from compress.data.table import RowTable
 from compress.errors import CompressError
 from compress.run import Run, file_sha256, run_stage, write_json
 
@@ -19,24 +21,29 @@ from compress.run import Run, file_sha256, run_stage, write_json
 class DataSet:
     """The cleaned rows of a run: ``train``, ``validation``, ``test`` and, where there are some, ``unlabelled``."""
 
-    splits: dict[str, list[Row]]
+    splits: Mapping[str, RowTable]
     labels: list[str]
 
     def targets(self, split: str) -> list[int]:
         """Label numbers of a split's rows."""
         return self.numbers(self.splits[split])
 
-    def numbers(self, rows: Sequence[Row]) -> list[int]:
+    def numbers(self, rows: RowTable) -> list[int]:
         """Label numbers of rows."""
         number = {label: index for index, label in enumerate(self.labels)}
-        return [number[row.label] for row in rows]
+        return [number[label] for label in rows.column("label")]
 
-    def labelled(self, split: str, languages: Sequence[str] | None) -> list[Row]:
+    @property
+    def training_rows(self) -> RowTable:
+        """The rows of the train split and those without labels."""
+        return RowTable.joined([self.splits[split] for split in ("train", UNLABELLED) if split in self.splits])
+
+    def labelled(self, split: str, languages: Sequence[str] | None) -> RowTable:
         """Rows of a split in the languages whose labels may be used (none: all).
 
         :raises CompressError: If there is none.
         """
-        rows = [row for row in self.splits[split] if languages is None or row.lang in languages]
+        rows = self.splits[split].in_languages(languages)
         if not rows:
             named = ", ".join(languages or [])
             raise CompressError(f"data.labelled_languages: the {split} split has no rows in {named}")
@@ -45,7 +52,7 @@ class DataSet:
     @property
     def languages(self) -> list[str]:
         """Languages of the test split, in order."""
-        return sorted({row.lang for row in self.splits["test"]})
+        return sorted(set(self.splits["test"].column("lang")))
 
 
 def run_data_stage(run: Run) -> dict[str, Any]:
@@ -62,19 +69,20 @@ def run_data_stage(run: Run) -> dict[str, Any]:
 def load_data(run: Run) -> DataSet:
     """Read the cleaned rows of a run."""
     folder = run.path_of("data")
-    splits = {}
-    for split in (*SPLITS, UNLABELLED):
-        if (folder / f"{split}.jsonl").exists():
-            with (folder / f"{split}.jsonl").open(encoding="utf-8") as file:
-                splits[split] = [Row(**json.loads(line)) for line in file]
+    present = [split for split in (*SPLITS, UNLABELLED) if (folder / f"{split}.jsonl").exists()]
+    splits = {split: RowTable.open(folder / f"{split}.jsonl", run.folder / ".work" / "arrow") for split in present}
     return DataSet(splits, json.loads((folder / "labels.json").read_text("utf-8")))
 
 
 def _build(run: Run, folder: Path) -> dict[str, Any]:
-    cleaned = clean(read_splits(run.recipe.data, run.recipe.seed), run.recipe.data)
-    for split, rows in cleaned.splits.items():
-        with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row_as_dict(row), ensure_ascii=False) + "\n" for row in rows)
+    raw = read_splits(run.recipe.data, run.recipe.seed)
+    with ExitStack() as stack:
+        files = {split: stack.enter_context((folder / f"{split}.jsonl").open("w", encoding="utf-8")) for split in raw}
+
+        def keep(split: str, row: Row) -> None:
+            files[split].write(json.dumps(row_as_dict(row), ensure_ascii=False) + "\n")
+
+        cleaned = clean(raw, run.recipe.data, keep)
     write_json(folder / "labels.json", cleaned.labels)
     write_json(folder / "report.json", cleaned.report)
     _tell(cleaned.report)

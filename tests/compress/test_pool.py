@@ -3,6 +3,7 @@ import pytest
 
 from compress.data.clean import Row
 from compress.data.stage import DataSet
+from compress.data.table import RowTable
 from compress.errors import CompressError
 from compress.pool import build_pool, choose_rows
 from compress.recipe import RowChoice, load_recipe
@@ -13,7 +14,8 @@ TRAIN = [
     Row("eins", "a", "de", parallel="1"),
     Row("drei", "b", "de", parallel="3"),
 ]
-DATA = DataSet({"train": TRAIN, "unlabelled": [Row("zwei", "", "de", parallel="2")]}, ["a", "b"])
+UNLABELLED = [Row("zwei", "", "de", parallel="2")]
+DATA = DataSet({"train": RowTable.from_rows(TRAIN), "unlabelled": RowTable.from_rows(UNLABELLED)}, ["a", "b"])
 # Sure of a; sure of b; sure of b (against the label); unsure; sure of b.
 LOGITS = np.log(np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.45, 0.55], [0.1, 0.9]]))
 
@@ -52,13 +54,13 @@ def test_labels_of_zero_shot_languages_are_not_used():
 def test_the_teacher_reads_the_parallel_sentence():
     pool = build_pool(DATA, load_recipe(None, {"student.distillation.pivot": "en"}))
     assert [row.text for row in pool.teacher_rows] == ["one", "two"]
-    read = {row.text: pool.teacher_rows[index].text for row, index in zip(pool.rows, pool.reads, strict=True)}
+    read = {row.text: pool.teacher_rows[int(index)].text for row, index in zip(pool.rows, pool.reads, strict=True)}
     assert read == {"one": "one", "two": "two", "eins": "one", "zwei": "two"}
     assert pool.counts["without a parallel sentence"] == 1
 
 
 def test_rows_that_are_not_parallel_are_said():
-    data = DataSet({"train": [Row("one", "a", "en")]}, ["a", "b"])
+    data = DataSet({"train": RowTable.from_rows([Row("one", "a", "en")])}, ["a", "b"])
     with pytest.raises(CompressError, match=r"no row has a parallel sentence in 'en'; name the field"):
         build_pool(data, load_recipe(None, {"student.distillation.pivot": "en"}))
 

@@ -131,13 +131,9 @@ def test_widths_may_differ_where_projections_and_relations_join_them():
 
 
 def test_signals_that_cannot_be_compared_are_refused():
-    with pytest.raises(
-        CompressError, match=r"4 heads cannot be compared with the teacher's 2; use relations"
-    ):
+    with pytest.raises(CompressError, match=r"4 heads cannot be compared with the teacher's 2; use relations"):
         check_comparable(EVERYTHING, bert(num_attention_heads=4), bert())
-    with pytest.raises(
-        CompressError, match=r"4 does not divide the widths 6 and 16; use a divisor of 2"
-    ):
+    with pytest.raises(CompressError, match=r"4 does not divide the widths 6 and 16; use a divisor of 2"):
         check_comparable(EVERYTHING, bert(hidden_size=6), bert())
 
 

@@ -1,0 +1,134 @@
+"""Rows that may be more than memory holds: memory-mapped Arrow tables of the datasets library, as plain sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from compress.data.clean import Row, row_as_dict
+from compress.data.encode import Encoded, encode
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+_BATCH = 1000
+
+
+class RowTable(Sequence[Row]):
+    """Rows of a split on disk, read when they are asked for."""
+
+    def __init__(self, dataset: Dataset):
+        self._dataset = dataset
+
+    @classmethod
+    def open(cls, path: Path, store: Path) -> RowTable:
+        """Map a JSON Lines file of our rows.
+
+        :param store: Folder for the Arrow form of the file, which is made once.
+        """
+        from datasets import Dataset
+
+        return cls(Dataset.from_json(str(path), cache_dir=str(store)))
+
+    @classmethod
+    def joined(cls, tables: Sequence[RowTable]) -> RowTable:
+        """Several tables, one after the other."""
+        from datasets import concatenate_datasets
+
+        return tables[0] if len(tables) == 1 else cls(concatenate_datasets([table._dataset for table in tables]))
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Row]) -> RowTable:
+        """A table in memory."""
+        from datasets import Dataset
+
+        return cls(Dataset.from_list([row_as_dict(row) for row in rows]))
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> RowTable: ...
+    def __getitem__(self, index: int | slice) -> Row | RowTable:
+        if isinstance(index, slice):
+            return self.select(range(len(self))[index])
+        return Row(**self._dataset[index])
+
+    def __iter__(self) -> Iterator[Row]:
+        for batch in self._dataset.iter(_BATCH):
+            yield from rows_of(batch)
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> RowTable:
+        """The rows at these places."""
+        return RowTable(self._dataset.select(indices))
+
+    def in_languages(self, languages: Sequence[str] | None) -> RowTable:
+        """The rows in the wanted languages (none: all)."""
+        return self if languages is None else self.select(np.flatnonzero(np.isin(self.column("lang"), list(languages))))
+
+    def column(self, name: str) -> np.ndarray:
+        """One field of all rows; empty where a row lacks it."""
+        if name not in self._dataset.column_names:
+            return np.full(len(self), "", dtype=object)
+        return np.array(self._dataset[name][:], dtype=object)
+
+    def encoded(self, tokenizer: PreTrainedTokenizerBase, max_length: int, file: Path) -> EncodedTable:
+        """Tokenise all rows, cut at ``max_length`` tokens.
+
+        :param file: Where the tokens are written.
+        """
+        file.parent.mkdir(parents=True, exist_ok=True)
+
+        def tokenised(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+            rows = encode(tokenizer, list(rows_of(batch)), max_length)
+            return {name: [row[name] for row in rows] for name in rows[0]}
+
+        dataset = self._dataset.map(
+            tokenised,
+            batched=True,
+            batch_size=_BATCH,
+            remove_columns=self._dataset.column_names,
+            cache_file_name=str(file),
+            load_from_cache_file=False,
+        )
+        return EncodedTable(dataset)
+
+
+class EncodedTable(Sequence[Encoded]):
+    """Tokenised rows on disk, and the number of tokens of each in memory."""
+
+    def __init__(self, dataset: Dataset):
+        import pyarrow.compute
+
+        self._dataset = dataset
+        table = dataset.data if dataset._indices is None else dataset.flatten_indices().data
+        self.lengths: np.ndarray = pyarrow.compute.list_value_length(table.column("input_ids")).to_numpy()
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    @overload
+    def __getitem__(self, index: int) -> Encoded: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Encoded]: ...
+    def __getitem__(self, index: int | slice) -> Encoded | list[Encoded]:
+        if isinstance(index, slice):
+            return self.at(range(len(self))[index])
+        return self._dataset[index]
+
+    def at(self, indices: Sequence[int]) -> list[Encoded]:
+        """Rows at these places, read together."""
+        columns = self._dataset[list(indices)]
+        return [{name: values[place] for name, values in columns.items()} for place in range(len(indices))]
+
+
+def rows_of(batch: dict[str, list[Any]]) -> Iterator[Row]:
+    """Rows of a batch of columns."""
+    for values in zip(*batch.values(), strict=True):
+        yield Row(**dict(zip(batch, values, strict=True)))
