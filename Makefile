@@ -1,8 +1,10 @@
+export COMPRESS_BENCH_DATA
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test bench lint clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +19,11 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/pytest --quiet
+
+# Other data: make bench COMPRESS_BENCH_DATA=folder with train, validation and test files
+bench: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable .[bench]
+	$(BIN)/pytest bench --quiet --benchmark-columns=median,iqr,rounds
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

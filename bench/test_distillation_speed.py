@@ -56,7 +56,7 @@ class Setting:
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     quiet_libraries()
-    source = os.environ.get("COMPRESS_BENCH_DATA", "cldr")
+    source = os.environ.get("COMPRESS_BENCH_DATA") or "cldr"
     recipe = load_recipe(None, {"data.source": source, "data.max_length": MAX_LENGTH, "name": "speed"})
     run = open_run(recipe, tmp_path_factory.mktemp("runs"))
     run_data_stage(run)

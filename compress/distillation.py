@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Identity, Linear, Module, ModuleDict, ModuleList
 
 from compress.cache import TeacherOutputs
-from compress.losses import hard_and_soft_loss, relation_loss, sentence_loss, state_loss
+from compress.losses import group_dro_loss, hard_and_soft_loss, relation_loss, sentence_loss, state_loss
 from compress.recipe import Distillation
 from compress.signals import Plan, read
 from compress.training import BucketTrainer, Collator, Example
@@ -131,7 +131,14 @@ class DistillationTrainer(BucketTrainer):
             self.loss_parts.setdefault(name, []).append(part.detach().mean())
         by_row = weight * torch.stack(list(parts.values())).sum(dim=0)
         if settings.group_dro:
-            return self._protected(by_row, language, companion)
+            return group_dro_loss(
+                by_row,
+                language,
+                companion.language_weights,
+                settings.group_dro,
+                self.accelerator.num_processes,
+                lambda sums: self.accelerator.reduce(sums, reduction="sum"),
+            )
         return by_row.mean()
 
     def _temperature(self) -> float:
@@ -140,17 +147,3 @@ class DistillationTrainer(BucketTrainer):
             return settings.temperature
         share = self.state.global_step / max(self.state.max_steps, 1)
         return settings.temperature + share * (settings.final_temperature - settings.temperature)
-
-    def _protected(self, by_row: Tensor, language: Tensor, companion: Companion) -> Tensor:
-        """Group DRO (Sagawa et al., 2020): languages with a high loss gain weight, exponentially."""
-        weights = companion.language_weights
-        sums, counts = (torch.zeros_like(weights).index_add(0, language, values)
-                        for values in (by_row, torch.ones_like(by_row)))  # fmt: skip
-        with torch.no_grad():
-            both = self.accelerator.reduce(torch.stack([sums.detach(), counts]), reduction="sum")
-            losses = both[0] / both[1].clamp(min=1)
-            weights.mul_(torch.exp(self._distillation.group_dro * losses))
-            weights.div_(weights.sum())
-            present = weights * (both[1] > 0)
-            factors = present / present.sum() * self.accelerator.num_processes / both[1].clamp(min=1)
-        return (sums * factors).sum()

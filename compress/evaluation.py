@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from compress.console import progress, say
 from compress.data.encode import encode
 from compress.data.stage import DataSet, load_data
+from compress.data.table import RowTable
 from compress.inference import load_predict, predict_rows
 from compress.metrics import ALL, compare, per_language
 from compress.models import load_tokenizer
@@ -81,7 +83,7 @@ def _build(run: Run, folder: Path) -> dict[str, Any]:
     predicted: dict[str, np.ndarray] = {}
     if run.recipe.evaluation.yardstick:
         say("evaluation: fitting TF-IDF with logistic regression")
-        predicted[YARDSTICK] = yardstick_predictions(data)
+        predicted[YARDSTICK] = yardstick_predictions(data, run.recipe.data.labelled_languages)
     for stage in ("teacher", "student"):
         logits = _test_logits(run, stage, data)
         np.save(folder / f"{stage}-logits.npy", logits)
@@ -102,19 +104,22 @@ def load_predictions(run: Run, stage: str) -> np.ndarray:
     return np.load(run.path_of("evaluation") / f"{stage}-logits.npy").argmax(axis=1)
 
 
-def yardstick_predictions(data: DataSet) -> np.ndarray:
+def yardstick_predictions(data: DataSet, labelled_languages: Sequence[str] | None) -> np.ndarray:
     """What a linear model of character n-grams predicts for the test rows: cheap to fit and hard to beat."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    texts = {split: [f"{row.text} {row.text_pair or ''}" for row in rows] for split, rows in data.splits.items()}
+    def texts(rows: RowTable) -> list[str]:
+        return [f"{row.text} {row.text_pair or ''}" for row in rows]
+
+    rows = data.labelled("train", labelled_languages)
     model = make_pipeline(
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), min_df=2, max_features=200_000, sublinear_tf=True),
         LogisticRegression(C=10, max_iter=100, solver="lbfgs"),
     )
-    model.fit(texts["train"], data.targets("train"))
-    return model.predict(texts["test"])
+    model.fit(texts(rows), data.numbers(rows))
+    return model.predict(texts(data.splits["test"]))
 
 
 def _seen_in_training(recipe: Recipe, data: DataSet) -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -65,6 +68,33 @@ def sentence_loss(student: Tensor, teacher: Tensor) -> Tensor:
     :return: Float (rows,).
     """
     return 1 - F.cosine_similarity(student, teacher, dim=-1)
+
+
+def group_dro_loss(
+    by_row: Tensor,
+    language: Tensor,
+    weights: Tensor,
+    step: float,
+    processes: int = 1,
+    reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
+) -> Tensor:
+    """Mean losses of the languages, weighted so that those with a high loss count more (Sagawa et al., 2020).
+
+    :param by_row: Losses, float (rows,).
+    :param language: Language number of each row, int64 (rows,).
+    :param weights: Weight of each language, float (languages,); multiplied in place by ``exp(step · loss)``.
+    :param reduce: Sums a tensor over the processes, whose gradients are averaged.
+    :return: Scalar.
+    """
+    sums = torch.zeros_like(weights).index_add(0, language, by_row)
+    with torch.no_grad():
+        counts = torch.zeros_like(weights).index_add(0, language, torch.ones_like(by_row))
+        all_sums, all_counts = reduce(torch.stack([sums.detach(), counts])).unbind()
+        weights.mul_(torch.exp(step * all_sums / all_counts.clamp(min=1)))
+        weights.div_(weights.sum())
+        present = weights * (all_counts > 0)
+        factors = processes * present / present.sum() / all_counts.clamp(min=1)
+    return (sums * factors).sum()
 
 
 def mean_pooled(states: Tensor, mask: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from compress.losses import (
+    group_dro_loss,
     hard_and_soft_loss,
     mean_pooled,
     relation_loss,
@@ -96,3 +97,29 @@ def test_sentence_loss_is_one_less_the_cosine():
 def test_sentence_vectors_are_means_of_real_tokens():
     states = torch.tensor([[[1.0], [3.0], [100.0]]])
     assert mean_pooled(states, torch.tensor([[1, 1, 0]])).item() == 2.0
+
+
+def test_group_dro_gives_weight_to_the_language_with_the_higher_loss():
+    weights = torch.tensor([0.5, 0.5])
+    by_row, language = torch.tensor([1.0, 3.0, 4.0]), torch.tensor([0, 0, 1])
+    # Mean losses 2 and 4; weights e^(0.5·2) to e^(0.5·4), which is 1 to e.
+    loss = group_dro_loss(by_row, language, weights, step=0.5)
+    share = math.e / (1 + math.e)
+    assert weights.tolist() == [pytest.approx(1 - share), pytest.approx(share)]
+    assert loss.item() == pytest.approx((1 - share) * 2 + share * 4)
+
+
+def test_a_language_that_is_not_in_the_batch_keeps_its_weight_and_costs_nothing():
+    weights = torch.tensor([0.25, 0.75])
+    loss = group_dro_loss(torch.tensor([2.0]), torch.tensor([0]), weights, step=0.0)
+    assert weights.tolist() == [0.25, 0.75]
+    assert loss.item() == pytest.approx(2.0)
+
+
+def test_group_dro_over_two_processes_is_that_of_one():
+    by_row, language = torch.tensor([1.0, 2.0, 5.0, 3.0]), torch.tensor([0, 1, 0, 1])
+    whole = group_dro_loss(by_row, language, torch.tensor([0.5, 0.5]), step=0.1)
+    sums = torch.tensor([[6.0, 5.0], [2.0, 2.0]])
+    halves = [group_dro_loss(by_row[part], language[part], torch.tensor([0.5, 0.5]), 0.1, 2, lambda _: sums)
+              for part in (slice(0, 2), slice(2, 4))]  # fmt: skip
+    assert torch.stack(halves).mean().item() == pytest.approx(whole.item())
