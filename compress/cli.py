@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from compress.errors import CompressError
-from compress.processes import is_main_process
+from compress.processes import is_main_process, remember_interrupts
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -166,6 +166,7 @@ def _finish(work: Callable[[], dict[str, Any]], in_json: bool) -> None:
     from compress.console import quiet_libraries
 
     quiet_libraries()
+    remember_interrupts()
     try:
         result = work()
     except KeyboardInterrupt:

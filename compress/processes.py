@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 from datetime import timedelta
 
 _LONGEST_WAIT = timedelta(days=7)  # for the others, while one of them works on a stage
+_interrupted = False
 
 
 def process_count() -> int:
@@ -26,3 +28,20 @@ def wait_for_everyone() -> None:
     from accelerate import PartialState
 
     PartialState(cpu=not torch.cuda.is_available(), timeout=_LONGEST_WAIT).wait_for_everyone()
+
+
+def remember_interrupts() -> None:
+    """Keep Ctrl-C in mind: an exception that is raised inside of a library's clean-up can get lost there."""
+
+    def remember(number: int, frame: object) -> None:
+        global _interrupted
+        _interrupted = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, remember)
+
+
+def raise_if_interrupted() -> None:
+    """Raise KeyboardInterrupt if there was a Ctrl-C that got lost."""
+    if _interrupted:
+        raise KeyboardInterrupt

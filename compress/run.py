@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from compress import __version__
 from compress.console import say
 from compress.errors import CompressError
-from compress.processes import is_main_process, wait_for_everyone
+from compress.processes import is_main_process, raise_if_interrupted, wait_for_everyone
 from compress.recipe import Recipe, load_recipe, save_recipe
 
 MANIFEST_SCHEMA = 1
@@ -127,6 +127,7 @@ def run_stage(
                 wait_for_everyone()
             started = time.monotonic()
             summary = build(filling, work / key)
+            raise_if_interrupted()
             files = _described(filling, stage)
             if (run.folder / stage).exists():
                 (run.folder / stage).rename(work / "old")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from compress.console import say
 from compress.data.encode import Encoded, LengthBucketSampler, pad
 from compress.data.table import EncodedTable, RowTable
 from compress.errors import CompressError
+from compress.processes import process_count, raise_if_interrupted
 from compress.recipe import Training
 from compress.reporting import Reporter
 
@@ -211,7 +211,7 @@ def train(
 
 def _arguments(settings: Training, scratch: Path, seed: int, by_accuracy: bool) -> TrainingArguments:
     cuda = torch.cuda.is_available()
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = process_count()
     parts = processes * settings.gradient_accumulation
     if settings.batch_size % parts:
         raise CompressError(
@@ -239,6 +239,8 @@ def _arguments(settings: Training, scratch: Path, seed: int, by_accuracy: bool) 
         dataloader_pin_memory=cuda,
         torch_compile=settings.compile,
         use_cpu=not cuda,
+        # The projections of a student's signals are used outside of its forward pass: always the same ones.
+        ddp_static_graph=processes > 1,
         bf16=cuda and torch.cuda.is_bf16_supported(),
         fp16=cuda and not torch.cuda.is_bf16_supported(),
         disable_tqdm=True,
@@ -281,5 +283,6 @@ class _Checkpoints(TrainerCallback):
         self._steps = steps
 
     def on_step_end(self, args, state, control, **kwargs):
+        raise_if_interrupted()
         if state.global_step % self._steps == 0:
             control.should_save = True

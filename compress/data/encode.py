@@ -89,20 +89,20 @@ class LengthBucketSampler:
         self.on_epoch(epoch)
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        return -(-len(self._lengths) // self._batch_size) * self._batch_size
 
     def __iter__(self) -> Iterator[int]:
         generator = np.random.default_rng((self._seed, self._epoch))
-        order = self._drawn(generator)
+        # A few rows come twice, so that all batches are full and can be divided among processes.
+        order = np.resize(self._drawn(generator), len(self))
         bucket = self._batch_size * _BATCHES_IN_A_BUCKET
         batches: list[np.ndarray] = []
         for start in range(0, len(order), bucket):
             rows = order[start : start + bucket]
             rows = rows[np.argsort(self._lengths[rows], kind="stable")]
             batches += [rows[first : first + self._batch_size] for first in range(0, len(rows), self._batch_size)]
-        # A batch that is not full goes last: the loader cuts the order into full batches.
-        batches.sort(key=lambda batch: (len(batch) < self._batch_size, generator.random()))
-        yield from (int(row) for batch in batches for row in batch)
+        for number in generator.permutation(len(batches)):
+            yield from batches[number].tolist()
 
     def _drawn(self, generator: np.random.Generator) -> np.ndarray:
         if self._exponent == 1 or not len(self._languages):
