@@ -115,7 +115,9 @@ def run_cache_stage(run: Run) -> dict[str, Any]:
     }
 
     def build(folder: Path, _: Path) -> dict[str, Any]:
-        outputs, summary = _ensure(run)
+        outputs, summary, made = _ensure(run)
+        if not made:
+            say(f"cache: {summary['rows']:,} rows, {summary['bytes'] / 1e6:.1f} MB, made before")
         write_json(folder / "cache.json", summary)
         return {**summary, "rows": outputs.rows}
 
@@ -134,20 +136,23 @@ def _signals(run: Run) -> Signals:
     return plan_signals(student.distillation, layers, depth).teacher
 
 
-def _ensure(run: Run) -> tuple[TeacherOutputs, dict[str, Any]]:
-    """Open the store; shards that are missing or damaged are made first."""
+def _ensure(run: Run) -> tuple[TeacherOutputs, dict[str, Any], bool]:
+    """Open the store; shards that are missing or damaged are made first.
+
+    :return: The outputs, what to note of them, and whether something was made.
+    """
     key = _key(run)
     folder = run.folder.parent / ".cache" / key
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         index = _read_index(folder)
         missing = [number for number, shard in enumerate(index["shards"]) if not _intact(folder, shard)]
-        if missing or not index["shards"]:
+        made = bool(missing or not index["shards"])
+        if made:
             index = _make_shards(run, _plan(run, folder), index)
-        else:
-            say(f"cache: {index['rows']:,} rows, {_bytes(index) / 1e6:.1f} MB, made before")
-    summary = {"store": key, "rows": index["rows"], "bytes": _bytes(index), "shards": len(index["shards"])}
-    return TeacherOutputs(folder, index), summary
+    size = sum(shard["bytes"] for shard in index["shards"])
+    summary = {"store": key, "rows": index["rows"], "bytes": size, "shards": len(index["shards"])}
+    return TeacherOutputs(folder, index), summary, made
 
 
 def _key(run: Run) -> str:
@@ -189,10 +194,6 @@ def _new_index(work: _Work) -> dict[str, Any]:
     per_shard = -(-rows // shards)
     files = [{"file": f"shard-{number:05}.safetensors"} for number in range(-(-rows // per_shard))]
     return {"rows": rows, "rows_per_shard": per_shard, "precision": work.precision, "shards": files}
-
-
-def _bytes(index: dict[str, Any]) -> int:
-    return sum(shard["bytes"] for shard in index["shards"])
 
 
 def _intact(folder: Path, shard: dict[str, str]) -> bool:

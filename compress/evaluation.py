@@ -92,6 +92,7 @@ def _build(run: Run, folder: Path) -> dict[str, Any]:
         "split": "test",
         "rows": {language: languages.count(language) for language in data.languages} | {ALL: len(languages)},
         "seen in training": _seen_in_training(run.recipe, data),
+        "student's rows": run.manifest["stages"]["student"]["summary"]["rows"],
         "models": {model: per_language(labels, targets, languages) for model, labels in predicted.items()},
         "student against teacher": compare(predicted["teacher"], predicted["student"], targets, languages),
     }

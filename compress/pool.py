@@ -82,7 +82,7 @@ def choose_rows(
     counts = {
         **pool.counts,
         "labelled by the teacher": int((~labelled).sum()),
-        "teacher disagrees with the label": int(disagreeing.sum()),
+        "labels that the teacher does not share": int(disagreeing.sum()),
         "dropped as unsure": int(unsure.sum()),
         "dropped as disagreeing": int((dropped & ~unsure).sum()),
         "kept": len(kept),

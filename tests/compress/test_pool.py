@@ -26,7 +26,7 @@ def test_unlabelled_rows_are_learned_from_with_the_teacher_s_labels():
     assert [row.text for row in pool.rows] == ["one", "two", "eins", "drei", "zwei"]
     assert chosen.targets.tolist() == [0, 1, 0, 1, 1]
     assert chosen.counts["labelled by the teacher"] == 1
-    assert chosen.counts["teacher disagrees with the label"] == 1
+    assert chosen.counts["labels that the teacher does not share"] == 1
 
 
 def test_rows_are_dropped_where_the_teacher_is_unsure_or_disagrees():
