@@ -70,7 +70,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     def save(folder: Path, _: Path) -> dict[str, Any]:
         teacher.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        return {"layers": 4, "width": 256}
+        return {"layers": 4, "width": 256, "heads": 4}
 
     run_stage(run, "teacher", {}, ("data",), save)
     run_cache_stage(run)

@@ -29,7 +29,7 @@ from compress.errors import CompressError
 from compress.models import load_classifier, load_tokenizer
 from compress.pool import build_pool
 from compress.run import Run, content_hash, file_sha256, run_stage, write_json
-from compress.signals import Signals, plan_signals, prepare, read
+from compress.signals import Shape, Signals, check_comparable, plan_signals, prepare, read
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -130,10 +130,17 @@ def load_cache(run: Run) -> TeacherOutputs:
 
 
 def _signals(run: Run) -> Signals:
-    student = run.recipe.student
-    depth = run.manifest["stages"]["teacher"]["summary"]["layers"]
-    layers = depth // student.every_nth_layer if student.every_nth_layer else student.layers
-    return plan_signals(student.distillation, layers, depth).teacher
+    """What is read of the teacher.
+
+    :raises CompressError: If teacher and student cannot be compared so; said before the teacher is asked.
+    """
+    student, summary = run.recipe.student, run.manifest["stages"]["teacher"]["summary"]
+    teacher = Shape(summary["layers"], summary["width"], summary["heads"])
+    own = Shape(student.layers, student.hidden_size, student.heads)
+    if student.every_nth_layer:
+        own = Shape(teacher.layers // student.every_nth_layer, teacher.width, teacher.heads)
+    check_comparable(student.distillation, own, teacher)
+    return plan_signals(student.distillation, own.layers, teacher.layers).teacher
 
 
 def _ensure(run: Run) -> tuple[TeacherOutputs, dict[str, Any], bool]:

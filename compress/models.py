@@ -131,8 +131,9 @@ def load_classifier(name: str, labels: Sequence[str], *, as_is: bool, trust_remo
 def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
     """A student of the teacher's architecture and vocabulary: every n-th of its layers, or a shape of its own.
 
-    A student of another shape starts from new weights, but for the token embeddings: those are the teacher's,
-    projected onto their principal components. What `compress.narrowing` cuts out of the teacher comes on top.
+    A student of another shape starts from new weights but, unless they are to be random, for the token embeddings:
+    those are the teacher's, projected onto their principal components. What `compress.narrowing` cuts out of the
+    teacher comes on top.
 
     :raises CompressError: If the architecture does not let its layers be counted or its shape be set.
     """
@@ -145,7 +146,8 @@ def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel
             )
         return _with_layers(teacher, kept)
     model = type(teacher)(_with_shape(teacher.config, student))
-    _project_embeddings(teacher, model)
+    if student.initialization != "random":
+        _project_embeddings(teacher, model)
     return model
 
 
@@ -177,6 +179,7 @@ def summary_of(model: PreTrainedModel) -> dict[str, Any]:
         "shape": f"{config.num_hidden_layers}x{config.hidden_size}",
         "layers": config.num_hidden_layers,
         "width": config.hidden_size,
+        "heads": config.num_attention_heads,
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "embedding parameters": embeddings_of(model).numel(),
     }

@@ -87,7 +87,7 @@ def _axes(name: str, weight: Tensor) -> tuple[str, ...]:
     for pattern, axes in _AXES:
         if re.search(pattern, name):
             return axes[: weight.dim()]
-    raise CompressError(f"student.initialization: '{name}' is not known; only `embeddings` works for this teacher")
+    raise CompressError(f"student.initialization: '{name}' is not known; only `embeddings` and `random` work for it")
 
 
 def _layer_of(name: str) -> int | None:

@@ -206,10 +206,10 @@ class Student(Section):
     hidden_size: Positive = 128
     heads: Positive = 2
     feed_forward_size: Positive = 256
-    initialization: Literal["embeddings", "importance", "svd"] = Field(
+    initialization: Literal["random", "embeddings", "importance", "svd"] = Field(
         "embeddings",
-        description="start from the teacher's embeddings, its most important heads, neurons and channels, or the "
-        "leading singular directions of its weights",
+        description="start from new weights, the teacher's embeddings, its most important heads, neurons and channels, "
+        "or the leading singular directions of its weights",
     )
     tokenizer: NewTokenizer | None = Field(None, description="train the student its own; null: the teacher's")
     languages: list[str] | None = Field(None, description="train on the rows of these languages only")

@@ -23,6 +23,15 @@ _TOKEN_SIGNALS = ("hidden", "query", "key", "value")
 
 
 @dataclass(frozen=True)
+class Shape:
+    """What matters of a model where it is compared with another."""
+
+    layers: int
+    width: int
+    heads: int
+
+
+@dataclass(frozen=True)
 class Signals:
     """Layers that are read, counted from 1 (0: the embeddings), and whether sentence vectors are."""
 
@@ -98,24 +107,21 @@ def mapped_layers(wanted: str | list[int], student_layers: int, teacher_layers: 
     return layers
 
 
-def check_comparable(distillation: Distillation, student: Any, teacher: Any) -> None:
+def check_comparable(distillation: Distillation, student: Shape, teacher: Shape) -> None:
     """Refuse signals that these two models cannot be compared by.
 
-    :param student: Configuration of the student.
-    :param teacher: Configuration of the teacher.
     :raises CompressError: Naming the field and what would do.
     """
-    if distillation.attention.weight and student.num_attention_heads != teacher.num_attention_heads:
+    if distillation.attention.weight and student.heads != teacher.heads:
         raise CompressError(
-            f"student.distillation.attention: {student.num_attention_heads} heads cannot be compared with the "
-            f"teacher's {teacher.num_attention_heads}; use relations, whose heads are independent of the models'"
+            f"student.distillation.attention: {student.heads} heads cannot be compared with the "
+            f"teacher's {teacher.heads}; use relations, whose heads are independent of the models'"
         )
     heads = distillation.relations.heads
-    widths = (student.hidden_size, teacher.hidden_size)
-    if distillation.relations.weight and any(width % heads for width in widths):
+    if distillation.relations.weight and (student.width % heads or teacher.width % heads):
         raise CompressError(
-            f"student.distillation.relations.heads: {heads} does not divide the widths {widths[0]} and {widths[1]}; "
-            f"use a divisor of {math.gcd(*widths)}"
+            f"student.distillation.relations.heads: {heads} does not divide the widths {student.width} and "
+            f"{teacher.width}; use a divisor of {math.gcd(student.width, teacher.width)}"
         )
 
 

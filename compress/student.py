@@ -27,7 +27,7 @@ from compress.pool import Chosen, Pool, build_pool, choose_rows
 from compress.processes import is_main_process
 from compress.recipe import Recipe
 from compress.run import Run, run_stage
-from compress.signals import check_comparable, mapped_layers, plan_signals, prepare
+from compress.signals import mapped_layers, plan_signals, prepare
 from compress.training import Material, material, train
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
     teacher = load_classifier(str(run.path_of("teacher")), data.labels, as_is=True)
     model, tokenizer = _first_student(run, teacher, data, pool, chosen)
     plan = plan_signals(student.distillation, model.config.num_hidden_layers, teacher.config.num_hidden_layers)
-    check_comparable(student.distillation, model.config, teacher.config)
     usual_attention = model.config._attn_implementation
     prepare(model, plan.student)
     rows = _material(run.recipe, data, pool, chosen, tokenizer, scratch / "rows")
@@ -92,7 +91,7 @@ def _first_student(
     student = run.recipe.student
     tokenizer = load_tokenizer(str(run.path_of("teacher")))
     model = build_student(teacher, student)
-    if student.initialization != "embeddings" and not student.every_nth_layer:
+    if student.initialization in ("importance", "svd") and not student.every_nth_layer:
         depth = teacher.config.num_hidden_layers
         kept = [layer - 1 for layer in mapped_layers("uniform", student.layers, depth)]
         with progress() as bar:

@@ -5,7 +5,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig, DistilB
 from compress.distillation import Companion, signal_losses
 from compress.errors import CompressError
 from compress.recipe import Distillation
-from compress.signals import Signals, check_comparable, mapped_layers, plan_signals, prepare, read
+from compress.signals import Shape, Signals, check_comparable, mapped_layers, plan_signals, prepare, read
 
 EVERYTHING = Distillation.model_validate(
     {
@@ -132,9 +132,9 @@ def test_widths_may_differ_where_projections_and_relations_join_them():
 
 def test_signals_that_cannot_be_compared_are_refused():
     with pytest.raises(CompressError, match=r"4 heads cannot be compared with the teacher's 2; use relations"):
-        check_comparable(EVERYTHING, bert(num_attention_heads=4), bert())
+        check_comparable(EVERYTHING, Shape(4, 16, 4), Shape(4, 16, 2))
     with pytest.raises(CompressError, match=r"4 does not divide the widths 6 and 16; use a divisor of 2"):
-        check_comparable(EVERYTHING, bert(hidden_size=6), bert())
+        check_comparable(EVERYTHING, Shape(4, 6, 2), Shape(4, 16, 2))
 
 
 def test_with_a_pivot_tokens_are_not_compared():
