@@ -40,13 +40,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and half of its 95 % interval, in points."""
+    """A mean over seeds and half of its 95 % interval, in points; one seed has no interval."""
 
     mean: float
-    half: float
+    half: float | None
 
     def __str__(self) -> str:
-        return f"{self.mean:.1f} ± {self.half:.1f}"
+        return f"{self.mean:.1f}" + ("" if self.half is None else f" ± {self.half:.1f}")
 
 
 def main(
@@ -104,9 +104,7 @@ def table_of(accuracies: dict[str, dict[str, list[float]]]) -> tuple[list[str], 
     languages = [ALL, *(language for language in accuracies[baseline] if language not in (ALL, WORST))]
     rows = []
     for variant, found in accuracies.items():
-        gain = "" if variant in ("teacher", baseline) else f"{_gain(found, accuracies[baseline]).mean:+.1f}"
-        if gain:
-            gain += f" ± {_gain(found, accuracies[baseline]).half:.1f}"
+        gain = "" if variant in ("teacher", baseline) else _gain(found, accuracies[baseline])
         worst = str(estimate(found[WORST])) if WORST in found else ""
         rows.append([variant, gain, worst, *(str(estimate(found[language])) for language in languages)])
     return ["student", "gain", WORST, *languages], rows
@@ -118,12 +116,13 @@ def estimate(values: Sequence[float]) -> Estimate:
 
     array = np.asarray(values, dtype=float)
     if len(array) < 2:
-        return Estimate(float(array.mean()), 0.0)
+        return Estimate(float(array.mean()), None)
     return Estimate(float(array.mean()), float(t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5))
 
 
-def _gain(found: dict[str, list[float]], baseline: dict[str, list[float]]) -> Estimate:
-    return estimate(np.subtract(found[ALL], baseline[ALL]).tolist())
+def _gain(found: dict[str, list[float]], baseline: dict[str, list[float]]) -> str:
+    gain = estimate(np.subtract(found[ALL], baseline[ALL]).tolist())
+    return f"{'+' if gain.mean >= 0 else ''}{gain}"
 
 
 def _distil(plan: Plan, output: Path, name: str, settings: Sequence[str], threads: int | None = None) -> dict[str, Any]:
