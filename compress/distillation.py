@@ -125,7 +125,9 @@ class DistillationTrainer(BucketTrainer):
             student["logits"], labels, teacher["logits"], settings.alpha, self._temperature()
         )
         heads = companion.attention_heads
-        parts = {"hard": hard, "soft": soft}
+        parts = {"hard": hard} if settings.alpha > 0 else {}
+        if settings.alpha < 1:
+            parts["soft"] = soft
         parts |= signal_losses(settings, student, teacher, inputs["attention_mask"], companion.projections, heads)
         for name, part in parts.items():
             self.loss_parts.setdefault(name, []).append(part.detach().mean())
