@@ -78,19 +78,17 @@ def material(
     :param more: Further columns of the training rows.
     """
     encoded = train_rows.encoded(tokenizer, max_length, store / "train.arrow")
-    unordered = validation_rows.encoded(tokenizer, max_length, store / "validation-unordered.arrow")
-    order = np.argsort(unordered.lengths, kind="stable")
-    ordered = validation_rows.select(order)
-    validation = ordered.encoded(tokenizer, max_length, store / "validation.arrow")
+    validation = validation_rows.encoded(tokenizer, max_length, store / "validation.arrow")
+    order = np.argsort(validation.lengths, kind="stable")
     columns, validation_columns = dict(more), {}
     if targets is not None:
         columns |= {"labels": np.asarray(targets[0]), "number": np.arange(len(encoded))}
         validation_columns = {"labels": np.asarray(targets[1])[order]}
     return Material(
         TrainingRows(encoded, columns),
-        TrainingRows(validation, validation_columns),
+        TrainingRows(validation.select(order), validation_columns),
         train_rows.column("lang"),
-        ordered.column("lang"),
+        validation_rows.column("lang")[order],
     )
 
 
@@ -218,7 +216,7 @@ def _arguments(settings: Training, scratch: Path, seed: int, by_accuracy: bool) 
             f"training.batch_size: {settings.batch_size} rows cannot be divided among {processes} processes and "
             f"{settings.gradient_accumulation} parts; use a multiple of {parts}"
         )
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(scratch),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size // parts,
@@ -248,6 +246,8 @@ def _arguments(settings: Training, scratch: Path, seed: int, by_accuracy: bool) 
         seed=seed,
         data_seed=seed,
     )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one GPU a process; several are for several processes
+    return arguments
 
 
 def _accuracies(prediction: Any, languages: Sequence[str] | np.ndarray) -> dict[str, float]:

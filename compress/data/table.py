@@ -83,6 +83,8 @@ class RowTable(Sequence[Row]):
 
         :param file: Where the tokens are written.
         """
+        import pyarrow.compute
+
         file.parent.mkdir(parents=True, exist_ok=True)
 
         def tokenised(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -97,18 +99,16 @@ class RowTable(Sequence[Row]):
             cache_file_name=str(file),
             load_from_cache_file=False,
         )
-        return EncodedTable(dataset)
+        lengths = pyarrow.compute.list_value_length(dataset.data.column("input_ids")).to_numpy()
+        return EncodedTable(dataset, lengths)
 
 
 class EncodedTable(Sequence[Encoded]):
     """Tokenised rows on disk, and the number of tokens of each in memory."""
 
-    def __init__(self, dataset: Dataset):
-        import pyarrow.compute
-
+    def __init__(self, dataset: Dataset, lengths: np.ndarray):
         self._dataset = dataset
-        table = dataset.data if dataset._indices is None else dataset.flatten_indices().data
-        self.lengths: np.ndarray = pyarrow.compute.list_value_length(table.column("input_ids")).to_numpy()
+        self.lengths = lengths
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -121,6 +121,10 @@ class EncodedTable(Sequence[Encoded]):
         if isinstance(index, slice):
             return self.at(range(len(self))[index])
         return self._dataset[index]
+
+    def select(self, indices: np.ndarray) -> EncodedTable:
+        """The rows at these places, in this order."""
+        return EncodedTable(self._dataset.select(indices), self.lengths[indices])
 
     def at(self, indices: Sequence[int]) -> list[Encoded]:
         """Rows at these places, read together."""
