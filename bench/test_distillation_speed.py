@@ -31,7 +31,7 @@ from compress.run import open_run, run_stage
 from compress.signals import Plan
 from compress.training import material, train
 
-ROWS, BATCH_SIZE, ROUNDS = 4096, 64, 3
+ROWS, BATCH_SIZE, ROUNDS = 1024, 64, 3
 MAX_LENGTH = 80
 WAYS = ("compress", "textbrewer", "plain loop")
 SETTINGS = Distillation(alpha=0.3, temperature=2.0)
