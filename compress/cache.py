@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +49,7 @@ class TeacherOutputs:
     """
 
     def __init__(self, folder: Path, index: dict[str, Any]):
-        self.rows: int = index["rows"]
-        self.rows_per_shard: int = index["rows_per_shard"]
+        self._rows_per_shard: int = index["rows_per_shard"]
         self._paths = [folder / shard["file"] for shard in index["shards"]]
         self._opened: dict[int, dict[str, Tensor]] = {}
 
@@ -60,7 +59,7 @@ class TeacherOutputs:
 
     def batch(self, rows: Sequence[int], tokens: int) -> dict[str, Tensor]:
         """The outputs for a batch, float32, those of tokens padded with zeros to ``tokens``."""
-        places = [divmod(row, self.rows_per_shard) for row in rows]
+        places = [divmod(row, self._rows_per_shard) for row in rows]
         names = [name for name in self._shard(places[0][0]) if name != "offsets"]
         return {name: self._gathered(name, places, tokens).float() for name in names}
 
@@ -105,23 +104,15 @@ class _Work:
 
 def run_cache_stage(run: Run) -> dict[str, Any]:
     """Fill ``cache/`` with the index of the store that holds the teacher's outputs for this run."""
-    student = run.recipe.student
-    inputs = {
-        "max_length": run.recipe.data.max_length,
-        "signals": _signals(run).as_dict(),
-        "precision": student.cache.precision,
-        "languages": student.languages,
-        "pivot": student.distillation.pivot,
-    }
 
     def build(folder: Path, _: Path) -> dict[str, Any]:
-        outputs, summary, made = _ensure(run)
+        summary, made = _ensure(run)[1:]
         if not made:
             say(f"cache: {summary['rows']:,} rows, {summary['bytes'] / 1e6:.1f} MB, made before")
         write_json(folder / "cache.json", summary)
-        return {**summary, "rows": outputs.rows}
+        return summary
 
-    return run_stage(run, "cache", inputs, ("data", "teacher"), build)
+    return run_stage(run, "cache", _inputs(run), ("data", "teacher"), build)
 
 
 def load_cache(run: Run) -> TeacherOutputs:
@@ -148,7 +139,7 @@ def _ensure(run: Run) -> tuple[TeacherOutputs, dict[str, Any], bool]:
 
     :return: The outputs, what to note of them, and whether something was made.
     """
-    key = _key(run)
+    key = content_hash({"teacher": run.digest("teacher"), "data": run.digest("data"), **_inputs(run)})
     folder = run.folder.parent / ".cache" / key
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
@@ -156,26 +147,26 @@ def _ensure(run: Run) -> tuple[TeacherOutputs, dict[str, Any], bool]:
         missing = [number for number, shard in enumerate(index["shards"]) if not _intact(folder, shard)]
         made = bool(missing or not index["shards"])
         if made:
-            index = _make_shards(run, _plan(run, folder), index)
+            work = _plan(run, folder)
+            if not index["shards"]:
+                index = _new_index(work)
+                missing = list(range(len(index["shards"])))
+            _make_shards(run, work, index, missing)
     size = sum(shard["bytes"] for shard in index["shards"])
     summary = {"store": key, "rows": index["rows"], "bytes": size, "shards": len(index["shards"])}
     return TeacherOutputs(folder, index), summary, made
 
 
-def _key(run: Run) -> str:
-    """All that the outputs depend on."""
+def _inputs(run: Run) -> dict[str, Any]:
+    """What the outputs depend on, besides the teacher and the data."""
     student = run.recipe.student
-    return content_hash(
-        {
-            "teacher": run.digest("teacher"),
-            "data": run.digest("data"),
-            "languages": student.languages,
-            "pivot": student.distillation.pivot,
-            "max_length": run.recipe.data.max_length,
-            "signals": _signals(run).as_dict(),
-            "precision": student.cache.precision,
-        }
-    )
+    return {
+        "languages": student.languages,
+        "pivot": student.distillation.pivot,
+        "max_length": run.recipe.data.max_length,
+        "signals": asdict(_signals(run)),
+        "precision": student.cache.precision,
+    }
 
 
 def _plan(run: Run, folder: Path) -> _Work:
@@ -200,7 +191,7 @@ def _new_index(work: _Work) -> dict[str, Any]:
     shards = max(1, min(-(-work.total_bytes // _SHARD_BYTES), rows // _FEWEST_ROWS))
     per_shard = -(-rows // shards)
     files = [{"file": f"shard-{number:05}.safetensors"} for number in range(-(-rows // per_shard))]
-    return {"rows": rows, "rows_per_shard": per_shard, "precision": work.precision, "shards": files}
+    return {"rows": rows, "rows_per_shard": per_shard, "shards": files}
 
 
 def _intact(folder: Path, shard: dict[str, str]) -> bool:
@@ -228,28 +219,26 @@ def _check_space(run: Run, work: _Work) -> None:
         )
 
 
-def _make_shards(run: Run, work: _Work, index: dict[str, Any]) -> dict[str, Any]:
+def _make_shards(run: Run, work: _Work, index: dict[str, Any], missing: list[int]) -> None:
     """Make the shards that are not there or not whole; the index is written after each."""
-    index = index if index["shards"] else _new_index(work)
     _check_space(run, work)
     say(f"cache: outputs of {index['rows']:,} rows, {work.total_bytes / 1e6:.1f} MB")
     teacher = load_classifier(str(run.path_of("teacher")), load_data(run).labels, as_is=True)
     prepare(teacher, work.signals)
     teacher = teacher.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     with progress() as bar:
-        task = bar.add_task("teacher outputs", total=index["rows"])
-        for number, shard in enumerate(index["shards"]):
+        task = bar.add_task("teacher outputs, shards", total=len(missing))
+        for number in missing:
+            shard = index["shards"][number]
             rows = work.encoded[number * index["rows_per_shard"] : (number + 1) * index["rows_per_shard"]]
             path = work.folder / shard["file"]
-            if "sha256" not in shard or not path.is_file() or file_sha256(path) != shard["sha256"]:
-                partial = path.with_suffix(".partial")
-                save_file(_outputs(teacher, work, rows), partial)
-                shard.update(sha256=file_sha256(partial), bytes=partial.stat().st_size)
-                partial.replace(path)
-                write_json(work.folder / "index.partial", index)
-                (work.folder / "index.partial").replace(work.folder / "index.json")
-            bar.advance(task, len(rows))
-    return index
+            partial = path.with_suffix(".partial")
+            save_file(_outputs(teacher, work, rows), partial)
+            shard.update(sha256=file_sha256(partial), bytes=partial.stat().st_size)
+            partial.replace(path)
+            write_json(work.folder / "index.partial", index)
+            (work.folder / "index.partial").replace(work.folder / "index.json")
+            bar.advance(task)
 
 
 def _outputs(teacher: PreTrainedModel, work: _Work, encoded: list[Encoded]) -> dict[str, Tensor]:

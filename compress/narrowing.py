@@ -59,7 +59,7 @@ def narrow(
     """
     _check(teacher, student)
     importance = _importance(teacher, batches, advance)
-    bases = _bases(teacher, student, importance, kept_layers)
+    bases = _bases(student, importance, kept_layers)
     if method == "svd":
         bases["channels", None] = _leading_directions(teacher, student.config.hidden_size)
     source = teacher.state_dict()
@@ -132,7 +132,7 @@ def _space(label: str, layer: int | None) -> tuple[Space, int]:
 
 
 def _bases(
-    teacher: PreTrainedModel, student: PreTrainedModel, importance: Mapping[Space, Tensor], kept_layers: Sequence[int]
+    student: PreTrainedModel, importance: Mapping[Space, Tensor], kept_layers: Sequence[int]
 ) -> dict[Space, Tensor]:
     """For each space of the student a matrix (new, old) that keeps the most important elements, in their order."""
     heads, channels = student.config.num_attention_heads, student.config.hidden_size

@@ -60,9 +60,11 @@ def choose_rows(
     :param logits: The teacher's, float (teacher rows, labels).
     :raises CompressError: If no row is left.
     """
+    from scipy.special import softmax
+
     number = {label: index for index, label in enumerate(data.labels)}
     labels, languages = pool.rows.column("label"), pool.rows.column("lang")
-    probabilities = _softmax(logits)[pool.reads]
+    probabilities = softmax(logits, axis=1)[pool.reads]
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     labelled = labels != ""
     if labelled_languages is not None:
@@ -103,8 +105,3 @@ def _through_pivot(rows: RowTable, every: RowTable, pivot: str) -> Pool:
         )
     counts = {"rows": len(kept), "without a parallel sentence": len(rows) - len(kept)}
     return Pool(rows.select(kept), teacher_rows, reads[kept], counts)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)

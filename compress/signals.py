@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,10 +44,6 @@ class Signals:
     def widths(self, width: int) -> dict[str, int]:
         """Numbers of values a token, by signal, for a model of this hidden size."""
         return {name: len(getattr(self, name)) * width for name in _TOKEN_SIGNALS if getattr(self, name)}
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from compress.pool import Chosen, Pool, build_pool, choose_rows
 from compress.processes import is_main_process
 from compress.recipe import Recipe
 from compress.run import Run, run_stage
-from compress.signals import mapped_layers, plan_signals, prepare
+from compress.signals import Plan, mapped_layers, plan_signals, prepare
 from compress.training import Material, material, train
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
     summary = summary_of(model)
     say(f"student: {model.config.model_type} {summary['shape']}, {summary['parameters'] / 1e6:.2f} million weights")
     summary["rows"] = chosen.counts
-    summary["training"] = _train(run, model, tokenizer, rows, languages, plan, outputs, scratch)
+    summary["training"] = _train(run, model, tokenizer, rows, plan, outputs, scratch)
     if student.distillation.group_dro:
         weights = model.companion.language_weights.tolist()
         summary["language weights"] = {name: round(w, 4) for name, w in zip(languages, weights, strict=True)}
@@ -143,8 +143,7 @@ def _train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: Material,
-    languages: Sequence[str],
-    plan: Any,
+    plan: Plan,
     outputs: TeacherOutputs,
     scratch: Path,
 ) -> dict[str, Any]:
