@@ -1,8 +1,9 @@
 """What each choice of a recipe is worth: `python -m bench.ablation PLAN.yaml [--output FOLDER]`.
 
 A plan names a recipe, seeds, fields that are changed in all runs, and variants with the fields that each changes. One
-teacher is trained; each variant distils a student from it with every seed. The table holds the students' test accuracy
-per language, mean and 95 % interval over the seeds (Student's t), and the gain over the first variant, paired by seed.
+teacher is trained; each variant distils a student from it with every seed. The table holds the students' first test
+metric (accuracy, for classification) per language, mean and 95 % interval over the seeds (Student's t), and the gain
+over the first variant, paired by seed.
 Finished runs are not run again.
 """
 
@@ -63,7 +64,7 @@ def main(
     headings, rows = table_of(accuracies)
     lines = ["| " + " | ".join(cells) + " |" for cells in (headings, ["---"] * len(headings), *rows)]
     (output / "ablation.md").write_text("\n".join(lines) + "\n", "utf-8")
-    table = Table(*headings, title="Student's test accuracy %, mean and 95 % interval over seeds")
+    table = Table(*headings, title="Student's test result %, mean and 95 % interval over seeds")
     for row in rows:
         table.add_row(*row)
     Console(width=max(160, 14 * len(headings))).print(table)
@@ -144,7 +145,8 @@ def _assignments(changes: dict[str, Any]) -> list[str]:
 
 
 def _accuracies(report: dict[str, Any], model: str) -> dict[str, float]:
-    found = {language: 100 * figures["accuracy"]["value"] for language, figures in report["models"][model].items()}
+    metric, found = report["metrics"][0], report["models"][model]
+    found = {language: 100 * figures[metric]["value"] for language, figures in found.items()}
     if model == "student":
         found[WORST] = 100 * report["student against teacher"]["worst_language_drop"]["value"]
     return found

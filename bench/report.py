@@ -33,20 +33,20 @@ def bench_tables(report: dict[str, Any]) -> list[Any]:
         cost.add_column(heading, justify="left" if heading in ("model", "runtime", "shape") else "right")
     for row in _cost_rows(report):
         cost.add_row(*row)
-    accuracy = Table(title="Test accuracy % (95 % interval)")
-    for heading in _accuracy_headings(report):
-        accuracy.add_column(heading, justify="left" if heading == "language" else "right")
-    for row in _accuracy_rows(report):
-        accuracy.add_row(*row)
-    return [cost, accuracy, *_sentences(report)]
+    quality = Table(title=_quality_title(report))
+    for heading in _quality_headings(report):
+        quality.add_column(heading, justify="left" if heading == "language" else "right")
+    for row in _quality_rows(report):
+        quality.add_row(*row)
+    return [cost, quality, *_sentences(report)]
 
 
 def write_markdown(report: dict[str, Any], path: Path) -> None:
     """Write the report for a pull request."""
     lines = [f"# {report['run']}", "", _title(report), ""]
     lines += _markdown_table(_COST_HEADINGS, list(_cost_rows(report)))
-    lines += ["", "Test accuracy % (95 % interval); the drop is in points against the teacher.", ""]
-    lines += _markdown_table(_accuracy_headings(report), list(_accuracy_rows(report)))
+    lines += ["", f"{_quality_title(report)}; the drop is in points against the teacher.", ""]
+    lines += _markdown_table(_quality_headings(report), list(_quality_rows(report)))
     lines += ["", *(f"- {sentence}" for sentence in _sentences(report)), ""]
     lines += ["Versions: " + ", ".join(f"{name} {version}" for name, version in report["versions"].items()), ""]
     path.write_text("\n".join(lines), "utf-8")
@@ -79,17 +79,31 @@ def _cost_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             )
 
 
-def _accuracy_headings(report: dict[str, Any]) -> tuple[str, ...]:
-    names = list(report["models"])
-    return ("language", *names, *(f"{name} drop" for name in names[1:]))
+def _quality_title(report: dict[str, Any]) -> str:
+    main, *others = report["metrics"]
+    return f"Test {main} % (95 % interval)" + "".join(f", {name} %" for name in others)
 
 
-def _accuracy_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    models = list(report["models"].values())
-    for language in models[0]["accuracy"]:
+def _quality_headings(report: dict[str, Any]) -> tuple[str, ...]:
+    names, others = list(report["models"]), report["metrics"][1:]
+    return (
+        "language",
+        *(heading for name in names for heading in (name, *others)),
+        *(f"{name} drop" for name in names[1:]),
+    )
+
+
+def _quality_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    models, (main, *others) = list(report["models"].values()), report["metrics"]
+    for language in models[0]["quality"]:
+        found = [model["quality"][language] for model in models]
         yield (
             language,
-            *(percent(model["accuracy"][language]["accuracy"]) for model in models),
+            *(
+                cell
+                for figures in found
+                for cell in (percent(figures[main]), *(f"{100 * figures[name]['value']:.1f}" for name in others))
+            ),
             *(points(model["against_teacher"]["drop"][language]) for model in models[1:]),
         )
 

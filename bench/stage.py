@@ -7,7 +7,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,14 @@ import numpy as np
 
 from bench.report import write_markdown
 from compress.console import progress, say
-from compress.data.encode import encode, spread_over_languages
+from compress.data.encode import spread_over_languages
 from compress.data.stage import DataSet, load_data
 from compress.errors import CompressError
 from compress.evaluation import load_predictions
-from compress.metrics import compare, per_language
+from compress.metrics import agreement, compare, per_language
 from compress.models import load_tokenizer
 from compress.run import Run, recorded_versions, run_stage, write_json
+from compress.tasks import Example, Prediction
 
 SCHEMA = 1
 _WEIGHT_FILES = ("*.safetensors", "model.onnx", "model.onnx.data")
@@ -36,6 +38,24 @@ class Contender:
     name: str
     folder: Path
     runtime: str
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a measuring process is told, and what its tokenizer made of the test rows."""
+
+    request: dict[str, Any]
+    examples: list[Example]
+
+    def batches(self, rows: Sequence[int], size: int) -> list[list[int]]:
+        """Numbers of the examples of so many rows at a time."""
+        of_row: dict[int, list[int]] = defaultdict(list)
+        for index, example in enumerate(self.examples):
+            of_row[example["row"]].append(index)
+        return [
+            [index for row in rows[start : start + size] for index in of_row[row]]
+            for start in range(0, len(rows), size)
+        ]
 
 
 class Worker:
@@ -103,14 +123,17 @@ def _build(run: Run, contenders: list[Contender], folder: Path, scratch: Path) -
         for round_number in range(settings.rounds):
             for contender in contenders:
                 say(f"bench: {contender.name}, round {round_number + 1} of {settings.rounds}")
-                with _worker(contender, setups[contender.name]) as (worker, started):
+                with _worker(contender, setups[contender.name].request) as (worker, started):
                     figures[contender.name]["start_up_seconds"].append(round(started["start_up_seconds"], 3))
                     for size in settings.batch_sizes:
-                        answer = worker.ask({"measure": "latency", "rows": chosen, "batch_size": size})
+                        batches = setups[contender.name].batches(chosen, size)
+                        answer = worker.ask({"measure": "latency", "batches": batches})
                         samples[contender.name][size] += answer["milliseconds"]
                     figures[contender.name]["memory"] = worker.ask({"measure": "memory"})
                     if contender.name not in predicted:
-                        predicted[contender.name] = np.array(worker.ask({"measure": "predict"})["predicted"])
+                        file = scratch / f"{contender.name}-outputs.npz"
+                        worker.ask({"measure": "predict", "file": str(file)})
+                        predicted[contender.name] = _decoded(run, data, setups[contender.name].examples, file)
                 bar.advance(task)
     report = _report(run, contenders, data, samples, figures, predicted, threads, len(chosen))
     write_json(folder / "report.json", {**report, "samples_ms": samples})
@@ -118,21 +141,30 @@ def _build(run: Run, contenders: list[Contender], folder: Path, scratch: Path) -
     return report
 
 
-def _setup(run: Run, contender: Contender, data: DataSet, threads: int, scratch: Path) -> dict[str, Any]:
+def _setup(run: Run, contender: Contender, data: DataSet, threads: int, scratch: Path) -> Setup:
     tokenizer = load_tokenizer(str(contender.folder))
-    path = scratch / f"{contender.name}-rows.json"
-    path.write_text(json.dumps(encode(tokenizer, data.splits["test"], run.recipe.data.max_length)), "utf-8")
-    return {
+    path = scratch / f"{contender.name}-examples.json"
+    examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(list(data.splits["test"]))
+    path.write_text(json.dumps(examples), "utf-8")
+    request = {
         "model": str(contender.folder),
-        "rows": str(path),
+        "task": run.recipe.task,
+        "examples": str(path),
         "pad_id": tokenizer.pad_token_id,
         "threads": threads,
     }
+    return Setup(request, examples)
+
+
+def _decoded(run: Run, data: DataSet, examples: list[Example], file: Path) -> list[Prediction]:
+    with np.load(file) as outputs:
+        arrays = [outputs[name] for name in outputs.files]
+    return run.task.decode(arrays, examples, list(data.splits["test"]), data.labels)
 
 
 @contextmanager
-def _worker(contender: Contender, setup: dict[str, Any]) -> Iterator[tuple[Worker, dict[str, Any]]]:
-    environment = {**os.environ, "OMP_NUM_THREADS": str(setup["threads"])}
+def _worker(contender: Contender, request: dict[str, Any]) -> Iterator[tuple[Worker, dict[str, Any]]]:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(request["threads"])}
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.worker"],
         stdin=subprocess.PIPE,
@@ -143,7 +175,7 @@ def _worker(contender: Contender, setup: dict[str, Any]) -> Iterator[tuple[Worke
     )
     worker = Worker(process, contender.name)
     try:
-        yield worker, worker.ask(setup)
+        yield worker, worker.ask(request)
     finally:
         process.terminate()
         process.communicate()
@@ -155,12 +187,13 @@ def _report(
     data: DataSet,
     samples: dict[str, dict[int, list[float]]],
     figures: dict[str, dict[str, Any]],
-    predicted: dict[str, np.ndarray],
+    predicted: dict[str, list[Prediction]],
     threads: int,
     rows: int,
 ) -> dict[str, Any]:
-    targets = np.array(data.targets("test"))
-    languages = [row.lang for row in data.splits["test"]]
+    test_rows = list(data.splits["test"])
+    languages = [row.lang for row in test_rows]
+    metrics = {name: run.task.metrics(found, test_rows, data.labels) for name, found in predicted.items()}
     first = contenders[0].name
     models: dict[str, Any] = {}
     for contender in contenders:
@@ -173,7 +206,7 @@ def _report(
             "latency": {str(size): _percentiles(times, size, rows) for size, times in samples[name].items()},
             "peak_memory_bytes": figures[name]["memory"]["peak_bytes"],
             "start_up_seconds": figures[name]["start_up_seconds"],
-            "accuracy": per_language(predicted[name], targets, languages),
+            "quality": per_language(metrics[name], languages),
         }
         models[name]["against_teacher"] = {
             "smaller": round(models[first]["model_bytes"] / models[name]["model_bytes"], 2),
@@ -181,14 +214,16 @@ def _report(
                 str(size): round(float(np.median(samples[first][size]) / np.median(times)), 2)
                 for size, times in samples[name].items()
             },
-            **compare(predicted[first], predicted[name], targets, languages),
+            **compare(metrics[first], metrics[name], languages),
+            "agreement": agreement(predicted[first], predicted[name]),
         }
     return {
         "schema": SCHEMA,
         "run": run.recipe.name,
         "machine": {"processor": _processor(), "threads": threads, "system": platform.platform()},
         "versions": recorded_versions(),
-        "rows": {"latency": rows, "accuracy": len(targets)},
+        "metrics": list(metrics[first]),
+        "rows": {"latency": rows, "quality": len(test_rows)},
         "rounds": run.recipe.bench.rounds,
         "models": models,
     }

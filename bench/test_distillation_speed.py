@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from transformers.trainer_callback import TrainerCallback
 
 from compress.cache import load_cache, run_cache_stage
 from compress.console import quiet_libraries
-from compress.data.clean import row_as_dict
-from compress.data.encode import Encoded, encode, pad, spread_over_languages
+from compress.data.encode import pad, spread_over_languages
+from compress.data.rows import row_as_dict
 from compress.data.stage import DataSet, load_data, run_data_stage
 from compress.distillation import Companion, DistillationCollator, DistillationTrainer
 from compress.losses import hard_and_soft_loss
@@ -35,6 +35,7 @@ from compress.models import label_maps, train_tokenizer
 from compress.recipe import Distillation, NewTokenizer, Training, load_recipe
 from compress.run import open_run, run_stage
 from compress.signals import Plan
+from compress.tasks import Encode, Example
 from compress.training import material, train
 
 ROWS, BATCH_SIZE, EPOCHS, ROUNDS = 1024, 64, 2, 3
@@ -69,8 +70,8 @@ class Setting:
     run: Any
     tokenizer: Any
     teacher: PreTrainedModel
-    encoded: list[Encoded]
-    targets: list[int]
+    examples: list[Example]
+    encode: Encode
 
     def student(self) -> PreTrainedModel:
         torch.manual_seed(0)
@@ -103,7 +104,8 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
 
     run_stage(run, "teacher", {}, ("data",), save)
     run_cache_stage(run)
-    return Setting(run, tokenizer, teacher, encode(tokenizer, list(rows), max_length), data.numbers(rows))
+    encode = run.task.encoder(tokenizer, recipe.data, data.labels)
+    return Setting(run, tokenizer, teacher, encode(list(rows)), encode)
 
 
 def _sample(data: DataSet, folder: Path) -> Path:
@@ -126,7 +128,7 @@ def test_epoch(benchmark: Any, setting: Setting, tmp_path: Path, way: str) -> No
     folders = (tmp_path / str(number) for number in range(ROUNDS))
     benchmark.pedantic(lambda: epochs(setting, next(folders)), rounds=ROUNDS)
     _seconds[way] = benchmark.stats.stats.median
-    benchmark.extra_info["rows per second"] = round(len(setting.encoded) / _seconds[way])
+    benchmark.extra_info["rows per second"] = round(len(setting.examples) / _seconds[way])
 
 
 def test_we_are_three_times_as_fast_as_the_plain_loop_and_faster_than_textbrewer() -> None:
@@ -155,22 +157,19 @@ class _SecondEpoch(TrainerCallback):
 def _ours(setting: Setting, folder: Path) -> None:
     """The training of the student stage."""
     splits = load_data(setting.run).splits
-    rows, count = splits["train"], len(setting.encoded)
+    count = len(setting.examples)
     model = setting.student()
     model.companion = Companion(Plan(), 128, 256, attention_heads=2, languages=1)
-    prepared = material(
-        setting.tokenizer,
-        rows,
-        rows[:BATCH_SIZE],
-        (setting.targets, setting.targets[:BATCH_SIZE]),
-        setting.run.recipe.data.max_length,
-        folder / "rows",
-        read=np.arange(count),
-        weight=np.ones(count, dtype=np.float32),
-        language=np.zeros(count, dtype=np.int64),
-    )
+    prepared = material(splits["train"], splits["validation"], setting.encode, folder / "rows")
+    columns: dict[str, np.ndarray] = {
+        "read": np.arange(count),
+        "weight": np.ones(count, dtype=np.float32),
+        "language": np.zeros(count, dtype=np.int64),
+    }
+    prepared = replace(prepared, train=prepared.train.with_columns(columns))
     train(
         model,
+        setting.run.task,
         setting.tokenizer,
         prepared,
         Training(epochs=EPOCHS, batch_size=BATCH_SIZE, mask_probability=0.15),
@@ -195,7 +194,9 @@ def _plain_loop(setting: Setting, folder: Path) -> None:
             labels = batch.pop("labels")
             with torch.no_grad():
                 wanted = setting.teacher(**batch).logits
-            hard, soft = hard_and_soft_loss(model(**batch).logits, labels, wanted, SETTINGS.alpha, SETTINGS.temperature)
+            hard, soft = hard_and_soft_loss(
+                model(**batch).logits[:, None], labels[:, None], wanted[:, None], SETTINGS.alpha, SETTINGS.temperature
+            )
             optimizer.zero_grad()
             (hard + soft).mean().backward()
             optimizer.step()
@@ -234,16 +235,17 @@ def _textbrewer(setting: Setting, folder: Path, cached: bool) -> None:
 
 
 def _loader(setting: Setting, length: int) -> DataLoader:
-    numbers: Any = range(len(setting.encoded))
+    numbers: Any = range(len(setting.examples))
     return DataLoader(numbers, BATCH_SIZE, shuffle=True, collate_fn=lambda rows: _batch(setting, rows, length))
 
 
 def _batch(setting: Setting, rows: list[int], length: int) -> dict[str, torch.Tensor]:
     """Padded to the longest row or, where that is more, to ``length``."""
-    padding: list[Encoded] = [{name: [0] * length for name in setting.encoded[0]}] if length else []
-    arrays = pad([*(setting.encoded[row] for row in rows), *padding], setting.tokenizer.pad_token_id)
-    tensors = {name: torch.from_numpy(array[: len(rows)]) for name, array in arrays.items()}
-    return {**tensors, "labels": torch.tensor([setting.targets[row] for row in rows])}
+    chosen = [setting.examples[row] for row in rows]
+    arrays = pad([*chosen, {"input_ids": [0] * length}], setting.tokenizer.pad_token_id)
+    arrays = {name: array[: len(rows)] for name, array in arrays.items()}
+    labels = np.array([example["labels"][0] for example in chosen])
+    return {name: torch.from_numpy(array) for name, array in {**arrays, "labels": labels}.items()}
 
 
 def _classifier(tokens: int, labels: int, layers: int, width: int, heads: int) -> PreTrainedModel:

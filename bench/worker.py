@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from compress.console import quiet_libraries
-from compress.data.encode import Encoded, pad
-from compress.inference import Predict, load_predict, predict_rows
+from compress.data.encode import pad
+from compress.inference import Predict, load_predict, predict_examples
+from compress.tasks import Example, Task, task_named
 
 WARM_UP_BATCHES = 10
 
@@ -28,15 +29,16 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")  # libraries may print: they get standard error instead
     os.dup2(2, 1)
     setup = json.loads(sys.stdin.readline())
-    encoded: list[Encoded] = json.loads(Path(setup["rows"]).read_text("utf-8"))
+    examples: list[Example] = json.loads(Path(setup["examples"]).read_text("utf-8"))
+    task = task_named(setup["task"])
     before = peak_memory()
     started = time.perf_counter()
-    predict = load_predict(Path(setup["model"]), setup["threads"])
-    predict(pad(encoded[:1], setup["pad_id"]))
+    predict = load_predict(Path(setup["model"]), task, setup["threads"])
+    predict(pad(examples[:1], setup["pad_id"]))
     print(json.dumps({"start_up_seconds": time.perf_counter() - started}), file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
-        print(json.dumps(_answer(request, predict, encoded, setup, before)), file=answers, flush=True)
+        print(json.dumps(_answer(request, predict, task, examples, setup, before)), file=answers, flush=True)
 
 
 def measure_latency(predict: Predict, batches: list[dict[str, np.ndarray]]) -> list[float]:
@@ -69,16 +71,20 @@ def peak_memory() -> int:
 
 
 def _answer(
-    request: dict[str, Any], predict: Predict, encoded: list[Encoded], setup: dict[str, Any], before: int
+    request: dict[str, Any],
+    predict: Predict,
+    task: Task,
+    examples: list[Example],
+    setup: dict[str, Any],
+    before: int,
 ) -> dict[str, Any]:
     if request["measure"] == "latency":
-        rows, size = [encoded[index] for index in request["rows"]], request["batch_size"]
-        batches = [pad(rows[start : start + size], setup["pad_id"]) for start in range(0, len(rows), size)]
+        batches = [pad([examples[index] for index in batch], setup["pad_id"]) for batch in request["batches"]]
         return {"milliseconds": measure_latency(predict, batches)}
     if request["measure"] == "memory":
         return {"peak_bytes": peak_memory(), "before_model_bytes": before}
-    predicted = predict_rows(predict, encoded, setup["pad_id"]).argmax(axis=1)
-    return {"predicted": predicted.tolist()}
+    np.savez(request["file"], *predict_examples(predict, task, examples, setup["pad_id"]))
+    return {}
 
 
 if __name__ == "__main__":

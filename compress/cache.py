@@ -22,58 +22,68 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from compress.console import progress, say
-from compress.data.encode import Encoded, batches_by_length, pad
+from compress.data.encode import batches_by_length, pad
 from compress.data.stage import load_data
 from compress.data.table import EncodedTable
 from compress.errors import CompressError
-from compress.models import load_classifier, load_tokenizer
+from compress.models import load_model, load_tokenizer
 from compress.pool import build_pool
 from compress.run import Run, content_hash, file_sha256, run_stage, write_json
 from compress.signals import Shape, Signals, check_comparable, plan_signals, prepare, read
+from compress.tasks import Example, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _BATCH_SIZE = 64
 _SHARD_BYTES = 256 * 2**20
-_FEWEST_ROWS = 64
+_FEWEST_EXAMPLES = 64
 _TYPES = {"fp32": torch.float32, "fp16": torch.float16}
-_ROW_OUTPUTS = ("logits", "sentence")
+_BOOKKEEPING = ("offsets", "rows")
 
 
 class TeacherOutputs:
-    """The teacher's outputs on its rows, in memory-mapped shards.
+    """The teacher's outputs on its examples, in memory-mapped shards.
 
-    A shard holds ``logits`` (rows, labels), ``sentence`` (rows, width) and, for all of its rows one after the other,
-    the signals of their tokens (tokens, layers, width); row ``i`` lies from ``offsets[i]`` to ``offsets[i + 1]``.
+    A shard holds the outputs for whole examples, ``logits`` (examples, labels) and ``sentence`` (examples, width), and
+    those for their tokens, of all examples one after the other: signals (tokens, layers, width) and the ``logits`` of
+    some tasks (tokens, labels). Example ``i`` lies from ``offsets[i]`` to ``offsets[i + 1]``; ``rows[i]`` is the number
+    of the row that it is from.
     """
 
     def __init__(self, folder: Path, index: dict[str, Any]):
-        self._rows_per_shard: int = index["rows_per_shard"]
+        self._examples_per_shard: int = index["examples_per_shard"]
+        self._per_token: list[str] = index["per_token"]
         self._paths = [folder / shard["file"] for shard in index["shards"]]
         self._opened: dict[int, dict[str, Tensor]] = {}
 
     def logits(self) -> np.ndarray:
-        """All logits, float32 (rows, labels)."""
-        return torch.cat([self._shard(number)["logits"].float() for number in range(len(self._paths))]).numpy()
+        """All logits, float32 (examples, labels), where they are for whole examples."""
+        return self._whole("logits").float().numpy()
 
-    def batch(self, rows: Sequence[int], tokens: int) -> dict[str, Tensor]:
+    def rows(self) -> np.ndarray:
+        """For each example the number of the row that it is from, int64 (examples,), rising."""
+        return self._whole("rows").numpy()
+
+    def batch(self, examples: Sequence[int], tokens: int) -> dict[str, Tensor]:
         """The outputs for a batch, float32, those of tokens padded with zeros to ``tokens``."""
-        places = [divmod(row, self._rows_per_shard) for row in rows]
-        names = [name for name in self._shard(places[0][0]) if name != "offsets"]
+        places = [divmod(example, self._examples_per_shard) for example in examples]
+        names = [name for name in self._shard(places[0][0]) if name not in _BOOKKEEPING]
         return {name: self._gathered(name, places, tokens).float() for name in names}
 
     def _gathered(self, name: str, places: list[tuple[int, int]], tokens: int) -> Tensor:
-        parts = []
-        for number, row in places:
+        if name not in self._per_token:
+            return torch.stack([self._shard(number)[name][example] for number, example in places])
+        shape, dtype = self._shard(places[0][0])[name].shape[1:], self._shard(places[0][0])[name].dtype
+        gathered = torch.zeros(len(places), tokens, *shape, dtype=dtype)
+        for position, (number, example) in enumerate(places):
             shard = self._shard(number)
-            if name in _ROW_OUTPUTS:
-                parts.append(shard[name][row])
-            else:
-                start, end = shard["offsets"][row].item(), shard["offsets"][row + 1].item()
-                states = shard[name][start:end]
-                parts.append(torch.nn.functional.pad(states, (0, 0, 0, 0, 0, tokens - len(states))))
-        return torch.stack(parts)
+            states = shard[name][shard["offsets"][example].item() : shard["offsets"][example + 1].item()]
+            gathered[position, : len(states)] = states
+        return gathered
+
+    def _whole(self, name: str) -> Tensor:
+        return torch.cat([self._shard(number)[name] for number in range(len(self._paths))])
 
     def _shard(self, number: int) -> dict[str, Tensor]:
         if number not in self._opened:
@@ -87,19 +97,20 @@ class _Work:
     """What the store of one key is to hold."""
 
     folder: Path
+    task: Task
     encoded: EncodedTable
     signals: Signals
     precision: str
     widths: dict[str, int]
+    per_token: list[str]
     pad_id: int
 
     @property
     def total_bytes(self) -> int:
         """Size of all outputs."""
-        rows, tokens = len(self.encoded), int(self.encoded.lengths.sum())
-        a_row = sum(self.widths[name] for name in _ROW_OUTPUTS if name in self.widths)
-        a_token = sum(width for name, width in self.widths.items() if name not in _ROW_OUTPUTS)
-        return _TYPES[self.precision].itemsize * (rows * a_row + tokens * a_token) + 8 * (rows + 1)
+        examples, tokens = len(self.encoded), int(self.encoded.lengths.sum())
+        numbers = sum((tokens if name in self.per_token else examples) * width for name, width in self.widths.items())
+        return _TYPES[self.precision].itemsize * numbers + 8 * (2 * examples + 1)
 
 
 def run_cache_stage(run: Run) -> dict[str, Any]:
@@ -108,7 +119,7 @@ def run_cache_stage(run: Run) -> dict[str, Any]:
     def build(folder: Path, _: Path) -> dict[str, Any]:
         summary, made = _ensure(run)[1:]
         if not made:
-            say(f"cache: {summary['rows']:,} rows, {summary['bytes'] / 1e6:.1f} MB, made before")
+            say(f"cache: {summary['examples']:,} examples, {summary['bytes'] / 1e6:.1f} MB, made before")
         write_json(folder / "cache.json", summary)
         return summary
 
@@ -153,7 +164,7 @@ def _ensure(run: Run) -> tuple[TeacherOutputs, dict[str, Any], bool]:
                 missing = list(range(len(index["shards"])))
             _make_shards(run, work, index, missing)
     size = sum(shard["bytes"] for shard in index["shards"])
-    summary = {"store": key, "rows": index["rows"], "bytes": size, "shards": len(index["shards"])}
+    summary = {"store": key, "examples": index["examples"], "bytes": size, "shards": len(index["shards"])}
     return TeacherOutputs(folder, index), summary, made
 
 
@@ -173,10 +184,16 @@ def _plan(run: Run, folder: Path) -> _Work:
     data, signals = load_data(run), _signals(run)
     tokenizer = load_tokenizer(str(run.path_of("teacher")))
     rows = build_pool(data, run.recipe).teacher_rows
-    encoded = rows.encoded(tokenizer, run.recipe.data.max_length, run.folder / ".work" / "teacher-rows.arrow")
+    encode = run.task.encoder(tokenizer, run.recipe.data, data.labels)
+    encoded = rows.encoded(encode, run.folder / ".work" / "teacher-rows.arrow")
     width = run.manifest["stages"]["teacher"]["summary"]["width"]
-    widths = {"logits": len(data.labels), **signals.widths(width), **({"sentence": width} if signals.sentence else {})}
-    return _Work(folder, encoded, signals, run.recipe.student.cache.precision, widths, tokenizer.pad_token_id)
+    by_token = signals.widths(width)
+    widths = {"logits": len(data.labels) or len(run.task.OUTPUTS), **by_token}
+    if signals.sentence:
+        widths["sentence"] = width
+    per_token = [*by_token, *(["logits"] if run.task.PER_TOKEN else [])]
+    precision = run.recipe.student.cache.precision
+    return _Work(folder, run.task, encoded, signals, precision, widths, per_token, tokenizer.pad_token_id)
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
@@ -187,11 +204,11 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def _new_index(work: _Work) -> dict[str, Any]:
-    rows = len(work.encoded)
-    shards = max(1, min(-(-work.total_bytes // _SHARD_BYTES), rows // _FEWEST_ROWS))
-    per_shard = -(-rows // shards)
-    files = [{"file": f"shard-{number:05}.safetensors"} for number in range(-(-rows // per_shard))]
-    return {"rows": rows, "rows_per_shard": per_shard, "shards": files}
+    examples = len(work.encoded)
+    shards = max(1, min(-(-work.total_bytes // _SHARD_BYTES), examples // _FEWEST_EXAMPLES))
+    per_shard = -(-examples // shards)
+    files = [{"file": f"shard-{number:05}.safetensors"} for number in range(-(-examples // per_shard))]
+    return {"examples": examples, "examples_per_shard": per_shard, "per_token": work.per_token, "shards": files}
 
 
 def _intact(folder: Path, shard: dict[str, str]) -> bool:
@@ -222,18 +239,19 @@ def _check_space(run: Run, work: _Work) -> None:
 def _make_shards(run: Run, work: _Work, index: dict[str, Any], missing: list[int]) -> None:
     """Make the shards that are not there or not whole; the index is written after each."""
     _check_space(run, work)
-    say(f"cache: outputs of {index['rows']:,} rows, {work.total_bytes / 1e6:.1f} MB")
-    teacher = load_classifier(str(run.path_of("teacher")), load_data(run).labels, as_is=True)
+    say(f"cache: outputs of {index['examples']:,} examples, {work.total_bytes / 1e6:.1f} MB")
+    teacher = load_model(run.task, str(run.path_of("teacher")), load_data(run).labels, as_is=True)
     prepare(teacher, work.signals)
     teacher = teacher.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     with progress() as bar:
         task = bar.add_task("teacher outputs, shards", total=len(missing))
         for number in missing:
             shard = index["shards"][number]
-            rows = work.encoded[number * index["rows_per_shard"] : (number + 1) * index["rows_per_shard"]]
+            first = number * index["examples_per_shard"]
+            examples = work.encoded[first : first + index["examples_per_shard"]]
             path = work.folder / shard["file"]
             partial = path.with_suffix(".partial")
-            save_file(_outputs(teacher, work, rows), partial)
+            save_file(_outputs(teacher, work, examples), partial)
             shard.update(sha256=file_sha256(partial), bytes=partial.stat().st_size)
             partial.replace(path)
             write_json(work.folder / "index.partial", index)
@@ -241,22 +259,24 @@ def _make_shards(run: Run, work: _Work, index: dict[str, Any], missing: list[int
             bar.advance(task)
 
 
-def _outputs(teacher: PreTrainedModel, work: _Work, encoded: list[Encoded]) -> dict[str, Tensor]:
+def _outputs(teacher: PreTrainedModel, work: _Work, examples: list[Example]) -> dict[str, Tensor]:
     """One shard."""
     device = next(teacher.parameters()).device
-    offsets = np.cumsum([0] + [len(row["input_ids"]) for row in encoded])
-    filled: dict[str, Tensor] = {"offsets": torch.from_numpy(offsets)}
-    for indices in batches_by_length(encoded, _BATCH_SIZE):
-        inputs = pad([encoded[index] for index in indices], work.pad_id)
+    lengths = [len(example["input_ids"]) for example in examples]
+    offsets = np.cumsum([0, *lengths])
+    filled = {"offsets": torch.from_numpy(offsets), "rows": torch.tensor([example["row"] for example in examples])}
+    for indices in batches_by_length(examples, _BATCH_SIZE):
+        inputs = pad([examples[index] for index in indices], work.pad_id)
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
         with torch.inference_mode():
-            found = read(teacher, {name: torch.from_numpy(a).to(device) for name, a in inputs.items()}, work.signals)
+            found = read(teacher, tensors, work.signals, work.task.OUTPUTS)
         for name, values in found.items():
             values = values.to("cpu", _TYPES[work.precision])
-            if name in _ROW_OUTPUTS:
-                filled.setdefault(name, torch.empty(len(encoded), *values.shape[1:], dtype=values.dtype))
+            if name not in work.per_token:
+                filled.setdefault(name, torch.empty(len(examples), *values.shape[1:], dtype=values.dtype))
                 filled[name][indices] = values
                 continue
             filled.setdefault(name, torch.empty(int(offsets[-1]), *values.shape[2:], dtype=values.dtype))
             for position, index in enumerate(indices):
-                filled[name][offsets[index] : offsets[index + 1]] = values[position, : len(encoded[index]["input_ids"])]
+                filled[name][offsets[index] : offsets[index + 1]] = values[position, : lengths[index]]
     return filled

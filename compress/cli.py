@@ -41,6 +41,7 @@ ARTIFACTS = Path("artifacts")
 def distill(
     recipe: Annotated[Path | None, typer.Argument(help="Recipe (YAML).", show_default="the demo")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    task: Annotated[str | None, typer.Option(help="text-classification, token-classification, …")] = None,
     data: Annotated[str | None, typer.Option(help="File, folder, hub data set, or cldr (built in).")] = None,
     teacher: Annotated[str | None, typer.Option(help="Teacher: model folder or hub id.")] = None,
     languages: Annotated[str | None, typer.Option(help="Keep these languages only: en,de,ja")] = None,
@@ -54,6 +55,7 @@ def distill(
     """Train or load the teacher, distil the student, compare both on every language."""
     overrides = {
         "name": name,
+        "task": task,
         "data.source": data,
         "teacher.model": teacher,
         "data.languages": languages.split(",") if languages else None,

@@ -13,7 +13,8 @@ from compress.cache import TeacherOutputs
 from compress.losses import group_dro_loss, hard_and_soft_loss, relation_loss, sentence_loss, state_loss
 from compress.recipe import Distillation
 from compress.signals import Plan, read
-from compress.training import BucketTrainer, Collator, Example
+from compress.tasks import Example
+from compress.training import BucketTrainer, Collator
 
 
 class Companion(Module):
@@ -119,16 +120,15 @@ class DistillationTrainer(BucketTrainer):
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
         labels, weight, language = (inputs.pop(name) for name in ("labels", "weight", "language"))
         companion: Companion = self.accelerator.unwrap_model(model).companion
-        student = read(model, inputs, self._plan.student)
-        settings = self._distillation
-        hard, soft = hard_and_soft_loss(
-            student["logits"], labels, teacher["logits"], settings.alpha, self._temperature()
-        )
+        student = read(model, inputs, self._plan.student, self.task.OUTPUTS)
+        settings, mask = self._distillation, inputs["attention_mask"]
+        logits, wanted = (self.task.positions(found["logits"], mask) for found in (student, teacher))
+        hard, soft = hard_and_soft_loss(logits, labels, wanted, settings.alpha, self._temperature())
         heads = companion.attention_heads
         parts = {"hard": hard} if settings.alpha > 0 else {}
         if settings.alpha < 1:
             parts["soft"] = soft
-        parts |= signal_losses(settings, student, teacher, inputs["attention_mask"], companion.projections, heads)
+        parts |= signal_losses(settings, student, teacher, mask, companion.projections, heads)
         for name, part in parts.items():
             self.loss_parts.setdefault(name, []).append(part.detach().mean())
         by_row = weight * torch.stack(list(parts.values())).sum(dim=0)

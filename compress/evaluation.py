@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from compress.console import progress, say
-from compress.data.encode import encode
 from compress.data.stage import DataSet, load_data
 from compress.data.table import RowTable
-from compress.inference import load_predict, predict_rows
-from compress.metrics import ALL, compare, per_language
+from compress.inference import load_predict, predict_examples
+from compress.metrics import ALL, agreement, compare, per_language
 from compress.models import load_tokenizer
 from compress.recipe import Recipe
 from compress.run import Run, run_stage, write_json
+from compress.tasks import Prediction
 
 YARDSTICK = "TF-IDF"
 
 
 def run_evaluation_stage(run: Run) -> dict[str, Any]:
-    """Fill ``evaluation/`` with ``report.json`` and the test logits of both models."""
+    """Fill ``evaluation/`` with ``report.json`` and what both models predict of the test rows."""
     inputs = {
+        "task": run.recipe.task,
         **run.recipe.evaluation.model_dump(),
         "max_length": run.recipe.data.max_length,
         "labelled_languages": run.recipe.data.labelled_languages,
@@ -35,23 +36,25 @@ def run_evaluation_stage(run: Run) -> dict[str, Any]:
 
 
 def evaluation_table(report: dict[str, Any]) -> Table:
-    """Accuracy and macro-F1 of each model per language, in percent, and the student's drop in points."""
+    """The metrics of each model per language, in percent, and the student's drop in points."""
     models = report["models"]
-    table = Table(title="Test accuracy % (95 % interval) and macro-F1 %")
+    main, *others = report["metrics"]
+    table = Table(title=f"Test {main} % (95 % interval)" + "".join(f", {name} %" for name in others))
     seen = report["seen in training"]
     mixed = len(set(seen.values())) > 1
     for heading in ("language", "rows", *(["seen in training"] if mixed else [])):
         table.add_column(heading)
     for model in models:
-        table.add_column(f"{model}", justify="right")
-        table.add_column("F1", justify="right")
+        for heading in (model, *others):
+            table.add_column(heading, justify="right")
     table.add_column("drop (points)", justify="right")
     for language, drop in report["student against teacher"]["drop"].items():
         if language == ALL:
             table.add_section()
         cells = [language, f"{report['rows'][language]:,}", *([seen.get(language, "")] if mixed else [])]
         for figures in models.values():
-            cells += [percent(figures[language]["accuracy"]), f"{100 * figures[language]['macro_f1']['value']:.1f}"]
+            found = figures[language]
+            cells += [percent(found[main]), *(f"{100 * found[name]['value']:.1f}" for name in others)]
         table.add_row(*cells, points(drop))
     return table
 
@@ -77,35 +80,39 @@ def comparison_line(comparison: dict[str, Any], name: str, reference: str) -> st
 
 
 def _build(run: Run, folder: Path) -> dict[str, Any]:
-    data = load_data(run)
-    targets = np.array(data.targets("test"))
-    languages = [row.lang for row in data.splits["test"]]
-    predicted: dict[str, np.ndarray] = {}
+    data, task = load_data(run), run.task
+    rows = list(data.splits["test"])
+    languages = [row.lang for row in rows]
+    predicted: dict[str, list[Prediction]] = {}
     if run.recipe.evaluation.yardstick:
         say("evaluation: fitting TF-IDF with logistic regression")
         predicted[YARDSTICK] = yardstick_predictions(data, run.recipe.data.labelled_languages)
     for stage in ("teacher", "student"):
-        logits = _test_logits(run, stage, data)
-        np.save(folder / f"{stage}-logits.npy", logits)
-        predicted[stage] = logits.argmax(axis=1)
+        predicted[stage] = _predictions(run, stage, data)
+        write_json(folder / f"{stage}-predictions.json", predicted[stage])
+    found = {model: task.metrics(predictions, rows, data.labels) for model, predictions in predicted.items()}
     report = {
         "split": "test",
+        "metrics": list(found["teacher"]),
         "rows": {language: languages.count(language) for language in data.languages} | {ALL: len(languages)},
         "seen in training": _seen_in_training(run.recipe, data),
         "student's rows": run.manifest["stages"]["student"]["summary"]["rows"],
-        "models": {model: per_language(labels, targets, languages) for model, labels in predicted.items()},
-        "student against teacher": compare(predicted["teacher"], predicted["student"], targets, languages),
+        "models": {model: per_language(metrics, languages) for model, metrics in found.items()},
+        "student against teacher": {
+            **compare(found["teacher"], found["student"], languages),
+            "agreement": agreement(predicted["teacher"], predicted["student"]),
+        },
     }
     write_json(folder / "report.json", report)
     return report
 
 
-def load_predictions(run: Run, stage: str) -> np.ndarray:
-    """What the teacher or the student predicted for the test rows, int (rows,)."""
-    return np.load(run.path_of("evaluation") / f"{stage}-logits.npy").argmax(axis=1)
+def load_predictions(run: Run, stage: str) -> list[Prediction]:
+    """What the teacher or the student predicted of the test rows."""
+    return json.loads((run.path_of("evaluation") / f"{stage}-predictions.json").read_text("utf-8"))
 
 
-def yardstick_predictions(data: DataSet, labelled_languages: Sequence[str] | None) -> np.ndarray:
+def yardstick_predictions(data: DataSet, labelled_languages: Sequence[str] | None) -> list[Prediction]:
     """What a linear model of character n-grams predicts for the test rows: cheap to fit and hard to beat."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -119,8 +126,8 @@ def yardstick_predictions(data: DataSet, labelled_languages: Sequence[str] | Non
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), min_df=2, max_features=200_000, sublinear_tf=True),
         LogisticRegression(C=10, max_iter=100, solver="lbfgs"),
     )
-    model.fit(texts(rows), data.numbers(rows))
-    return model.predict(texts(data.splits["test"]))
+    model.fit(texts(rows), rows.column("label"))
+    return model.predict(texts(data.splits["test"])).tolist()
 
 
 def _seen_in_training(recipe: Recipe, data: DataSet) -> dict[str, str]:
@@ -136,12 +143,17 @@ def _seen_in_training(recipe: Recipe, data: DataSet) -> dict[str, str]:
     return {language: seen(language) for language in data.languages}
 
 
-def _test_logits(run: Run, stage: str, data: DataSet) -> np.ndarray:
-    folder = run.path_of(stage)
+def _predictions(run: Run, stage: str, data: DataSet) -> list[Prediction]:
+    folder, rows = run.path_of(stage), list(data.splits["test"])
     tokenizer = load_tokenizer(str(folder))
-    encoded = encode(tokenizer, data.splits["test"], run.recipe.data.max_length)
+    examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(rows)
     with progress() as bar:
-        task = bar.add_task(f"evaluating the {stage}", total=len(encoded))
-        return predict_rows(
-            load_predict(folder), encoded, tokenizer.pad_token_id, advance=lambda rows: bar.advance(task, rows)
+        task = bar.add_task(f"evaluating the {stage}", total=len(examples))
+        outputs = predict_examples(
+            load_predict(folder, run.task),
+            run.task,
+            examples,
+            tokenizer.pad_token_id,
+            advance=lambda count: bar.advance(task, count),
         )
+    return run.task.decode(outputs, examples, rows, data.labels)

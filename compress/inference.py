@@ -1,28 +1,42 @@
-"""Running a model folder, whatever it holds: numpy arrays in, logits out."""
+"""Running a model folder, whatever it holds: numpy arrays in, the task's outputs out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from compress.data.encode import Encoded, batches_by_length, pad
+from compress.data.encode import batches_by_length, pad
 from compress.errors import CompressError
+from compress.tasks import Example, Task
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]
-"""From padded inputs, int64 (rows, tokens), to logits, float32 (rows, labels)."""
+"""From padded inputs, int64 (examples, tokens), to float32 (examples, labels) or (examples, tokens, labels)."""
 
 
-def load_predict(folder: Path, threads: int | None = None) -> Predict:
+def load_predict(folder: Path, task: Task, threads: int | None = None) -> Predict:
     """Load a model folder: ONNX where it holds ``model.onnx``, else PyTorch.
 
     :param threads: Threads of one run; none for the runtime's own choice.
     """
-    return load_onnx(folder, threads) if (folder / "model.onnx").exists() else load_torch(folder, threads)
+    return (load_onnx if (folder / "model.onnx").exists() else load_torch)(folder, task, threads)
 
 
-def load_onnx(folder: Path, threads: int | None = None) -> Predict:
+def load_onnx(folder: Path, task: Task, threads: int | None = None) -> Predict:
+    """Open an encoder's graph in ONNX Runtime, on the CPU."""
+    session = onnx_session(folder / "model.onnx", threads)
+    names = {value.name for value in session.get_inputs()}
+
+    def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        outputs = session.run(list(task.OUTPUTS), {name: array for name, array in inputs.items() if name in names})
+        return outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=-1)
+
+    return predict
+
+
+def onnx_session(path: Path, threads: int | None = None) -> Any:
     """Open an ONNX Runtime session on the CPU.
 
     :raises CompressError: If ONNX Runtime is not installed or refuses the file.
@@ -35,31 +49,27 @@ def load_onnx(folder: Path, threads: int | None = None) -> Predict:
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no public base class
-        raise CompressError(f"{folder / 'model.onnx'}: ONNX Runtime refuses it ({error})") from None
-    names = {value.name for value in session.get_inputs()}
-
-    def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
-        return session.run(["logits"], {name: array for name, array in inputs.items() if name in names})[0]
-
-    return predict
+        raise CompressError(f"{path}: ONNX Runtime refuses it ({error})") from None
 
 
-def load_torch(folder: Path, threads: int | None = None) -> Predict:
-    """Load a sequence classification model with PyTorch, on the GPU where there is one."""
+def load_torch(folder: Path, task: Task, threads: int | None = None) -> Predict:
+    """Load a model with PyTorch, on the GPU where there is one."""
     import torch
-    from transformers import AutoModelForSequenceClassification
+
+    from compress.models import model_class
 
     if threads:
         torch.set_num_threads(threads)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True)
-    return predict_with(model)
+    return predict_with(model_class(task).from_pretrained(folder, use_safetensors=True), task)
 
 
-def predict_with(model) -> Predict:
+def predict_with(model, task: Task) -> Predict:
     """Wrap a PyTorch model that is in memory already."""
     import torch
+
+    from compress.signals import outputs_of
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device).eval()
@@ -67,29 +77,27 @@ def predict_with(model) -> Predict:
     def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
         with torch.inference_mode():
             tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
-            return model(**tensors).logits.float().cpu().numpy()
+            return outputs_of(model(**tensors), task.OUTPUTS).float().cpu().numpy()
 
     return predict
 
 
-def predict_rows(
+def predict_examples(
     predict: Predict,
-    encoded: Sequence[Encoded],
+    task: Task,
+    examples: Sequence[Example],
     pad_id: int,
     batch_size: int = 64,
-    advance: Callable[[int], object] = lambda rows: None,
-) -> np.ndarray:
-    """Logits of all rows in their order, float32 (rows, labels); batches are made by length.
+    advance: Callable[[int], object] = lambda examples: None,
+) -> list[np.ndarray]:
+    """The outputs of all examples in their order, padding cut off; batches are made by length.
 
-    :param advance: Told the number of rows after each batch.
+    :param advance: Told the number of examples after each batch.
     """
-    logits: np.ndarray | None = None
-    for indices in batches_by_length(encoded, batch_size):
-        output = predict(pad([encoded[index] for index in indices], pad_id))
-        if logits is None:
-            logits = np.empty((len(encoded), output.shape[1]), dtype=np.float32)
-        logits[indices] = output
+    outputs: dict[int, np.ndarray] = {}
+    for indices in batches_by_length(examples, batch_size):
+        found = predict(pad([examples[index] for index in indices], pad_id))
+        for index, output in zip(indices, found, strict=True):
+            outputs[index] = output[: len(examples[index]["input_ids"])] if task.PER_TOKEN else output
         advance(len(indices))
-    if logits is None:
-        raise ValueError("no rows to predict")
-    return logits
+    return [outputs[index] for index in range(len(examples))]

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from compress.tasks import NO_LABEL
+
 
 def soft_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """``T² · KL(softmax(teacher / T) ‖ softmax(student / T))`` (Hinton et al., 2015).
 
-    :param student_logits: Float (rows, labels).
-    :param teacher_logits: Float (rows, labels).
-    :return: Float (rows,), in natural-logarithm units.
+    :param student_logits: Float (..., classes).
+    :param teacher_logits: The same of the teacher.
+    :return: Float (...), in natural-logarithm units.
     """
     student = F.log_softmax(student_logits / temperature, dim=-1)
     teacher = F.log_softmax(teacher_logits / temperature, dim=-1)
@@ -26,10 +28,25 @@ def hard_and_soft_loss(
 ) -> tuple[Tensor, Tensor]:
     """``α · cross-entropy(labels)`` and ``(1 − α) · soft loss`` (Hinton et al., 2015), each (rows,).
 
-    :param labels: int64 (rows,).
+    :param student_logits: Float (rows, positions, classes).
+    :param labels: int64 (rows, positions); positions with -100 do not count.
+    :param teacher_logits: The same as of the student.
     """
-    hard = F.cross_entropy(student_logits, labels, reduction="none")
-    return alpha * hard, (1 - alpha) * soft_loss(student_logits, teacher_logits, temperature)
+    soft = _mean_over_tokens(soft_loss(student_logits, teacher_logits, temperature), labels != NO_LABEL)
+    return alpha * hard_loss(student_logits, labels), (1 - alpha) * soft
+
+
+def hard_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy with the labels, the mean over a row's positions, float (rows,).
+
+    :param logits: Float (rows, positions, classes).
+    :param labels: int64 (rows, positions); positions with -100 do not count.
+    :param smoothing: Share of the probability that is spread over all classes (Szegedy et al., 2016).
+    """
+    by_position = F.cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=NO_LABEL, label_smoothing=smoothing
+    )
+    return _mean_over_tokens(by_position.view(labels.shape), labels != NO_LABEL)
 
 
 def state_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:

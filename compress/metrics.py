@@ -1,13 +1,19 @@
-"""Accuracy and macro-F1 language by language, with 95 % intervals, and paired comparisons of two models."""
+"""Figures language by language, with 95 % intervals, and paired comparisons of two models.
+
+A metric is a function of sums over rows (numbers of right rows, of spans, of n-grams), so that one bootstrap over the
+rows serves them all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 _RESAMPLES = 1000
+_BLOCK = 4_000_000  # numbers in memory at once
 ALL = "all"
 
 
@@ -24,63 +30,107 @@ class Figure:
         return {"value": round(self.value, 4), "low": round(self.low, 4), "high": round(self.high, 4)}
 
 
-def accuracy(predicted: np.ndarray, targets: np.ndarray) -> Figure:
-    """Share of right predictions, with Wilson's interval.
+@dataclass(frozen=True)
+class Metric:
+    """What is counted of each row, and the figure that the counts of some rows add up to.
 
-    :param predicted: int (rows,).
-    :param targets: int (rows,).
+    ``statistics`` is float (rows, counts); ``value`` takes sums (…, counts) to figures (…). ``right_or_wrong`` says
+    that rows are either, for an interval that holds where almost all are right.
     """
-    from scipy.stats import binomtest
 
-    right = int(np.sum(predicted == targets))
-    interval = binomtest(right, len(targets)).proportion_ci(method="wilson")
-    return Figure(right / len(targets), interval.low, interval.high)
+    statistics: np.ndarray
+    value: Callable[[np.ndarray], np.ndarray]
+    right_or_wrong: bool = False
 
+    def figure(self, rows: np.ndarray, seed: int = 0) -> Figure:
+        """The metric of some rows, with Wilson's interval or that of a bootstrap over the rows."""
+        chosen = self.statistics[rows]
+        value = float(self.value(chosen.sum(axis=0)))
+        if self.right_or_wrong:
+            from scipy.stats import binomtest
 
-def macro_f1(predicted: np.ndarray, targets: np.ndarray, seed: int = 0) -> Figure:
-    """Mean F1 over the classes that occur in targets or predictions, with a bootstrap interval over the rows."""
-    classes = int(max(predicted.max(), targets.max())) + 1
-    cells = targets * classes + predicted
-    samples = np.random.default_rng(seed).integers(0, len(cells), (_RESAMPLES, len(cells)))
-    values = [_f1(np.bincount(cells[sample], minlength=classes**2).reshape(classes, classes)) for sample in samples]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Figure(_f1(np.bincount(cells, minlength=classes**2).reshape(classes, classes)), float(low), float(high))
-
-
-def paired_drop(reference: np.ndarray, other: np.ndarray, targets: np.ndarray, seed: int = 0) -> Figure:
-    """Accuracy lost from ``reference`` to ``other`` on the same rows, with a paired bootstrap interval."""
-    lost = (reference == targets).astype(np.int64) - (other == targets).astype(np.int64)
-    samples = np.random.default_rng(seed).integers(0, len(lost), (_RESAMPLES, len(lost)))
-    low, high = np.percentile(lost[samples].mean(axis=1), [2.5, 97.5])
-    return Figure(float(lost.mean()), float(low), float(high))
+            interval = binomtest(int(chosen[:, 0].sum()), len(rows)).proportion_ci(method="wilson")
+            return Figure(value, interval.low, interval.high)
+        low, high = np.percentile(self.value(_resampled([chosen], seed)[0]), [2.5, 97.5])
+        return Figure(value, float(low), float(high))
 
 
-def per_language(predicted: np.ndarray, targets: np.ndarray, languages: Sequence[str]) -> dict[str, dict[str, dict]]:
-    """Accuracy and macro-F1 for each language and for all rows together (key ``all``)."""
+def mean(scores: Sequence[float] | np.ndarray) -> Metric:
+    """The mean of a score from 0 to 1 that each row has."""
+    array = np.asarray(scores, dtype=np.float64)
+    right_or_wrong = bool(np.isin(array, (0.0, 1.0)).all())
+    return Metric(
+        np.stack([array, np.ones(len(array))], axis=1), lambda sums: sums[..., 0] / sums[..., 1], right_or_wrong
+    )
+
+
+def share(counts: Sequence[tuple[int, int]]) -> Metric:
+    """Of the parts of all rows the share that is right.
+
+    :param counts: For each row the number of its parts that are right, and of all its parts.
+    """
+    return Metric(np.array(counts, dtype=np.float64), lambda sums: sums[..., 0] / np.maximum(sums[..., 1], 1))
+
+
+def accuracy(predicted: np.ndarray, targets: np.ndarray) -> Metric:
+    """Share of right predictions, both int (rows,)."""
+    return mean(predicted == targets)
+
+
+def macro_f1(predicted: np.ndarray, targets: np.ndarray, classes: int) -> Metric:
+    """Mean F1 over the classes that occur in targets or predictions, both int (rows,)."""
+    one, other = np.eye(classes)[predicted], np.eye(classes)[targets]
+
+    def value(sums: np.ndarray) -> np.ndarray:
+        right, occurring = np.split(sums, 2, axis=-1)
+        return (2 * right / np.maximum(occurring, 1)).sum(axis=-1) / np.maximum((occurring > 0).sum(axis=-1), 1)
+
+    return Metric(np.concatenate([one * other, one + other], axis=1), value)
+
+
+def f1_of_counts(counts: Sequence[tuple[int, int, int]]) -> Metric:
+    """F1 of what is found in all rows together: for each row the numbers that are right, found and wanted."""
+    return Metric(
+        np.array(counts, dtype=np.float64), lambda sums: 2 * sums[..., 0] / np.maximum(sums[..., 1] + sums[..., 2], 1)
+    )
+
+
+def paired_drop(reference: Metric, other: Metric, rows: np.ndarray, seed: int = 0) -> Figure:
+    """What is lost from ``reference`` to ``other`` on the same rows, with a paired bootstrap interval."""
+    one, two = reference.statistics[rows], other.statistics[rows]
+    value = float(reference.value(one.sum(axis=0)) - other.value(two.sum(axis=0)))
+    ones, twos = _resampled([one, two], seed)
+    low, high = np.percentile(reference.value(ones) - other.value(twos), [2.5, 97.5])
+    return Figure(value, float(low), float(high))
+
+
+def per_language(metrics: Mapping[str, Metric], languages: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+    """Every metric for each language and for all rows together (key ``all``)."""
     return {
-        language: {
-            "accuracy": accuracy(predicted[rows], targets[rows]).as_dict(),
-            "macro_f1": macro_f1(predicted[rows], targets[rows]).as_dict(),
-        }
+        language: {name: metric.figure(rows).as_dict() for name, metric in metrics.items()}
         for language, rows in rows_by_language(languages).items()
     }
 
 
-def compare(
-    reference: np.ndarray, other: np.ndarray, targets: np.ndarray, languages: Sequence[str]
-) -> dict[str, object]:
-    """What is lost from one model to another, language by language.
+def compare(reference: Mapping[str, Metric], other: Mapping[str, Metric], languages: Sequence[str]) -> dict[str, Any]:
+    """What is lost of the first metric from one model to another, language by language.
 
-    :return: ``drop`` (share, by language and for all), ``worst_language_drop`` and ``agreement`` of predictions.
+    :return: ``drop`` (by language and for all) and ``worst_language_drop``.
     """
+    name = next(iter(reference))
     groups = rows_by_language(languages)
-    drops = {key: paired_drop(reference[rows], other[rows], targets[rows]) for key, rows in groups.items()}
+    drops = {key: paired_drop(reference[name], other[name], rows) for key, rows in groups.items()}
     worst = max((language for language in drops if language != ALL), key=lambda language: drops[language].value)
     return {
+        "metric": name,
         "drop": {language: drop.as_dict() for language, drop in drops.items()},
         "worst_language_drop": {"language": worst, **drops[worst].as_dict()},
-        "agreement": round(float(np.mean(reference == other)), 4),
     }
+
+
+def agreement(one: Sequence[Any], other: Sequence[Any]) -> float:
+    """Share of rows with the same prediction."""
+    return round(sum(a == b for a, b in zip(one, other, strict=True)) / len(one), 4)
 
 
 def rows_by_language(languages: Sequence[str]) -> dict[str, np.ndarray]:
@@ -90,7 +140,13 @@ def rows_by_language(languages: Sequence[str]) -> dict[str, np.ndarray]:
     return {**groups, ALL: np.arange(len(array))}
 
 
-def _f1(confusion: np.ndarray) -> float:
-    right = np.diag(confusion)
-    occurring = confusion.sum(axis=0) + confusion.sum(axis=1)
-    return float(np.mean(2 * right[occurring > 0] / occurring[occurring > 0]))
+def _resampled(statistics: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
+    """Sums of statistics (rows, counts) over rows drawn with replacement, the same for all, (resamples, counts)."""
+    generator, rows = np.random.default_rng(seed), len(statistics[0])
+    sums: list[list[np.ndarray]] = [[] for _ in statistics]
+    block = max(1, _BLOCK // rows)
+    for start in range(0, _RESAMPLES, block):
+        draws = generator.multinomial(rows, np.full(rows, 1 / rows), min(block, _RESAMPLES - start)).astype(np.float64)
+        for found, counts in zip(sums, statistics, strict=True):
+            found.append(draws @ counts)
+    return [np.concatenate(found) for found in sums]

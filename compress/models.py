@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from compress.errors import CompressError
 from compress.recipe import NewTokenizer, Scratch, Student
+from compress.tasks import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +82,9 @@ def scratch_config(
 
 
 def label_maps(labels: Sequence[str]) -> dict[str, Any]:
-    """The label names as a transformers configuration keeps them."""
+    """The label names as a transformers configuration keeps them; nothing where a task has none."""
+    if not labels:
+        return {}
     return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
 
 
@@ -103,29 +106,34 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedToke
     return tokenizer
 
 
-def load_classifier(name: str, labels: Sequence[str], *, as_is: bool, trust_remote_code: bool = False):
-    """Load a sequence classification model of a folder or hub id, from safetensors only.
+def load_model(task: Task, name: str, labels: Sequence[str], *, as_is: bool, trust_remote_code: bool = False):
+    """Load a model for a task from a folder or hub id, from safetensors only.
 
     :param as_is: Keep its head, whose label names must then be ours; otherwise a head for our labels is put on.
     :raises CompressError: If it cannot be loaded, has pickled weights only, or has other labels.
     """
-    from transformers import AutoModelForSequenceClassification
-
     _check_weights(name)
     head = {} if as_is else {**label_maps(labels), "ignore_mismatched_sizes": True}
     try:
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model = model_class(task).from_pretrained(
             name, use_safetensors=True, trust_remote_code=trust_remote_code, **head
         )
     except Exception as error:
         raise CompressError(f"{name}: the model cannot be loaded ({_first_line(error)})") from None
     own = [model.config.id2label[index] for index in range(model.config.num_labels)]
-    if as_is and own != list(labels):
+    if as_is and labels and own != list(labels):
         raise CompressError(
             f"{name}: its labels ({', '.join(own[:5])} …) are not the data's ({', '.join(labels[:5])} …); "
             "set teacher.fine_tune: true or rename the labels in its config.json"
         )
     return model
+
+
+def model_class(task: Task) -> Any:
+    """The class of transformers that loads the models of a task."""
+    import transformers
+
+    return getattr(transformers, task.AUTO_CLASS)
 
 
 def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:

@@ -45,6 +45,7 @@ def narrow(
     student: PreTrainedModel,
     kept_layers: Sequence[int],
     batches: Iterable[Batch],
+    loss: Callable[[PreTrainedModel, Batch], Tensor],
     method: str,
     advance: Callable[[int], object] = lambda rows: None,
 ) -> None:
@@ -52,13 +53,14 @@ def narrow(
 
     :param kept_layers: For each student layer the teacher layer, counted from 0, that it comes from.
     :param batches: Padded training rows with ``labels``.
+    :param loss: The loss of a model on one of them.
     :param method: ``importance`` keeps the channels of the residual stream that matter most; ``svd`` projects it onto
         the leading singular directions of all weights that read or write it. Heads and neurons are kept by importance.
     :param advance: Told the number of rows after each batch.
     :raises CompressError: If the architecture is not known, or the heads have another size.
     """
     _check(teacher, student)
-    importance = _importance(teacher, batches, advance)
+    importance = _importance(teacher, batches, loss, advance)
     bases = _bases(student, importance, kept_layers)
     if method == "svd":
         bases["channels", None] = _leading_directions(teacher, student.config.hidden_size)
@@ -100,7 +102,10 @@ def _with_layer(name: str, layer: int) -> str:
 
 
 def _importance(
-    model: PreTrainedModel, batches: Iterable[Batch], advance: Callable[[int], object]
+    model: PreTrainedModel,
+    batches: Iterable[Batch],
+    loss: Callable[[PreTrainedModel, Batch], Tensor],
+    advance: Callable[[int], object],
 ) -> dict[Space, Tensor]:
     """For each space and layer the importance of its elements (heads: of each head)."""
     model.eval()
@@ -108,7 +113,7 @@ def _importance(
     totals: dict[Space, Tensor] = defaultdict(lambda: torch.zeros(()))
     for batch in batches:
         model.zero_grad()
-        model(**batch).loss.backward()
+        loss(model, batch).backward()
         for name, weight in model.named_parameters():
             if weight.grad is None:
                 continue

@@ -26,10 +26,11 @@ class Pool:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Rows of a pool that are kept: their indices, targets and weights, and the counts behind them."""
+    """Rows of a pool that are kept: their indices and weights, the counts behind them, and targets that the teacher's
+    predictions are part of; none where the rows' own are all there is."""
 
     indices: np.ndarray
-    targets: np.ndarray
+    targets: np.ndarray | None
     weights: np.ndarray
     counts: dict[str, Any]
 
@@ -48,6 +49,18 @@ def build_pool(data: DataSet, recipe: Recipe) -> Pool:
     if pivot is None:
         return Pool(rows, rows, np.arange(len(rows)), {"rows": len(rows)})
     return _through_pivot(rows, every, pivot)
+
+
+def labelled_rows(pool: Pool, labelled_languages: Sequence[str] | None) -> Chosen:
+    """All rows whose labels may be used, each counting alike.
+
+    :raises CompressError: If there is none.
+    """
+    languages = pool.rows.column("lang")
+    kept = np.flatnonzero(np.isin(languages, list(labelled_languages or np.unique(languages))))
+    if not len(kept):
+        raise CompressError("student.languages: none of them is among data.labelled_languages")
+    return Chosen(kept, None, np.ones(len(kept), dtype=np.float32), pool.counts)
 
 
 def choose_rows(

@@ -29,11 +29,11 @@ def _checked_heads(shape: Shape, heads: int, hidden_size: int) -> Shape:
 
 
 class Fields(Section):
-    """Names of the columns in the user's files."""
+    """Names of the columns in the user's files; null: what the task expects."""
 
-    text: str = "text"
+    text: str | None = None
     text_pair: str | None = None
-    label: str = "label"
+    label: str | None = None
     lang: str | None = Field("lang", description="null: the rows carry no language")
     parallel: str | None = Field(None, description="rows with the same value are translations of one another")
 
@@ -288,6 +288,7 @@ class Bench(Section):
 
 class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "demo"
+    task: Literal["text-classification", "token-classification", "question-answering"] = "text-classification"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     data: Data = Data()
     teacher: Teacher = Teacher()
@@ -295,6 +296,23 @@ class Recipe(Section):
     evaluation: Evaluation = Evaluation()
     export: Export = Export()
     bench: Bench = Bench()
+
+    @model_validator(mode="after")
+    def _only_rows_have_classes(self) -> Recipe:
+        if self.task == "text-classification":
+            return self
+        wanted = {
+            "data.source: cldr": self.data.source == "cldr" and not self.data.train,
+            "data.unlabelled": self.data.unlabelled,
+            "student.rows": self.student.rows != RowChoice(),
+            "student.distillation.pivot": self.student.distillation.pivot,
+            "student.tokenizer": self.student.tokenizer,
+            "evaluation.yardstick": self.evaluation.yardstick,
+        }
+        for field, given in wanted.items():
+            if given:
+                raise ValueError(f"{field} is for text-classification, the task is {self.task}; leave it out")
+        return self
 
 
 def load_recipe(path: Path | None, overrides: dict[str, Any] | None = None) -> Recipe:

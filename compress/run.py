@@ -23,6 +23,7 @@ from compress.console import say
 from compress.errors import CompressError
 from compress.processes import is_main_process, raise_if_interrupted, wait_for_everyone
 from compress.recipe import Recipe, load_recipe, save_recipe
+from compress.tasks import Task, task_named
 
 MANIFEST_SCHEMA = 1
 _RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript",
@@ -35,6 +36,11 @@ class Run:
 
     folder: Path
     recipe: Recipe
+
+    @property
+    def task(self) -> Task:
+        """What the run's models do."""
+        return task_named(self.recipe.task)
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -142,15 +142,23 @@ def prepare(model: PreTrainedModel, signals: Signals) -> None:
         ) from None
 
 
-def read(model: Any, inputs: dict[str, Tensor], signals: Signals) -> dict[str, Tensor]:
+def outputs_of(output: Any, names: Sequence[str]) -> Tensor:
+    """The outputs of a task: the one, or several stacked along a last axis."""
+    return output[names[0]] if len(names) == 1 else torch.stack([output[name] for name in names], dim=-1)
+
+
+def read(
+    model: Any, inputs: dict[str, Tensor], signals: Signals, outputs: Sequence[str] = ("logits",)
+) -> dict[str, Tensor]:
     """Run a model and read its signals.
 
-    :return: ``logits`` (rows, labels); ``hidden``, ``query``, ``key`` and ``value`` (rows, tokens, layers, width) and
-        ``sentence`` (rows, width), where they are wanted.
+    :param outputs: Names of the model's outputs that are its ``logits``.
+    :return: ``logits`` as the model gives them; ``hidden``, ``query``, ``key`` and ``value`` (rows, tokens, layers,
+        width) and ``sentence`` (rows, width), where they are wanted.
     """
     with _recorded() as attention:
         output = model(**inputs, output_hidden_states=bool(signals.hidden or signals.sentence))
-    found = {"logits": output.logits}
+    found = {"logits": outputs_of(output, outputs)}
     if signals.hidden:
         found["hidden"] = torch.stack([output.hidden_states[layer] for layer in signals.hidden], dim=2)
     for position, name in enumerate(("query", "key", "value")):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,24 +12,24 @@ import torch
 
 from compress.cache import TeacherOutputs, load_cache
 from compress.console import progress, say
-from compress.data.encode import encode, pad, spread_over_languages
+from compress.data.encode import spread_over_languages
 from compress.data.stage import DataSet, load_data
 from compress.distillation import Companion, DistillationCollator, DistillationTrainer
+from compress.losses import hard_loss
 from compress.models import (
     build_student,
     exchange_tokenizer,
-    load_classifier,
+    load_model,
     load_tokenizer,
     summary_of,
     train_tokenizer,
 )
 from compress.narrowing import narrow
-from compress.pool import Chosen, Pool, build_pool, choose_rows
+from compress.pool import Chosen, Pool, build_pool, choose_rows, labelled_rows
 from compress.processes import is_main_process
-from compress.recipe import Recipe
 from compress.run import Run, run_stage
-from compress.signals import Plan, mapped_layers, plan_signals, prepare
-from compress.training import Material, material, train
+from compress.signals import Plan, mapped_layers, outputs_of, plan_signals, prepare
+from compress.training import Collator, Material, material, train
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,6 +41,7 @@ _SAMPLE_BATCH = 32
 def run_student_stage(run: Run) -> dict[str, Any]:
     """Fill ``student/`` with a ``save_pretrained`` folder, distilled from the teacher."""
     inputs = {
+        "task": run.recipe.task,
         **run.recipe.student.model_dump(mode="json", exclude={"cache"}),
         "max_length": run.recipe.data.max_length,
         "labelled_languages": run.recipe.data.labelled_languages,
@@ -55,14 +57,17 @@ def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
     torch.manual_seed(run.recipe.seed)
     data, student = load_data(run), run.recipe.student
     pool, outputs = build_pool(data, run.recipe), load_cache(run)
-    chosen = choose_rows(pool, outputs.logits(), data, student.rows, run.recipe.data.labelled_languages)
+    if run.task.LABEL_A_ROW:
+        chosen = choose_rows(pool, outputs.logits(), data, student.rows, run.recipe.data.labelled_languages)
+    else:
+        chosen = labelled_rows(pool, run.recipe.data.labelled_languages)
     _tell(chosen)
-    teacher = load_classifier(str(run.path_of("teacher")), data.labels, as_is=True)
+    teacher = load_model(run.task, str(run.path_of("teacher")), data.labels, as_is=True)
     model, tokenizer = _first_student(run, teacher, data, pool, chosen)
     plan = plan_signals(student.distillation, model.config.num_hidden_layers, teacher.config.num_hidden_layers)
     usual_attention = model.config._attn_implementation
     prepare(model, plan.student)
-    rows = _material(run.recipe, data, pool, chosen, tokenizer, scratch / "rows")
+    rows = _material(run, data, pool, chosen, tokenizer, outputs, scratch / "rows")
     languages = sorted(set(rows.train_languages))
     own = model.config
     model.companion = Companion(
@@ -92,50 +97,61 @@ def _first_student(
     tokenizer = load_tokenizer(str(run.path_of("teacher")))
     model = build_student(teacher, student)
     if student.initialization in ("importance", "svd") and not student.every_nth_layer:
+
+        def loss(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+            inputs = {name: values for name, values in batch.items() if name != "labels"}
+            outputs = outputs_of(model(**inputs), run.task.OUTPUTS)
+            return hard_loss(run.task.positions(outputs, batch["attention_mask"]), batch["labels"]).mean()
+
         depth = teacher.config.num_hidden_layers
         kept = [layer - 1 for layer in mapped_layers("uniform", student.layers, depth)]
         with progress() as bar:
             task = bar.add_task("weighing the teacher's parts", total=min(_SAMPLE_ROWS, len(chosen.indices)))
-            batches = _sample(run.recipe, pool, chosen, tokenizer)
-            narrow(teacher, model, kept, batches, student.initialization, lambda rows: bar.advance(task, rows))
+            batches = _sample(run, data, pool, chosen, tokenizer)
+            narrow(teacher, model, kept, batches, loss, student.initialization, lambda rows: bar.advance(task, rows))
     if student.tokenizer is None:
         return model, tokenizer
-    texts = [text for row in pool.rows for text in (row.text, row.text_pair) if text]
+    texts = [text for row in pool.rows for text in run.task.texts(row)]
     own = train_tokenizer(texts, student.tokenizer, run.recipe.data.max_length)
     say(f"student: trained a tokenizer with {len(own):,} tokens")
     return exchange_tokenizer(model, tokenizer, own), own
 
 
 def _sample(
-    recipe: Recipe, pool: Pool, chosen: Chosen, tokenizer: PreTrainedTokenizerBase
+    run: Run, data: DataSet, pool: Pool, chosen: Chosen, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Batches of training rows, drawn evenly over the languages, with their targets."""
     rows = pool.rows.select(chosen.indices)
-    sample = spread_over_languages(rows.column("lang"), _SAMPLE_ROWS, recipe.seed)
-    encoded = encode(tokenizer, list(rows.select(sample)), recipe.data.max_length)
-    for start in range(0, len(sample), _SAMPLE_BATCH):
-        part = slice(start, start + _SAMPLE_BATCH)
-        inputs = {name: torch.from_numpy(array) for name, array in pad(encoded[part], tokenizer.pad_token_id).items()}
-        yield {**inputs, "labels": torch.from_numpy(chosen.targets[sample[part]])}
+    sample = spread_over_languages(rows.column("lang"), _SAMPLE_ROWS, run.recipe.seed)
+    examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(list(rows.select(sample)))
+    if chosen.targets is not None:
+        examples = [{**example, "labels": [chosen.targets[sample[example["row"]]]]} for example in examples]
+    collate = Collator(tokenizer, 0.0, run.recipe.seed)
+    for start in range(0, len(examples), _SAMPLE_BATCH):
+        yield collate(examples[start : start + _SAMPLE_BATCH])
 
 
 def _material(
-    recipe: Recipe, data: DataSet, pool: Pool, chosen: Chosen, tokenizer: PreTrainedTokenizerBase, store: Path
+    run: Run,
+    data: DataSet,
+    pool: Pool,
+    chosen: Chosen,
+    tokenizer: PreTrainedTokenizerBase,
+    outputs: TeacherOutputs,
+    store: Path,
 ) -> Material:
+    """The examples, and for each what its row counts and which of the teacher's examples it learns from."""
     rows = pool.rows.select(chosen.indices)
-    validation = data.labelled("validation", recipe.data.labelled_languages)
+    validation = data.labelled("validation", run.recipe.data.labelled_languages)
+    found = material(rows, validation, run.task.encoder(tokenizer, run.recipe.data, data.labels), store)
+    home = found.train.rows
+    first = np.searchsorted(outputs.rows(), pool.reads[chosen.indices])
+    place_in_row = np.arange(len(home)) - np.searchsorted(home, home)
     _, language = np.unique(rows.column("lang"), return_inverse=True)
-    return material(
-        tokenizer,
-        rows,
-        validation,
-        (chosen.targets, data.numbers(validation)),
-        recipe.data.max_length,
-        store,
-        read=pool.reads[chosen.indices],
-        weight=chosen.weights,
-        language=language,
-    )
+    columns = {"read": first[home] + place_in_row, "weight": chosen.weights[home], "language": language[home]}
+    if chosen.targets is not None:
+        columns["labels"] = chosen.targets[home][:, None]
+    return replace(found, train=found.train.with_columns(columns))
 
 
 def _train(
@@ -150,6 +166,7 @@ def _train(
     student = run.recipe.student
     return train(
         model,
+        run.task,
         tokenizer,
         rows,
         student.training,

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.console import say
+from compress.data.encode import inputs_of
 from compress.data.stage import DataSet, load_data
 from compress.models import (
-    load_classifier,
+    load_model,
     load_tokenizer,
+    model_class,
     scratch_config,
     summary_of,
     train_tokenizer,
@@ -17,6 +19,7 @@ from compress.models import (
 from compress.processes import is_main_process, wait_for_everyone
 from compress.recipe import Scratch
 from compress.run import Run, file_sha256, run_stage
+from compress.tasks import task_named
 from compress.vocabulary import trim_vocabulary
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ def run_teacher_stage(run: Run) -> dict[str, Any]:
     """Fill ``teacher/`` with a ``save_pretrained`` folder: model, tokenizer, configuration."""
     teacher = run.recipe.teacher
     inputs = {
+        "task": run.recipe.task,
         **teacher.model_dump(mode="json"),
         "max_length": run.recipe.data.max_length,
         "labelled_languages": run.recipe.data.labelled_languages,
@@ -45,14 +49,18 @@ def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
     teacher, data = run.recipe.teacher, load_data(run)
     if teacher.model:
         tokenizer = load_tokenizer(teacher.model, teacher.trust_remote_code)
-        model = load_classifier(
-            teacher.model, data.labels, as_is=not teacher.fine_tune, trust_remote_code=teacher.trust_remote_code
+        model = load_model(
+            run.task,
+            teacher.model,
+            data.labels,
+            as_is=not teacher.fine_tune,
+            trust_remote_code=teacher.trust_remote_code,
         )
     else:
         tokenizer, model = _from_scratch(run, data, scratch)
     trimming: dict[str, Any] = {}
     if teacher.vocabulary.trim:
-        model, tokenizer, trimming = trim_vocabulary(model, tokenizer, _texts(data), teacher.vocabulary)
+        model, tokenizer, trimming = trim_vocabulary(model, tokenizer, _texts(run, data), teacher.vocabulary)
         _tell(trimming)
     summary = {**summary_of(model), **({"vocabulary": trimming} if trimming else {})}
     say(f"teacher: {model.config.model_type} {summary['shape']}, {summary['parameters'] / 1e6:.1f} million weights")
@@ -65,17 +73,15 @@ def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
 
 
 def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    from transformers import AutoModelForSequenceClassification
-
     shape, max_length = run.recipe.teacher.scratch, run.recipe.data.max_length
-    texts = [text for rows in _texts(data).values() for text in rows]
+    texts = [text for rows in _texts(run, data).values() for text in rows]
     tokenizer = train_tokenizer(texts, shape.tokenizer, max_length)
     say(f"teacher: trained a tokenizer with {len(tokenizer):,} tokens")
     config = scratch_config(shape, tokenizer, data.labels, max_length)
     if shape.warm_up is None:
-        return tokenizer, AutoModelForSequenceClassification.from_config(config)
+        return tokenizer, model_class(run.task).from_config(config)
     warmed = _warm_up(run, data, shape, config, tokenizer, scratch)
-    return tokenizer, AutoModelForSequenceClassification.from_pretrained(warmed, config=config, use_safetensors=True)
+    return tokenizer, model_class(run.task).from_pretrained(warmed, config=config, use_safetensors=True)
 
 
 def _warm_up(run: Run, data: DataSet, shape: Scratch, config, tokenizer, scratch: Path) -> Path:
@@ -89,17 +95,19 @@ def _warm_up(run: Run, data: DataSet, shape: Scratch, config, tokenizer, scratch
         return finished
     assert shape.warm_up is not None
     model = AutoModelForMaskedLM.from_config(config)
-    rows, length = [data.splits[split] for split in ("train", "validation")], run.recipe.data.max_length
+    collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=shape.warm_up.mask_probability)
+    encode = run.task.encoder(tokenizer, run.recipe.data, data.labels)
     train(
         model,
+        task_named("token-classification"),  # a hidden token is the label of its place
         tokenizer,
-        material(tokenizer, rows[0], rows[1], None, length, scratch / "warm-up-rows"),
+        material(data.splits["train"], data.splits["validation"], encode, scratch / "warm-up-rows"),
         shape.warm_up,
         scratch / "warm-up",
         title="warm-up",
         seed=run.recipe.seed,
         logs=run.folder / "logs" / "warm-up",
-        collate=DataCollatorForLanguageModeling(tokenizer, mlm_probability=shape.warm_up.mask_probability),
+        collate=lambda batch: collate([inputs_of(example) for example in batch]),
         by_accuracy=False,
     )
     if is_main_process():
@@ -114,12 +122,12 @@ def _fine_tune(run: Run, data: DataSet, model, tokenizer, scratch: Path) -> dict
 
     recipe = run.recipe
     rows = [data.labelled(split, recipe.data.labelled_languages) for split in ("train", "validation")]
-    targets = data.numbers(rows[0]), data.numbers(rows[1])
     settings = recipe.teacher.training
     return train(
         model,
+        run.task,
         tokenizer,
-        material(tokenizer, rows[0], rows[1], targets, recipe.data.max_length, scratch / "rows"),
+        material(rows[0], rows[1], run.task.encoder(tokenizer, recipe.data, data.labels), scratch / "rows"),
         settings,
         scratch / "training",
         title="teacher",
@@ -129,11 +137,11 @@ def _fine_tune(run: Run, data: DataSet, model, tokenizer, scratch: Path) -> dict
     )
 
 
-def _texts(data: DataSet) -> dict[str, list[str]]:
+def _texts(run: Run, data: DataSet) -> dict[str, list[str]]:
     """The training text of each language."""
     texts: dict[str, list[str]] = {}
     for row in data.training_rows:
-        texts.setdefault(row.lang, []).extend(text for text in (row.text, row.text_pair) if text)
+        texts.setdefault(row.lang, []).extend(run.task.texts(row))
     return texts
 
 

@@ -16,26 +16,29 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerCallback
 
 from compress.console import say
-from compress.data.encode import Encoded, LengthBucketSampler, pad
+from compress.data.encode import LengthBucketSampler, pad, padded
 from compress.data.table import EncodedTable, RowTable
 from compress.errors import CompressError
+from compress.losses import hard_loss
 from compress.processes import process_count, raise_if_interrupted
 from compress.recipe import Training
 from compress.reporting import Reporter
-
-Example = dict[str, Any]
-"""An encoded row with ``labels``; training rows have a ``number`` too, and those of a student what else it needs."""
-
-_NOT_INPUTS = ("labels", "number", "read", "weight", "language")
+from compress.signals import outputs_of
+from compress.tasks import NO_LABEL, Encode, Example, Task
 
 
 class TrainingRows(Sequence[Example]):
-    """Tokenised rows on disk, with what else goes with each in columns."""
+    """Examples on disk, with what else goes with each in columns; those that are trained on have a ``number``."""
 
     def __init__(self, encoded: EncodedTable, columns: Mapping[str, np.ndarray]):
         self._encoded = encoded
         self._columns = columns
         self.lengths = encoded.lengths
+        self.rows = encoded.rows
+
+    def with_columns(self, columns: Mapping[str, np.ndarray]) -> TrainingRows:
+        """The same examples with more columns."""
+        return TrainingRows(self._encoded, {**self._columns, **columns})
 
     def __len__(self) -> int:
         return len(self._encoded)
@@ -44,7 +47,7 @@ class TrainingRows(Sequence[Example]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[Example]:
-        """Rows of a batch, read together: the loader asks for them so."""
+        """Examples of a batch, read together: the loader asks for them so."""
         rows = self._encoded.at(indices)
         return [
             {**row, **{name: values[index] for name, values in self._columns.items()}}
@@ -54,7 +57,7 @@ class TrainingRows(Sequence[Example]):
 
 @dataclass(frozen=True)
 class Material:
-    """The rows of a training, and the language of each."""
+    """The examples of a training, and the language of each."""
 
     train: TrainingRows
     validation: TrainingRows
@@ -62,33 +65,19 @@ class Material:
     validation_languages: np.ndarray
 
 
-def material(
-    tokenizer: PreTrainedTokenizerBase,
-    train_rows: RowTable,
-    validation_rows: RowTable,
-    targets: tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray] | None,
-    max_length: int,
-    store: Path,
-    **more: np.ndarray,
-) -> Material:
+def material(train_rows: RowTable, validation_rows: RowTable, encode: Encode, store: Path) -> Material:
     """Encode the rows; those of the validation are put in order of length, so that little of it is padding.
 
-    :param targets: Label numbers of training and validation rows; none for a training without labels.
     :param store: Folder for the tokens.
-    :param more: Further columns of the training rows.
     """
-    encoded = train_rows.encoded(tokenizer, max_length, store / "train.arrow")
-    validation = validation_rows.encoded(tokenizer, max_length, store / "validation.arrow")
-    order = np.argsort(validation.lengths, kind="stable")
-    columns, validation_columns = dict(more), {}
-    if targets is not None:
-        columns |= {"labels": np.asarray(targets[0]), "number": np.arange(len(encoded))}
-        validation_columns = {"labels": np.asarray(targets[1])[order]}
+    encoded = train_rows.encoded(encode, store / "train.arrow")
+    validation = validation_rows.encoded(encode, store / "validation.arrow")
+    validation = validation.select(np.argsort(validation.lengths, kind="stable"))
     return Material(
-        TrainingRows(encoded, columns),
-        TrainingRows(validation.select(order), validation_columns),
-        train_rows.column("lang"),
-        validation_rows.column("lang")[order],
+        TrainingRows(encoded, {"number": np.arange(len(encoded))}),
+        TrainingRows(validation, {}),
+        train_rows.column("lang")[encoded.rows],
+        validation_rows.column("lang")[validation.rows],
     )
 
 
@@ -108,13 +97,11 @@ class Collator:
         self.epoch = 0
 
     def __call__(self, batch: list[Example]) -> dict[str, torch.Tensor]:
-        rows: list[Encoded] = [{k: v for k, v in row.items() if k not in _NOT_INPUTS} for row in batch]
-        inputs = pad(rows, self._pad_id)
+        inputs = pad(batch, self._pad_id)
         if self._probability and "number" in batch[0]:
-            self._hide(inputs["input_ids"], [row["number"] for row in batch])
-        tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
-        tensors["labels"] = torch.tensor([row["labels"] for row in batch])
-        return tensors
+            self._hide(inputs["input_ids"], [example["number"] for example in batch])
+        inputs["labels"] = padded([example["labels"] for example in batch], NO_LABEL)
+        return {name: torch.from_numpy(array) for name, array in inputs.items()}
 
     def _hide(self, ids: np.ndarray, numbers: list[int]) -> None:
         draws = np.stack(
@@ -131,19 +118,29 @@ class Collator:
 class BucketTrainer(Trainer):
     """A trainer whose batches hold rows of similar length, in random order, with balanced languages if asked for."""
 
-    languages: Sequence[str] | np.ndarray = ()
-    language_exponent = 1.0
     loss_parts: dict[str, list[torch.Tensor]]
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: Any, task: Task, settings: Training, languages: np.ndarray, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.model_accepts_loss_kwargs = False  # each part of a step is a mean over its rows
+        self.task = task
+        self.settings = settings
+        self.languages = languages
         self.loss_parts = {}
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels = inputs.pop("labels")
+        outputs = outputs_of(model(**inputs), self.task.OUTPUTS)
+        logits = self.task.positions(outputs, inputs["attention_mask"])
+        loss = hard_loss(logits, labels, self.settings.label_smoothing if model.training else 0.0).mean()
+        return (loss, {"predicted": logits.argmax(dim=-1)}) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset=None):
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         step = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
-        sampler = LengthBucketSampler(rows.lengths, step, self.args.seed, self.languages, self.language_exponent)
+        sampler = LengthBucketSampler(
+            rows.lengths, step, self.args.seed, self.languages, self.settings.language_exponent
+        )
         collate: Any = self.data_collator
         sampler.on_epoch = lambda epoch: setattr(collate, "epoch", epoch)
         return sampler
@@ -157,6 +154,7 @@ class BucketTrainer(Trainer):
 
 def train(
     model: PreTrainedModel,
+    task: Task,
     tokenizer: PreTrainedTokenizerBase,
     rows: Material,
     settings: Training,
@@ -187,9 +185,11 @@ def train(
         processing_class=tokenizer,
         compute_metrics=(lambda prediction: _accuracies(prediction, languages)) if by_accuracy else None,
         callbacks=[_Checkpoints(settings.checkpoint_steps)],
+        task=task,
+        settings=settings,
+        languages=rows.train_languages,
         **trainer_arguments,
     )
-    trainer.languages, trainer.language_exponent = rows.train_languages, settings.language_exponent
     trainer.remove_callback(PrinterCallback)
     if trainer.is_world_process_zero():
         trainer.add_callback(Reporter(title, settings.batch_size))
@@ -225,7 +225,6 @@ def _arguments(settings: Training, scratch: Path, seed: int, by_accuracy: bool) 
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         warmup_steps=min(settings.warmup, 0.99),
-        label_smoothing_factor=settings.label_smoothing,
         adam_beta2=0.98,
         eval_strategy="epoch",
         save_strategy="epoch",
@@ -234,6 +233,7 @@ def _arguments(settings: Training, scratch: Path, seed: int, by_accuracy: bool) 
         metric_for_best_model="accuracy" if by_accuracy else "loss",
         logging_steps=20,
         remove_unused_columns=False,
+        label_names=["labels"],
         dataloader_pin_memory=cuda,
         torch_compile=settings.compile,
         use_cpu=not cuda,
@@ -251,11 +251,15 @@ def _arguments(settings: Training, scratch: Path, seed: int, by_accuracy: bool) 
 
 
 def _accuracies(prediction: Any, languages: Sequence[str] | np.ndarray) -> dict[str, float]:
-    """Accuracy on all rows, and in each language."""
-    right = prediction.predictions.argmax(axis=-1) == prediction.label_ids
+    """Share of the positions that are right, of all rows and in each language."""
+    wanted = prediction.label_ids != NO_LABEL
+    right = (prediction.predictions == prediction.label_ids) & wanted
     array = np.asarray(languages)
-    by_language = {f"accuracy_{language}": float(right[array == language].mean()) for language in np.unique(array)}
-    return {"accuracy": float(right.mean()), **by_language}
+    by_language = {
+        f"accuracy_{language}": float(right[array == language].sum() / max(wanted[array == language].sum(), 1))
+        for language in np.unique(array)
+    }
+    return {"accuracy": float(right.sum() / max(wanted.sum(), 1)), **by_language}
 
 
 def _summary_writer(folder: Path) -> Any:

@@ -8,12 +8,22 @@ from typing import Any
 import numpy as np
 
 from compress.errors import CompressError
+from compress.metrics import agreement
 from compress.recipe import Tolerance
+from compress.tasks import Prediction
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Outputs of a model, one array an example, and its predictions, one a row."""
+
+    outputs: list[np.ndarray]
+    predictions: list[Prediction]
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Differences of logits, and the share of rows with the same prediction."""
+    """Differences of outputs, and the share of rows with the same prediction."""
 
     rows: int
     max_difference: float
@@ -25,11 +35,12 @@ class Parity:
         return asdict(self)
 
 
-def measure_parity(parent: np.ndarray, variant: np.ndarray) -> Parity:
-    """Compare two sets of logits, float32 (rows, labels)."""
-    difference = np.abs(parent.astype(np.float64) - variant.astype(np.float64))
-    same = parent.argmax(axis=1) == variant.argmax(axis=1)
-    return Parity(len(parent), float(difference.max()), float(difference.mean()), float(same.mean()))
+def measure_parity(parent: Answers, variant: Answers) -> Parity:
+    """Compare what two models answer to the same rows."""
+    one, other = (np.concatenate([output.ravel() for output in answers.outputs]) for answers in (parent, variant))
+    difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
+    same = agreement(parent.predictions, variant.predictions)
+    return Parity(len(parent.predictions), float(difference.max()), float(difference.mean()), same)
 
 
 def check_parity(name: str, parent: str, parity: Parity, tolerance: Tolerance) -> None:
@@ -39,7 +50,7 @@ def check_parity(name: str, parent: str, parity: Parity, tolerance: Tolerance) -
     """
     problems = []
     if not parity.max_difference <= tolerance.max_difference:  # also for not-a-number
-        problems.append(f"logits differ by up to {parity.max_difference:.4g} (limit {tolerance.max_difference:g})")
+        problems.append(f"outputs differ by up to {parity.max_difference:.4g} (limit {tolerance.max_difference:g})")
     if parity.agreement < tolerance.agreement:
         problems.append(
             f"{100 * parity.agreement:.2f} % of the predictions agree (limit {100 * tolerance.agreement:g} %)"

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from compress.console import say
-from compress.data.encode import Encoded, encode, spread_over_languages
+from compress.data.encode import spread_over_languages
+from compress.data.rows import Row
 from compress.data.stage import DataSet, load_data
-from compress.inference import load_predict, predict_rows
+from compress.inference import load_predict, predict_examples
 from compress.models import load_tokenizer
 from compress.recipe import Tolerance
 from compress.run import Run, run_stage
 from compress.target import resolve_target
-from export.parity import check_parity, measure_parity
+from compress.tasks import Example, Task
+from export.parity import Answers, check_parity, measure_parity
 from export.quantize import convert_fp16, quantize_int8
 from export.to_onnx import export_onnx
 
@@ -27,12 +28,16 @@ from export.to_onnx import export_onnx
 class Sample:
     """Real rows for parity, drawn evenly over the languages from the validation split."""
 
-    encoded: list[Encoded]
+    task: Task
+    rows: list[Row]
+    examples: list[Example]
+    labels: list[str]
     pad_id: int
 
-    def logits(self, folder: Path) -> np.ndarray:
+    def answers(self, folder: Path) -> Answers:
         """What the model in a folder says about the rows."""
-        return predict_rows(load_predict(folder), self.encoded, self.pad_id)
+        outputs = predict_examples(load_predict(folder, self.task), self.task, self.examples, self.pad_id)
+        return Answers(outputs, self.task.decode(outputs, self.examples, self.rows, self.labels))
 
 
 def run_export_stages(run: Run) -> dict[str, Any]:
@@ -56,7 +61,7 @@ def run_export_stages(run: Run) -> dict[str, Any]:
             {},
             tolerances.onnx,
             sample,
-            lambda folder: export_onnx(run.path_of("student"), folder, data.labels),
+            lambda folder: export_onnx(run.task, run.path_of("student"), folder, data.labels),
         ),
         "onnx-int8": _variant(
             run,
@@ -113,12 +118,12 @@ def _variant(
     def build(folder: Path, _: Path) -> dict[str, Any]:
         say(f"{name}: writing")
         described = write(folder)
-        parity = measure_parity(sample.logits(run.path_of(parent)), sample.logits(folder))
+        parity = measure_parity(sample.answers(run.path_of(parent)), sample.answers(folder))
         check_parity(name, parent, parity, tolerance)
         size = sum(path.stat().st_size for path in folder.glob("model.onnx*"))
         return {"parent": parent, "target": "any", **described, "bytes": size, "parity": parity.as_dict()}
 
-    inputs = {**inputs, "tolerance": tolerance.model_dump(), "rows": len(sample.encoded)}
+    inputs = {**inputs, "tolerance": tolerance.model_dump(), "rows": len(sample.rows)}
     return run_stage(run, name, inputs, ("data", parent), build)
 
 
@@ -155,5 +160,6 @@ def _sample(run: Run, data: DataSet) -> Sample:
     tokenizer = load_tokenizer(str(run.path_of("student")))
     rows = data.splits["validation"]
     chosen = spread_over_languages(rows.column("lang"), run.recipe.export.parity.rows, run.recipe.seed)
-    encoded = encode(tokenizer, list(rows.select(chosen)), run.recipe.data.max_length)
-    return Sample(encoded, tokenizer.pad_token_id)
+    sample = list(rows.select(chosen))
+    examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(sample)
+    return Sample(run.task, sample, examples, data.labels, tokenizer.pad_token_id)

@@ -8,19 +8,20 @@ from typing import Any
 
 from compress.console import swallowed_output
 from compress.errors import CompressError
-from compress.models import load_classifier, load_tokenizer
+from compress.models import load_model, load_tokenizer
+from compress.tasks import Task
 
 SINGLE_FILE_LIMIT = 1_500_000_000  # bytes; protobuf ends at 2 GB
 
 
-def export_onnx(source: Path, folder: Path, labels: list[str]) -> dict[str, Any]:
+def export_onnx(task: Task, source: Path, folder: Path, labels: list[str]) -> dict[str, Any]:
     """Write ``model.onnx`` with dynamic batch and length, and tokenizer and configuration beside it.
 
     :param source: A ``save_pretrained`` folder.
     :return: Operator set, number of nodes, and the inputs' names.
     :raises CompressError: If the architecture cannot be exported.
     """
-    model = load_classifier(str(source), labels, as_is=True).eval()
+    model = load_model(task, str(source), labels, as_is=True).eval()
     tokenizer = load_tokenizer(str(source))
     try:
         with swallowed_output():
@@ -55,8 +56,6 @@ def save_companions(source: Path, folder: Path) -> None:
 
 def _exported(model: Any, tokenizer: Any) -> Any:
     import torch
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
     accepted = inspect.signature(model.forward).parameters
     names = [name for name in tokenizer.model_input_names if name in accepted]
@@ -65,9 +64,22 @@ def _exported(model: Any, tokenizer: Any) -> Any:
     longest = getattr(model.config, "max_position_embeddings", None)
     length = torch.export.Dim("sequence_length", max=longest) if longest else torch.export.Dim("sequence_length")
     shapes = {name: {0: torch.export.Dim("batch_size"), 1: length} for name in names}
-    exported = OnnxExporter().export(model, sample, config=OnnxConfig(dynamic_shapes=shapes)).program
-    for value in (*exported.graph.inputs, *exported.graph.outputs):
+    graph = exported_graph(model, sample, shapes)
+    for value in (*graph.graph.inputs, *graph.graph.outputs):
         _name_dimensions(value)
+    return graph
+
+
+def exported_graph(model: Any, sample: dict[str, Any], dynamic_shapes: dict[str, Any] | None = None) -> Any:
+    """The ``onnx_ir.Model`` of a model that is called with a sample.
+
+    :param dynamic_shapes: Which axes vary; none: all that the exporter can leave open.
+    """
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+
+    config = OnnxConfig(dynamic_shapes=dynamic_shapes) if dynamic_shapes else OnnxConfig(dynamic=True)
+    exported = OnnxExporter().export(model, sample, config=config).program
     # The exporter notes the stack of every node: larger than a small student, and it names folders of this machine.
     return ClearMetadataAndDocStringPass()(exported).model
 

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 from compress.data.read import SPLITS, UNLABELLED, RawRow
+from compress.data.rows import Row, name_in, row_as_dict
 from compress.errors import CompressError
 from compress.recipe import Data, Fields
+from compress.tasks import Task
 
 NO_LANGUAGE = "und"  # BCP 47: undetermined
-
-
-@dataclass(frozen=True)
-class Row:
-    """One example of text classification; rows without a label have an empty one."""
-
-    text: str
-    label: str
-    lang: str
-    text_pair: str | None = None
-    parallel: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +27,7 @@ class Cleaned:
     report: dict[str, Any]
 
 
-def clean(raw: Mapping[str, Iterable[RawRow]], data: Data, keep: Callable[[str, Row], object]) -> Cleaned:
+def clean(raw: Mapping[str, Iterable[RawRow]], task: Task, data: Data, keep: Callable[[str, Row], object]) -> Cleaned:
     """Check and clean all splits, row by row.
 
     :param keep: Called with the split and each row that is kept.
@@ -45,8 +36,8 @@ def clean(raw: Mapping[str, Iterable[RawRow]], data: Data, keep: Callable[[str, 
     seen = {split: _Seen() for split in (*SPLITS, UNLABELLED) if split in raw}
     for split, found in seen.items():
         for place, content in raw[split]:
-            row = _row(place, content, data.fields, labelled=split != UNLABELLED)
-            if found.admits(row, place, data.languages):
+            row = _row(task, place, content, data.fields, labelled=split != UNLABELLED)
+            if found.admits(row, task.label_names(row), place, data.languages):
                 keep(split, row)
     known_languages = {language for found in seen.values() for language in found.known_languages}
     _check_languages("languages", data.languages, known_languages)
@@ -78,7 +69,7 @@ class _Seen:
         self.texts: set[bytes] = set()
         self._whole: set[bytes] = set()
 
-    def admits(self, row: Row, place: str, wanted: list[str] | None) -> bool:
+    def admits(self, row: Row, labels: Iterable[str], place: str, wanted: list[str] | None) -> bool:
         """Count a row, and tell whether it is kept."""
         self.read += 1
         reason = self._reason_to_drop(row, wanted)
@@ -86,16 +77,17 @@ class _Seen:
             self.dropped[reason] += 1
             return False
         self.rows += 1
-        self.labels[row.label] += 1
         self.languages[row.lang] += 1
-        self.first_place.setdefault(row.label, place)
-        self.texts.add(_digest(row.text, row.text_pair))
+        for label in labels:
+            self.labels[label] += 1
+            self.first_place.setdefault(label, place)
+        self.texts.add(_digest([row.text, row.text_pair]))
         return True
 
     def _reason_to_drop(self, row: Row, wanted: list[str] | None) -> str | None:
         if not row.text or row.text_pair == "":
             return "blank"
-        whole = _digest(*astuple(row))
+        whole = _digest(row_as_dict(row))
         if whole in self._whole:
             return "duplicate"
         self._whole.add(whole)
@@ -103,40 +95,13 @@ class _Seen:
         return "other language" if wanted is not None and row.lang not in wanted else None
 
 
-def row_as_dict(row: Row) -> dict[str, str]:
-    """The row as written to the run's data files."""
-    return {name: value for name, value in asdict(row).items() if value is not None}
-
-
-def _row(place: str, content: Mapping[str, Any], fields: Fields, *, labelled: bool) -> Row:
-    return Row(
-        text=_text(place, content, fields.text, "text"),
-        label=_name(place, content, fields.label, "label") if labelled else "",
-        lang=_name(place, content, fields.lang, "lang") if fields.lang else NO_LANGUAGE,
-        text_pair=_text(place, content, fields.text_pair, "text_pair") if fields.text_pair else None,
-        parallel=_name(place, content, fields.parallel, "parallel") if fields.parallel else None,
+def _row(task: Task, place: str, content: Mapping[str, Any], fields: Fields, *, labelled: bool) -> Row:
+    row = task.read_row(place, content, fields, labelled)
+    return replace(
+        row,
+        lang=row.lang or (name_in(place, content, fields.lang, "lang") if fields.lang else NO_LANGUAGE),
+        parallel=name_in(place, content, fields.parallel, "parallel") if fields.parallel else None,
     )
-
-
-def _text(place: str, content: Mapping[str, Any], name: str, role: str) -> str:
-    value = _value(place, content, name, role)
-    if not isinstance(value, str):
-        raise CompressError(f"{place}: field '{name}' must be text, got {type(value).__name__}")
-    return unicodedata.normalize("NFC", value).strip()
-
-
-def _name(place: str, content: Mapping[str, Any], name: str, role: str) -> str:
-    value = _value(place, content, name, role)
-    if not isinstance(value, str | int | bool) or not str(value).strip():
-        raise CompressError(f"{place}: field '{name}' must be a name or a whole number, got {value!r}")
-    return unicodedata.normalize("NFC", str(value)).strip()
-
-
-def _value(place: str, content: Mapping[str, Any], name: str, role: str) -> Any:
-    if name not in content or content[name] is None:
-        hint = f"; it has {', '.join(map(str, content))}" if content else ""
-        raise CompressError(f"{place}: field '{name}' is missing (data.fields.{role}){hint}")
-    return content[name]
 
 
 def _check_languages(field: str, wanted: list[str] | None, known: set[str]) -> None:
@@ -147,7 +112,7 @@ def _check_languages(field: str, wanted: list[str] | None, known: set[str]) -> N
 
 def _checked_labels(seen: Mapping[str, _Seen]) -> list[str]:
     labels = sorted(seen["train"].labels)
-    if len(labels) < 2:
+    if len(labels) == 1:
         raise CompressError(f"data: the train split has one class only ('{labels[0]}'); classification needs two")
     for split in ("validation", "test"):
         unknown = set(seen[split].labels) - set(labels)
@@ -163,5 +128,5 @@ def _shared_texts(seen: Mapping[str, _Seen]) -> dict[str, int]:
     return {pair: number for pair, number in pairs.items() if number}
 
 
-def _digest(*parts: str | None) -> bytes:
-    return hashlib.blake2b("\0".join(part or "" for part in parts).encode(), digest_size=16).digest()
+def _digest(content: Any) -> bytes:
+    return hashlib.blake2b(json.dumps(content, ensure_ascii=False).encode(), digest_size=16).digest()

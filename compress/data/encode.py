@@ -1,55 +1,45 @@
-"""Tokenised rows and the padding of batches; numpy alone, so that measuring processes need nothing more."""
+"""Examples in batches: padding, sampling; numpy alone, so that measuring processes need nothing more."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from compress.data.clean import Row
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 _BATCHES_IN_A_BUCKET = 50
-
-Encoded = dict[str, list[int]]
-"""One row's ``input_ids`` and, for tokenizers that use them, ``token_type_ids``."""
+_INPUTS = ("input_ids", "token_type_ids")
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], max_length: int) -> list[Encoded]:
-    """Tokenise rows without padding, cut at ``max_length`` tokens."""
-    pairs = [row.text_pair for row in rows]
-    output = tokenizer(
-        [row.text for row in rows],
-        None if all(pair is None for pair in pairs) else pairs,
-        truncation=True,
-        max_length=max_length,
-        return_attention_mask=False,
-    )
-    return [{name: output[name][index] for name in output} for index in range(len(rows))]
+def pad(examples: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, np.ndarray]:
+    """What the model reads of examples, padded to the longest of them.
 
-
-def pad(batch: Sequence[Encoded], pad_id: int) -> dict[str, np.ndarray]:
-    """Pad rows to the longest of the batch.
-
-    :return: int64 arrays of shape (rows, tokens): the inputs by name, and ``attention_mask``.
+    :return: int64 arrays of shape (examples, tokens): the inputs by name, and ``attention_mask``.
     """
-    lengths = [len(row["input_ids"]) for row in batch]
-    shape = (len(batch), max(lengths))
-    arrays = {name: np.full(shape, pad_id if name == "input_ids" else 0, dtype=np.int64) for name in batch[0]}
-    arrays["attention_mask"] = np.zeros(shape, dtype=np.int64)
-    for index, (row, length) in enumerate(zip(batch, lengths, strict=True)):
-        for name, values in row.items():
-            arrays[name][index, :length] = values
-        arrays["attention_mask"][index, :length] = 1
+    arrays = {
+        name: padded([example[name] for example in examples], pad_id if name == "input_ids" else 0)
+        for name in inputs_of(examples[0])
+    }
+    arrays["attention_mask"] = padded([[1] * len(example["input_ids"]) for example in examples], 0)
     return arrays
 
 
-def batches_by_length(encoded: Sequence[Encoded], batch_size: int) -> Iterator[list[int]]:
-    """Indices of rows in batches of similar length, so that little is padding."""
-    order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]["input_ids"]))
+def inputs_of(example: Mapping[str, Any]) -> dict[str, list[int]]:
+    """What the model reads of an example."""
+    return {name: example[name] for name in _INPUTS if name in example}
+
+
+def padded(lists: Sequence[Sequence[int]], filling: int) -> np.ndarray:
+    """Lists side by side, int64 (lists, longest), filled up at their ends."""
+    array = np.full((len(lists), max(map(len, lists))), filling, dtype=np.int64)
+    for index, values in enumerate(lists):
+        array[index, : len(values)] = values
+    return array
+
+
+def batches_by_length(examples: Sequence[Mapping[str, Any]], batch_size: int) -> Iterator[list[int]]:
+    """Indices of examples in batches of similar length, so that little is padding."""
+    order = sorted(range(len(examples)), key=lambda index: len(examples[index]["input_ids"]))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 

@@ -169,11 +169,17 @@ def rows_of_dataset(loaded: Any, data: Data) -> dict[str, Iterable[RawRow]]:
         name = next((alias for alias in aliases if alias in loaded), None)
         if name is None:
             raise CompressError(f"{data.source}: no {split} split; it has {', '.join(loaded)}")
-        splits[split] = _rows_of_split(loaded[name], f"{data.source} {name}", data.fields.label)
+        splits[split] = _rows_of_split(loaded[name], f"{data.source} {name}")
     return splits
 
 
-def _rows_of_split(rows: Any, place: str, label: str) -> Iterator[RawRow]:
-    names = getattr(rows.features.get(label), "names", None)
+def _rows_of_split(rows: Any, place: str) -> Iterator[RawRow]:
     for number, row in enumerate(rows, 1):
-        yield f"{place}:{number}", {**row, label: names[row[label]]} if names else row
+        yield f"{place}:{number}", {name: _named(value, rows.features[name]) for name, value in row.items()}
+
+
+def _named(value: Any, feature: Any) -> Any:
+    if hasattr(feature, "names"):
+        return feature.names[value]
+    inner = getattr(feature, "feature", None)
+    return [_named(part, inner) for part in value] if hasattr(inner, "names") else value

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from compress.console import say
-from compress.data.clean import Row, clean, row_as_dict
+from compress.data.clean import clean
 from compress.data.read import READERS, SPLITS, UNLABELLED, read_splits
+from compress.data.rows import Row, row_as_dict
 from compress.data.table import RowTable
 from compress.errors import CompressError
 from compress.run import Run, file_sha256, run_stage, write_json
@@ -24,12 +25,8 @@ class DataSet:
     splits: Mapping[str, RowTable]
     labels: list[str]
 
-    def targets(self, split: str) -> list[int]:
-        """Label numbers of a split's rows."""
-        return self.numbers(self.splits[split])
-
     def numbers(self, rows: RowTable) -> list[int]:
-        """Label numbers of rows."""
+        """Label numbers of rows, where each has one."""
         number = {label: index for index, label in enumerate(self.labels)}
         return [number[label] for label in rows.column("label")]
 
@@ -59,6 +56,7 @@ def run_data_stage(run: Run) -> dict[str, Any]:
     """Fill ``data/`` with one JSON Lines file a split, the label names and the cleaning report."""
     data = run.recipe.data
     inputs = {
+        "task": run.recipe.task,
         **data.model_dump(exclude={"max_length", "labelled_languages"}),
         "seed": run.recipe.seed,
         "files": _fingerprints(run),
@@ -82,7 +80,7 @@ def _build(run: Run, folder: Path) -> dict[str, Any]:
         def keep(split: str, row: Row) -> None:
             files[split].write(json.dumps(row_as_dict(row), ensure_ascii=False) + "\n")
 
-        cleaned = clean(raw, run.recipe.data, keep)
+        cleaned = clean(raw, run.task, run.recipe.data, keep)
     write_json(folder / "labels.json", cleaned.labels)
     write_json(folder / "report.json", cleaned.report)
     _tell(cleaned.report)
@@ -93,7 +91,8 @@ def _tell(report: dict[str, Any]) -> None:
     for split, counts in report["splits"].items():
         dropped = ", ".join(f"{number} {reason}" for reason, number in counts["dropped"].items() if number)
         say(f"data: {split}: {counts['rows']:,} rows" + (f" (dropped: {dropped})" if dropped else ""))
-    say(f"data: {len(report['labels'])} labels, {len(report['languages'])} languages")
+    labels = f"{len(report['labels'])} labels, " if report["labels"] else ""
+    say(f"data: {labels}{len(report['languages'])} languages")
     for pair, number in report["same text in two splits"].items():
         say(f"data: warning: {number} texts occur in {pair}")
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from compress.data.clean import Row, row_as_dict
-from compress.data.encode import Encoded, encode
+from compress.data.rows import Row, row_as_dict
+from compress.tasks import Encode, Example
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
 
 _BATCH = 1000
 
@@ -74,25 +73,28 @@ class RowTable(Sequence[Row]):
 
     def column(self, name: str) -> np.ndarray:
         """One field of all rows; empty where a row lacks it."""
-        if name not in self._dataset.column_names:
-            return np.full(len(self), "", dtype=object)
-        return np.array(self._dataset[name][:], dtype=object)
+        column = np.full(len(self), "", dtype=object)
+        if name in self._dataset.column_names:
+            column[:] = self._dataset[name][:]
+        return column
 
-    def encoded(self, tokenizer: PreTrainedTokenizerBase, max_length: int, file: Path) -> EncodedTable:
-        """Tokenise all rows, cut at ``max_length`` tokens.
+    def encoded(self, encode: Encode, file: Path) -> EncodedTable:
+        """Tokenise all rows.
 
-        :param file: Where the tokens are written.
+        :param file: Where the examples are written.
         """
         import pyarrow.compute
 
         file.parent.mkdir(parents=True, exist_ok=True)
 
-        def tokenised(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-            rows = encode(tokenizer, list(rows_of(batch)), max_length)
-            return {name: [row[name] for row in rows] for name in rows[0]}
+        def tokenised(batch: dict[str, list[Any]], numbers: list[int]) -> dict[str, list[Any]]:
+            examples = encode(list(rows_of(batch)))
+            columns = {name: [example[name] for example in examples] for name in examples[0]}
+            return {**columns, "row": [numbers[row] for row in columns["row"]]}
 
         dataset = self._dataset.map(
             tokenised,
+            with_indices=True,
             batched=True,
             batch_size=_BATCH,
             remove_columns=self._dataset.column_names,
@@ -100,34 +102,35 @@ class RowTable(Sequence[Row]):
             load_from_cache_file=False,
         )
         lengths = pyarrow.compute.list_value_length(dataset.data.column("input_ids")).to_numpy()
-        return EncodedTable(dataset, lengths)
+        return EncodedTable(dataset, lengths, np.array(dataset["row"][:]))
 
 
-class EncodedTable(Sequence[Encoded]):
-    """Tokenised rows on disk, and the number of tokens of each in memory."""
+class EncodedTable(Sequence[Example]):
+    """Examples on disk; in memory the number of tokens of each, and of the row that it is from."""
 
-    def __init__(self, dataset: Dataset, lengths: np.ndarray):
+    def __init__(self, dataset: Dataset, lengths: np.ndarray, rows: np.ndarray):
         self._dataset = dataset
         self.lengths = lengths
+        self.rows = rows
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     @overload
-    def __getitem__(self, index: int) -> Encoded: ...
+    def __getitem__(self, index: int) -> Example: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Encoded]: ...
-    def __getitem__(self, index: int | slice) -> Encoded | list[Encoded]:
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
         if isinstance(index, slice):
             return self.at(range(len(self))[index])
         return self._dataset[index]
 
     def select(self, indices: np.ndarray) -> EncodedTable:
-        """The rows at these places, in this order."""
-        return EncodedTable(self._dataset.select(indices), self.lengths[indices])
+        """The examples at these places, in this order."""
+        return EncodedTable(self._dataset.select(indices), self.lengths[indices], self.rows[indices])
 
-    def at(self, indices: Sequence[int]) -> list[Encoded]:
-        """Rows at these places, read together."""
+    def at(self, indices: Sequence[int]) -> list[Example]:
+        """Examples at these places, read together."""
         columns = self._dataset[list(indices)]
         return [{name: values[place] for name, values in columns.items()} for place in range(len(indices))]
 

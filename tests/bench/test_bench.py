@@ -44,8 +44,8 @@ def test_memory_is_that_of_a_process_of_its_own(report: dict):
 def test_accuracy_is_that_of_the_evaluation(finished_run: Path, report: dict):
     evaluation = json.loads((finished_run / "evaluation/report.json").read_text())
     for name in ("teacher", "student"):
-        assert report["models"][name]["accuracy"] == evaluation["models"][name]
-    assert set(report["models"]["onnx-int8"]["accuracy"]) == {"de", "en", "ja", "all"}
+        assert report["models"][name]["quality"] == evaluation["models"][name]
+    assert set(report["models"]["onnx-int8"]["quality"]) == {"de", "en", "ja", "all"}
 
 
 def test_the_markdown_report_has_every_figure(finished_run: Path):

@@ -10,6 +10,7 @@ from compress.data.encode import batches_by_length, pad, spread_over_languages
 from compress.data.read import read_file, read_splits, rows_of_dataset
 from compress.errors import CompressError
 from compress.recipe import Data
+from compress.tasks import task_named
 
 ROWS = [{"text": "ein Text", "label": "a", "lang": "de"}, {"text": "a text", "label": "b", "lang": "en"}]
 
@@ -23,7 +24,8 @@ def write_folder(folder: Path, **splits: list[dict]) -> Data:
 
 def cleaned(data: Data) -> tuple[dict[str, list[Row]], Cleaned]:
     kept: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
-    return kept, clean(read_splits(data, seed=0), data, lambda split, row: kept[split].append(row))
+    task = task_named("text-classification")
+    return kept, clean(read_splits(data, seed=0), task, data, lambda split, row: kept[split].append(row))
 
 
 def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path):

@@ -33,7 +33,7 @@ def test_soft_loss_grows_with_the_square_of_the_temperature():
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_alpha_balances_hard_and_soft(alpha: float):
-    hard, soft = hard_and_soft_loss(STUDENT, torch.tensor([0]), TEACHER, alpha, 1.0)
+    hard, soft = hard_and_soft_loss(STUDENT[:, None], torch.tensor([[0]]), TEACHER[:, None], alpha, 1.0)
     assert hard.item() == pytest.approx(alpha * -math.log(0.85), abs=1e-6)
     assert soft.item() == pytest.approx((1 - alpha) * 0.010896, abs=1e-6)
 

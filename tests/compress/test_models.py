@@ -11,8 +11,11 @@ from transformers import (
 )
 
 from compress.errors import CompressError
-from compress.models import build_student, load_classifier, load_tokenizer, train_tokenizer
+from compress.models import build_student, load_model, load_tokenizer, train_tokenizer
 from compress.recipe import NewTokenizer, Student
+from compress.tasks import task_named
+
+CLASSIFICATION = task_named("text-classification")
 
 CONFIGS = [
     BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32),
@@ -81,7 +84,7 @@ def test_pickled_weights_are_refused(tmp_path: Path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(CompressError, match=r"pickled weights only \(pytorch_model.bin\), which can run code"):
-        load_classifier(str(tmp_path), ["a", "b"], as_is=False)
+        load_model(CLASSIFICATION, str(tmp_path), ["a", "b"], as_is=False)
 
 
 def test_a_missing_tokenizer_is_said(tmp_path: Path):
@@ -93,5 +96,5 @@ def test_a_missing_tokenizer_is_said(tmp_path: Path):
 def test_labels_of_a_teacher_taken_as_it_is_must_be_ours(tmp_path: Path):
     AutoModelForSequenceClassification.from_config(CONFIGS[0]).save_pretrained(tmp_path)
     with pytest.raises(CompressError, match=r"its labels \(LABEL_0, LABEL_1 …\) are not the data's"):
-        load_classifier(str(tmp_path), ["a", "b"], as_is=True)
-    assert load_classifier(str(tmp_path), ["a", "b", "c"], as_is=False).config.id2label[2] == "c"
+        load_model(CLASSIFICATION, str(tmp_path), ["a", "b"], as_is=True)
+    assert load_model(CLASSIFICATION, str(tmp_path), ["a", "b", "c"], as_is=False).config.id2label[2] == "c"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from compress.data.clean import Row
+from compress.data.rows import Row
 from compress.data.stage import DataSet
 from compress.data.table import RowTable
 from compress.errors import CompressError

@@ -5,15 +5,16 @@ from collections import Counter
 import pytest
 import torch
 
-from compress.data.clean import Row
 from compress.data.encode import LengthBucketSampler
+from compress.data.rows import Row
 from compress.data.table import RowTable
 from compress.models import train_tokenizer
-from compress.recipe import NewTokenizer
+from compress.recipe import Data, NewTokenizer
+from compress.tasks import task_named
 from compress.training import Collator, Material, _accuracies, _last_whole_checkpoint, material
 
 TEXTS = ("eins zwei drei vier fünf sechs", "eins", "zwei drei vier")
-ROWS = RowTable.from_rows([Row(text, "a", "de") for text in TEXTS])
+ROWS = RowTable.from_rows([Row(text, label, "de") for text, label in zip(TEXTS, "abc", strict=True)])
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,8 @@ def tokenizer():
 
 @pytest.fixture
 def rows(tokenizer, tmp_path) -> Material:
-    return material(tokenizer, ROWS, ROWS, ([0, 0, 0], [0, 1, 2]), 64, tmp_path)
+    encode = task_named("text-classification").encoder(tokenizer, Data(max_length=64), ["a", "b", "c"])
+    return material(ROWS, ROWS, encode, tmp_path)
 
 
 def batch_of(tokenizer, rows: Material, numbers: list[int], epoch: int, probability: float = 0.5) -> torch.Tensor:
@@ -45,7 +47,7 @@ def test_special_tokens_and_padding_are_never_hidden(tokenizer, rows):
 
 
 def test_validation_rows_are_not_hidden_and_in_order_of_length(tokenizer, rows):
-    assert [row["labels"] for row in rows.validation] == [1, 2, 0]
+    assert [row["labels"] for row in rows.validation] == [[1], [2], [0]]
     ids = Collator(tokenizer, 1.0, seed=0)(list(rows.validation))["input_ids"]
     assert tokenizer.mask_token_id not in ids
 
@@ -74,8 +76,8 @@ def test_languages_are_drawn_with_their_number_to_a_power(exponent: float, share
 
 def test_accuracy_is_told_by_language():
     class Prediction:
-        predictions = torch.eye(2)[[0, 1, 1]].numpy()
-        label_ids = torch.tensor([0, 1, 0]).numpy()
+        predictions = torch.tensor([[0, 5], [1, 5], [1, 5]]).numpy()
+        label_ids = torch.tensor([[0, -100], [1, -100], [0, -100]]).numpy()
 
     found = _accuracies(Prediction(), ["de", "de", "ja"])
     assert found == {"accuracy": pytest.approx(2 / 3), "accuracy_de": 1.0, "accuracy_ja": 0.0}

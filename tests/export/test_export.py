@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from compress.errors import CompressError
 from compress.recipe import Tolerance, load_recipe
 from compress.target import TARGETS, _this_machine, resolve_target
-from export.parity import check_parity, measure_parity
+from export.parity import Answers, check_parity, measure_parity
 
 TEXTS = ["12. März 1999", "3,50 €", "午後3時", "57 %"]
 
@@ -93,22 +93,23 @@ def test_a_variant_beyond_tolerance_fails_the_stage(finished_run: Path, tmp_path
     shutil.copytree(finished_run, run)
     done = compress_command("export", run, "--set", "export.parity.int8={max_difference: 0.000001, agreement: 1.0}")
     assert done.returncode == 2
-    assert "error: onnx-int8: too far from onnx on 60 rows: logits differ by up to" in done.stderr
+    assert "error: onnx-int8: too far from onnx on 60 rows: outputs differ by up to" in done.stderr
     assert "Traceback" not in done.stderr
     assert (run / "onnx-int8/model.onnx").exists()  # the accepted one is still there
     assert load_recipe(run / "recipe.yaml").export.parity.int8.agreement == 1.0
 
 
 def test_parity_measures_difference_and_agreement():
-    parity = measure_parity(np.array([[1.0, 2.0], [3.0, 0.0]]), np.array([[1.5, 1.0], [3.0, 0.0]]))
+    parent = Answers([np.array([1.0, 2.0]), np.array([3.0, 0.0])], ["b", "a"])
+    parity = measure_parity(parent, Answers([np.array([1.5, 1.0]), np.array([3.0, 0.0])], ["a", "a"]))
     assert parity.as_dict() == {"rows": 2, "max_difference": 1.0, "mean_difference": 0.375, "agreement": 0.5}
-    with pytest.raises(CompressError, match=r"logits differ by up to 1 \(limit 0.5\) and 50.00 % of the predictions"):
+    with pytest.raises(CompressError, match=r"outputs differ by up to 1 \(limit 0.5\) and 50.00 % of the predictions"):
         check_parity("variant", "parent", parity, Tolerance(max_difference=0.5, agreement=0.9))
 
 
 def test_not_a_number_is_never_accepted():
-    parity = measure_parity(np.array([[1.0, 0.0]]), np.array([[np.nan, 0.0]]))
-    with pytest.raises(CompressError, match=r"logits differ by up to nan"):
+    parity = measure_parity(Answers([np.array([1.0, 0.0])], ["a"]), Answers([np.array([np.nan, 0.0])], ["a"]))
+    with pytest.raises(CompressError, match=r"outputs differ by up to nan"):
         check_parity("variant", "parent", parity, Tolerance(max_difference=100, agreement=0))
 
 

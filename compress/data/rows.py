@@ -1,0 +1,59 @@
+"""A row, and reading its parts from the user's fields."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from compress.errors import CompressError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example; what its parts hold is told by the task's module. Rows without a label have an empty one."""
+
+    text: Any
+    label: Any
+    lang: str
+    text_pair: str | None = None
+    parallel: str | None = None
+
+
+def row_as_dict(row: Row) -> dict[str, Any]:
+    """The row as written to the run's data files."""
+    return {name: value for name, value in asdict(row).items() if value is not None}
+
+
+def text_in(place: str, content: Mapping[str, Any], name: str, role: str) -> str:
+    """Text of a field, in Unicode's NFC.
+
+    :raises CompressError: If it is missing or something else than text.
+    """
+    value = value_in(place, content, name, role)
+    if not isinstance(value, str):
+        raise CompressError(f"{place}: field '{name}' must be text, got {type(value).__name__}")
+    return unicodedata.normalize("NFC", value).strip()
+
+
+def name_in(place: str, content: Mapping[str, Any], name: str, role: str) -> str:
+    """A name in a field: text or a whole number.
+
+    :raises CompressError: If it is missing, empty or something else.
+    """
+    value = value_in(place, content, name, role)
+    if not isinstance(value, str | int | bool) or not str(value).strip():
+        raise CompressError(f"{place}: field '{name}' must be a name or a whole number, got {value!r}")
+    return unicodedata.normalize("NFC", str(value)).strip()
+
+
+def value_in(place: str, content: Mapping[str, Any], name: str, role: str) -> Any:
+    """The value of a field.
+
+    :raises CompressError: If it is missing, naming the recipe's field for it and what the row has.
+    """
+    if name not in content or content[name] is None:
+        hint = f"; it has {', '.join(map(str, content))}" if content else ""
+        raise CompressError(f"{place}: field '{name}' is missing (data.fields.{role}){hint}")
+    return content[name]

@@ -1,0 +1,94 @@
+"""Tasks: each is one module with the functions of `Task`, and the stages know none of them by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from compress.data.rows import Row
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from compress.metrics import Metric
+    from compress.recipe import Data, Fields
+
+Example = dict[str, Any]
+"""What a model reads at once: ``input_ids`` and, for tokenizers that use them, ``token_type_ids``; ``labels``, one for
+each position that is predicted (-100: none); and whatever else the task needs to find its way back to the row."""
+
+Encode = Callable[[Sequence[Row]], list[Example]]
+"""From rows to examples, each with the number of its ``row``: long rows may become several, one after the other."""
+
+Prediction = Any
+"""What is predicted of a row, as JSON knows it."""
+
+NO_LABEL = -100
+
+
+class Task(Protocol):
+    """What the stages ask of a task.
+
+    ``FIELDS`` are the columns it reads where the recipe names no others, by role. ``AUTO_CLASS`` is the class of
+    transformers that loads its models, ``OUTPUTS`` the names of their outputs: several are stacked along a last axis.
+    ``PER_TOKEN`` tells whether the outputs are for each token or for the whole example, ``LABEL_A_ROW`` whether a row
+    has one label of a closed set, which a teacher may give it.
+    """
+
+    FIELDS: Mapping[str, str]
+    AUTO_CLASS: str
+    OUTPUTS: tuple[str, ...]
+    PER_TOKEN: bool
+    LABEL_A_ROW: bool
+
+    def read_row(self, place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
+        """One of the user's rows, checked.
+
+        :param place: Where it stands, for messages.
+        :raises CompressError: Naming the field and what is wrong with it.
+        """
+
+    def label_names(self, row: Row) -> Sequence[str]:
+        """The names that a row's label uses, where they are of a closed set."""
+
+    def texts(self, row: Row) -> Sequence[str]:
+        """All text of a row, for tokenizers."""
+
+    def encoder(self, tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str]) -> Encode:
+        """The tokenisation of rows."""
+
+    def positions(self, outputs: Tensor, mask: Tensor) -> Tensor:
+        """Logits, float (rows, positions, classes), for each of an example's ``labels``.
+
+        :param outputs: Float (rows, labels), or (rows, tokens, labels) where they are for each token.
+        :param mask: Attention mask (rows, tokens).
+        """
+
+    def decode(
+        self, outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row], labels: Sequence[str]
+    ) -> list[Prediction]:
+        """What is predicted of each row.
+
+        :param outputs: Of each example, float (labels,) or (tokens, labels), padding cut off.
+        """
+
+    def metrics(
+        self, predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequence[str]
+    ) -> dict[str, Metric]:
+        """How good the predictions are; what models are compared by comes first."""
+
+
+TASKS = ("text-classification", "token-classification", "question-answering")
+
+
+def task_named(name: str) -> Task:
+    """The module of a task."""
+    return cast("Task", importlib.import_module(f"compress.tasks.{name.replace('-', '_')}"))
+
+
+def field_name(task: Task, fields: Fields, role: str) -> str | None:
+    """The column for a role: the recipe's, else the task's; none where the task can do without."""
+    return getattr(fields, role) or task.FIELDS.get(role)

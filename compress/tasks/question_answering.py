@@ -1,0 +1,182 @@
+"""Extractive question answering, as in SQuAD: ``text`` is the question, ``text_pair`` the context with the answer.
+
+``label`` has the answers' ``text`` and where each starts in the context, ``answer_start``, in characters. Scores are
+those of MLQA (Lewis et al., 2020), which XQuAD uses too: articles by language, Chinese character by character.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.data.rows import Row, text_in, value_in
+from compress.errors import CompressError
+from compress.metrics import Metric, mean
+from compress.tasks import Encode, Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from compress.recipe import Data, Fields
+
+FIELDS = {"text": "question", "text_pair": "context", "label": "answers"}
+AUTO_CLASS = "AutoModelForQuestionAnswering"
+OUTPUTS = ("start_logits", "end_logits")
+PER_TOKEN = True
+LABEL_A_ROW = False
+LONGEST_ANSWER = 30  # tokens
+_ARTICLES = {
+    "en": r"\b(a|an|the)\b",
+    "es": r"\b(un|una|unos|unas|el|la|los|las)\b",
+    "vi": r"\b(của|là|cái|chiếc|những)\b",
+    "de": r"\b(ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b",
+    "ar": r"\sال^|ال",
+}
+_BY_CHARACTER = ("zh",)
+
+
+def read_row(place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
+    context, role = fields.text_pair or FIELDS["text_pair"], "text_pair"
+    original = value_in(place, content, context, role)
+    return Row(
+        text=text_in(place, content, fields.text or FIELDS["text"], "text"),
+        text_pair=text_in(place, content, context, role),
+        label=_answers(place, content, fields.label or FIELDS["label"], original) if labelled else {},
+        lang="",
+    )
+
+
+def _answers(place: str, content: Mapping[str, Any], name: str, context: str) -> dict[str, list[Any]]:
+    """The answers, moved to where they are in the context after its normalisation."""
+    value = value_in(place, content, name, "label")
+    texts, starts = (value.get(key) if isinstance(value, Mapping) else None for key in ("text", "answer_start"))
+    if not isinstance(texts, Sequence) or not isinstance(starts, Sequence) or len(texts) != len(starts) or not texts:
+        raise CompressError(
+            f"{place}: field '{name}' must have lists 'text' and 'answer_start' of the same length, got {value!r:.80}"
+        )
+    found = []
+    for text, start in zip(texts, starts, strict=True):
+        if context[start : start + len(text)] != text:
+            raise CompressError(f"{place}: the answer {text!r:.60} does not stand at character {start} of the context")
+        found.append(len(unicodedata.normalize("NFC", context[:start]).lstrip()))
+    return {"text": [unicodedata.normalize("NFC", text) for text in texts], "answer_start": found}
+
+
+def label_names(row: Row) -> Sequence[str]:
+    return []
+
+
+def texts(row: Row) -> Sequence[str]:
+    return [row.text, row.text_pair or ""]
+
+
+def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str]) -> Encode:
+    """Long contexts become windows that overlap; where a window lacks the answer, its first token is the label."""
+    longest_question = data.max_length // 2
+
+    def encode(rows: Sequence[Row]) -> list[Example]:
+        output = tokenizer(
+            [_cut(tokenizer, row.text, longest_question) for row in rows],
+            [row.text_pair for row in rows],
+            truncation="only_second",
+            max_length=data.max_length,
+            stride=data.max_length // 4,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+        )
+        offsets, samples = output.pop("offset_mapping"), output.pop("overflow_to_sample_mapping")
+        examples = []
+        for index, row in enumerate(samples):
+            part = output.sequence_ids(index)
+            spans = np.array([span if side == 1 else (-1, -1) for span, side in zip(offsets[index], part, strict=True)])
+            examples.append(
+                {
+                    "row": row,
+                    "labels": _wanted(rows[row], spans),
+                    "starts": spans[:, 0].tolist(),
+                    "ends": spans[:, 1].tolist(),
+                    **{name: output[name][index] for name in output},
+                }
+            )
+        return examples
+
+    return encode
+
+
+def _cut(tokenizer: PreTrainedTokenizerBase, question: str, longest: int) -> str:
+    if len(question) <= longest:  # a token is a character at least
+        return question
+    spans = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return question if len(spans) <= longest else question[: spans[longest - 1][1]]
+
+
+def _wanted(row: Row, spans: np.ndarray) -> list[int]:
+    """Numbers of the first and last token of the first answer; 0 where this window lacks it."""
+    if not row.label:
+        return [0, 0]
+    answer = row.label["text"][0]
+    start = row.label["answer_start"][0] + len(answer) - len(answer.lstrip())  # space is in no token
+    end = start + len(answer.strip())
+    inside = np.flatnonzero((spans[:, 1] > start) & (spans[:, 0] < end) & (spans[:, 0] >= 0))
+    whole = len(inside) and spans[inside[0], 0] <= start and spans[inside[-1], 1] >= end
+    return [int(inside[0]), int(inside[-1])] if whole else [0, 0]
+
+
+def positions(outputs: Tensor, mask: Tensor) -> Tensor:
+    """Two positions, start and end, whose classes are the tokens."""
+    return outputs.masked_fill(mask[:, :, None] == 0, -1e4).transpose(1, 2)
+
+
+def decode(
+    outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row], labels: Sequence[str]
+) -> list[str]:
+    """The best span of all windows of a row."""
+    best = [(-np.inf, "")] * len(rows)
+    for logits, example in zip(outputs, examples, strict=True):
+        inside = np.flatnonzero(np.array(example["starts"]) >= 0)
+        if not len(inside):
+            continue
+        scores = logits[inside, 0][:, None] + logits[inside, 1][None, :]
+        allowed = np.triu(np.ones(scores.shape, dtype=bool)) & ~np.triu(
+            np.ones(scores.shape, dtype=bool), LONGEST_ANSWER
+        )
+        first, last = np.unravel_index(np.where(allowed, scores, -np.inf).argmax(), scores.shape)
+        if scores[first, last] > best[example["row"]][0]:
+            start, end = example["starts"][inside[first]], example["ends"][inside[last]]
+            best[example["row"]] = (scores[first, last], (rows[example["row"]].text_pair or "")[start:end])
+    return [answer for _, answer in best]
+
+
+def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
+    """F1 and exact match, the better of a row's answers."""
+    pairs = [
+        [(_normalised(answer, row.lang), _normalised(wanted, row.lang)) for wanted in row.label["text"]]
+        for answer, row in zip(predictions, rows, strict=True)
+    ]
+    return {
+        "F1": mean([max(_f1(answer, wanted) for answer, wanted in row) for row in pairs]),
+        "exact match": mean([max(answer == wanted for answer, wanted in row) for row in pairs]),
+    }
+
+
+def _normalised(answer: str, language: str) -> list[str]:
+    """Words without case, punctuation and articles; Chinese characters are words."""
+    kept = "".join(character for character in answer.lower() if not unicodedata.category(character).startswith("P"))
+    kept = "".join(character for character in kept if character not in "$+<=>^`|~")  # ASCII signs count as well
+    if language in _ARTICLES:
+        kept = re.sub(_ARTICLES[language], " ", kept)
+    if language in _BY_CHARACTER:
+        kept = re.sub(r"([一-龥])", r" \1 ", kept)
+    return kept.split()
+
+
+def _f1(answer: list[str], wanted: list[str]) -> float:
+    shared = sum((Counter(answer) & Counter(wanted)).values())
+    return 2 * shared / (len(answer) + len(wanted)) if shared else 0.0

@@ -1,0 +1,83 @@
+"""Text classification, sentence pairs included: ``text`` and perhaps ``text_pair`` are text, ``label`` is a name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.data.rows import Row, name_in, text_in
+from compress.metrics import Metric, accuracy, macro_f1
+from compress.tasks import NO_LABEL, Encode, Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from compress.recipe import Data, Fields
+
+FIELDS = {"text": "text", "label": "label"}
+AUTO_CLASS = "AutoModelForSequenceClassification"
+OUTPUTS = ("logits",)
+PER_TOKEN = False
+LABEL_A_ROW = True
+
+
+def read_row(place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
+    pair = fields.text_pair
+    return Row(
+        text=text_in(place, content, fields.text or FIELDS["text"], "text"),
+        text_pair=text_in(place, content, pair, "text_pair") if pair else None,
+        label=name_in(place, content, fields.label or FIELDS["label"], "label") if labelled else "",
+        lang="",
+    )
+
+
+def label_names(row: Row) -> Sequence[str]:
+    return [row.label] if row.label else []
+
+
+def texts(row: Row) -> Sequence[str]:
+    return [row.text, row.text_pair] if row.text_pair else [row.text]
+
+
+def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str]) -> Encode:
+    number = {label: index for index, label in enumerate(labels)}
+
+    def encode(rows: Sequence[Row]) -> list[Example]:
+        pairs = [row.text_pair for row in rows]
+        output = tokenizer(
+            [row.text for row in rows],
+            None if all(pair is None for pair in pairs) else pairs,
+            truncation=True,
+            max_length=data.max_length,
+            return_attention_mask=False,
+        )
+        return [
+            {
+                "row": index,
+                "labels": [number.get(row.label, NO_LABEL)],
+                **{name: output[name][index] for name in output},
+            }
+            for index, row in enumerate(rows)
+        ]
+
+    return encode
+
+
+def positions(outputs: Tensor, mask: Tensor) -> Tensor:
+    return outputs[:, None]
+
+
+def decode(
+    outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row], labels: Sequence[str]
+) -> list[str]:
+    return [labels[int(logits.argmax())] for logits in outputs]
+
+
+def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
+    number = {label: index for index, label in enumerate(labels)}
+    predicted = np.array([number[label] for label in predictions])
+    wanted = np.array([number[row.label] for row in rows])
+    return {"accuracy": accuracy(predicted, wanted), "macro-F1": macro_f1(predicted, wanted, len(labels))}

@@ -1,0 +1,111 @@
+"""Token labels (named entities, parts of speech): ``text`` is a list of words, ``label`` a list of as many names."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.data.rows import Row, value_in
+from compress.errors import CompressError
+from compress.metrics import Metric, f1_of_counts, share
+from compress.tasks import NO_LABEL, Encode, Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from compress.recipe import Data, Fields
+
+FIELDS = {"text": "tokens", "label": "labels"}
+AUTO_CLASS = "AutoModelForTokenClassification"
+OUTPUTS = ("logits",)
+PER_TOKEN = True
+LABEL_A_ROW = False
+OUTSIDE = "O"
+
+
+def read_row(place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
+    words = _names(place, content, fields.text or FIELDS["text"], "text")
+    wanted = _names(place, content, fields.label or FIELDS["label"], "label") if labelled else []
+    if labelled and len(words) != len(wanted):
+        raise CompressError(f"{place}: {len(words)} words but {len(wanted)} labels; each word needs one")
+    return Row(text=words, label=wanted, lang="")
+
+
+def _names(place: str, content: Mapping[str, Any], name: str, role: str) -> list[str]:
+    value = value_in(place, content, name, role)
+    if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(part, str) for part in value):
+        raise CompressError(f"{place}: field '{name}' must be a list of text, got {value!r:.60}")
+    return [unicodedata.normalize("NFC", part) for part in value]
+
+
+def label_names(row: Row) -> Sequence[str]:
+    return row.label
+
+
+def texts(row: Row) -> Sequence[str]:
+    return [" ".join(row.text)]
+
+
+def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str]) -> Encode:
+    """A word's label stands at its first token; rows that are too long go on in another example."""
+    number = {label: index for index, label in enumerate(labels)}
+
+    def encode(rows: Sequence[Row]) -> list[Example]:
+        output = tokenizer(
+            [row.text for row in rows],
+            is_split_into_words=True,
+            truncation=True,
+            max_length=data.max_length,
+            return_overflowing_tokens=True,
+            return_attention_mask=False,
+        )
+        samples = output.pop("overflow_to_sample_mapping", range(len(rows)))
+        examples, seen = [], set()
+        for index, row in enumerate(samples):
+            words = []
+            for word in output.word_ids(index):
+                words.append(-1 if word is None or (row, word) in seen else word)
+                seen.add((row, word))
+            wanted = [number[rows[row].label[word]] if word >= 0 and rows[row].label else NO_LABEL for word in words]
+            inputs = {name: output[name][index] for name in output}
+            examples.append({"row": row, "labels": wanted, "words": words, **inputs})
+        return examples
+
+    return encode
+
+
+def positions(outputs: Tensor, mask: Tensor) -> Tensor:
+    return outputs
+
+
+def decode(
+    outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row], labels: Sequence[str]
+) -> list[list[str]]:
+    # A word that the tokenizer makes nothing of has no prediction of its own.
+    predicted = [[OUTSIDE if OUTSIDE in labels else labels[0]] * len(row.text) for row in rows]
+    for logits, example in zip(outputs, examples, strict=True):
+        for word, best in zip(example["words"], logits.argmax(axis=-1), strict=True):
+            if word >= 0:
+                predicted[example["row"]][word] = labels[best]
+    return predicted
+
+
+def metrics(predictions: Sequence[list[str]], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
+    """F1 of whole spans (Nakayama's seqeval, as CoNLL counts), of which parts of speech have none; right words."""
+    pairs = list(zip(predictions, (row.label for row in rows), strict=True))
+    words = share([(sum(map(str.__eq__, found, wanted)), len(wanted)) for found, wanted in pairs])
+    if not all(label == OUTSIDE or label[1:2] == "-" for label in labels):
+        return {"accuracy": words}
+    return {"F1": f1_of_counts([_spans(found, wanted) for found, wanted in pairs]), "accuracy": words}
+
+
+def _spans(predicted: list[str], wanted: list[str]) -> tuple[int, int, int]:
+    """Numbers of spans that are right, predicted and wanted."""
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    found, true = set(get_entities(predicted)), set(get_entities(wanted))
+    return len(found & true), len(found), len(true)

@@ -1,0 +1,59 @@
+"""Small data sets for every task, made of the built-in expressions: dates, times, percentages, money."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from compress.data import cldr
+
+LANGUAGES = ("de", "en", "ja")
+KINDS = ("date", "time", "percentage", "money")
+
+
+def write(folder: Path, rows: Callable[[list[dict], random.Random], Iterator[dict[str, Any]]], count: int) -> Path:
+    """One file a split, with ``count`` rows in train and a quarter of that in the others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = random.Random(0)
+    for split, expressions in cldr.generate(0).items():
+        kept = [row for row in expressions if row["lang"] in LANGUAGES and row["label"] in KINDS]
+        wanted = count if split == "train" else count // 4
+        made = [next(rows(kept, generator)) for _ in range(wanted)]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made), "utf-8")
+    return folder
+
+
+def pairs(expressions: list[dict], generator: random.Random) -> Iterator[dict[str, Any]]:
+    """Are two expressions of the same kind?"""
+    one = generator.choice(expressions)
+    other = generator.choice([row for row in expressions if row["lang"] == one["lang"]])
+    label = "same" if one["label"] == other["label"] else "different"
+    yield {"text": one["text"], "text_pair": other["text"], "label": label, "lang": one["lang"]}
+
+
+def words(expressions: list[dict], generator: random.Random) -> Iterator[dict[str, Any]]:
+    """Expressions in a row; each is a span."""
+    language = generator.choice(LANGUAGES)
+    chosen = generator.sample([row for row in expressions if row["lang"] == language], 3)
+    tokens, labels = [], []
+    for row in chosen:
+        parts = row["text"].split()
+        tokens += [*parts, ","]
+        labels += [f"B-{row['label']}", *[f"I-{row['label']}"] * (len(parts) - 1), "O"]
+    yield {"tokens": tokens, "labels": labels, "lang": language}
+
+
+def questions(expressions: list[dict], generator: random.Random) -> Iterator[dict[str, Any]]:
+    """Which of the expressions is of this kind?"""
+    language = generator.choice(LANGUAGES)
+    own = [row for row in expressions if row["lang"] == language]
+    chosen = [generator.choice([row for row in own if row["label"] == kind]) for kind in KINDS]
+    generator.shuffle(chosen)
+    context = " ; ".join(row["text"] for row in chosen)
+    wanted = generator.choice(chosen)
+    start = sum(len(row["text"]) + 3 for row in chosen[: chosen.index(wanted)])
+    answers = {"text": [wanted["text"]], "answer_start": [start]}
+    yield {"question": wanted["label"], "context": context, "answers": answers, "lang": language}
