@@ -10,26 +10,21 @@ from rich.table import Table
 
 from compress.evaluation import comparison_line, percent, points
 
-_COST_HEADINGS = (
-    "model",
-    "runtime",
-    "shape",
-    "batch",
-    "p50 ms",
-    "p90 ms",
-    "p99 ms",
-    "rows/s",
-    "× faster",
-    "MB",
-    "× smaller",
-    "peak memory MB",
-)
+_LATENCY = {
+    "p50 ms": ("p50_ms", ".2f"),
+    "p90 ms": ("p90_ms", ".2f"),
+    "p99 ms": ("p99_ms", ".2f"),
+    "first token ms": ("first_token_p50_ms", ".2f"),
+    "rows/s": ("samples_per_second", ",.0f"),
+    "tokens/s": ("tokens_per_second", ",.0f"),
+}
+"""Columns of the latency figures that a report has, and how they are written."""
 
 
 def bench_tables(report: dict[str, Any]) -> list[Any]:
     """Two tables, what models cost and how good they are, and one sentence for each variant."""
     cost = Table(title=_title(report))
-    for heading in _COST_HEADINGS:
+    for heading in _cost_headings(report):
         cost.add_column(heading, justify="left" if heading in ("model", "runtime", "shape") else "right")
     for row in _cost_rows(report):
         cost.add_row(*row)
@@ -44,7 +39,7 @@ def bench_tables(report: dict[str, Any]) -> list[Any]:
 def write_markdown(report: dict[str, Any], path: Path) -> None:
     """Write the report for a pull request."""
     lines = [f"# {report['run']}", "", _title(report), ""]
-    lines += _markdown_table(_COST_HEADINGS, list(_cost_rows(report)))
+    lines += _markdown_table(_cost_headings(report), list(_cost_rows(report)))
     lines += ["", f"{_quality_title(report)}; the drop is in points against the teacher.", ""]
     lines += _markdown_table(_quality_headings(report), list(_quality_rows(report)))
     lines += ["", *(f"- {sentence}" for sentence in _sentences(report)), ""]
@@ -60,6 +55,16 @@ def _title(report: dict[str, Any]) -> str:
     )
 
 
+def _latency_columns(report: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    measured = next(iter(next(iter(report["models"].values()))["latency"].values()))
+    return {heading: column for heading, column in _LATENCY.items() if column[0] in measured}
+
+
+def _cost_headings(report: dict[str, Any]) -> tuple[str, ...]:
+    latency = _latency_columns(report)
+    return ("model", "runtime", "shape", "batch", *latency, "× faster", "MB", "× smaller", "peak memory MB")
+
+
 def _cost_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for name, model in report["models"].items():
         against = model["against_teacher"]
@@ -70,8 +75,7 @@ def _cost_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
                 model["runtime"] if first else "",
                 model["shape"] if first else "",
                 size,
-                *(f"{latency[figure]:.2f}" for figure in ("p50_ms", "p90_ms", "p99_ms")),
-                f"{latency['samples_per_second']:,.0f}",
+                *(format(latency[figure], form) for figure, form in _latency_columns(report).values()),
                 f"{against['faster'][size]:.1f}",
                 f"{model['model_bytes'] / 1e6:.2f}" if first else "",
                 f"{against['smaller']:.1f}" if first else "",
@@ -109,9 +113,9 @@ def _quality_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _sentences(report: dict[str, Any]) -> list[str]:
-    return [
-        comparison_line(model["against_teacher"], name, "teacher") for name, model in list(report["models"].items())[1:]
-    ]
+    compared = list(report["models"].items())[1:]
+    lines = [comparison_line(model["against_teacher"], name, "teacher") for name, model in compared]
+    return [*lines, *(f"{name}: sacrebleu {signature}" for name, signature in report["signatures"].items())]
 
 
 def _markdown_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

@@ -10,7 +10,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ from compress.data.encode import spread_over_languages
 from compress.data.stage import DataSet, load_data
 from compress.errors import CompressError
 from compress.evaluation import load_predictions
-from compress.metrics import agreement, compare, per_language
+from compress.generation import Search
+from compress.metrics import agreement, compare, per_language, signatures
 from compress.models import load_tokenizer
 from compress.run import Run, recorded_versions, run_stage, write_json
 from compress.tasks import Example, Prediction
 
 SCHEMA = 1
-_WEIGHT_FILES = ("*.safetensors", "model.onnx", "model.onnx.data")
+_WEIGHT_FILES = ("*.safetensors", "*.onnx", "*.onnx.data")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,22 @@ class Setup:
             [index for row in rows[start : start + size] for index in of_row[row]]
             for start in range(0, len(rows), size)
         ]
+
+
+@dataclass
+class Samples:
+    """What was measured of one model at one batch size: milliseconds of each batch and, where text is written, those up
+    to the first token, and the number of tokens of all batches."""
+
+    milliseconds: list[float] = field(default_factory=list)
+    first_token_milliseconds: list[float] = field(default_factory=list)
+    tokens: int = 0
+
+    def add(self, answer: dict[str, Any]) -> None:
+        """Add what one round measured."""
+        self.milliseconds += answer["milliseconds"]
+        self.first_token_milliseconds += answer.get("first_token_milliseconds", [])
+        self.tokens += answer.get("tokens", 0)
 
 
 class Worker:
@@ -111,8 +128,8 @@ def _build(run: Run, contenders: list[Contender], folder: Path, scratch: Path) -
     rows = data.splits["test"]
     chosen = spread_over_languages(rows.column("lang"), settings.rows, run.recipe.seed)
     setups = {contender.name: _setup(run, contender, data, threads, scratch) for contender in contenders}
-    samples: dict[str, dict[int, list[float]]] = {
-        c.name: {size: [] for size in settings.batch_sizes} for c in contenders
+    samples: dict[str, dict[int, Samples]] = {
+        c.name: {size: Samples() for size in settings.batch_sizes} for c in contenders
     }
     figures: dict[str, dict[str, Any]] = {contender.name: {"start_up_seconds": []} for contender in contenders}
     # The evaluation has asked teacher and student about the same rows already.
@@ -128,15 +145,16 @@ def _build(run: Run, contenders: list[Contender], folder: Path, scratch: Path) -
                     for size in settings.batch_sizes:
                         batches = setups[contender.name].batches(chosen, size)
                         answer = worker.ask({"measure": "latency", "batches": batches})
-                        samples[contender.name][size] += answer["milliseconds"]
+                        samples[contender.name][size].add(answer)
                     figures[contender.name]["memory"] = worker.ask({"measure": "memory"})
                     if contender.name not in predicted:
                         file = scratch / f"{contender.name}-outputs.npz"
                         worker.ask({"measure": "predict", "file": str(file)})
-                        predicted[contender.name] = _decoded(run, data, setups[contender.name].examples, file)
+                        predicted[contender.name] = _decoded(run, data, contender, setups[contender.name], file)
                 bar.advance(task)
     report = _report(run, contenders, data, samples, figures, predicted, threads, len(chosen))
-    write_json(folder / "report.json", {**report, "samples_ms": samples})
+    raw = {name: {size: found.milliseconds for size, found in sizes.items()} for name, sizes in samples.items()}
+    write_json(folder / "report.json", {**report, "samples_ms": raw})
     write_markdown(report, folder / "report.md")
     return report
 
@@ -151,15 +169,17 @@ def _setup(run: Run, contender: Contender, data: DataSet, threads: int, scratch:
         "task": run.recipe.task,
         "examples": str(path),
         "pad_id": tokenizer.pad_token_id,
+        "search": asdict(Search.of(run.recipe)),
         "threads": threads,
     }
     return Setup(request, examples)
 
 
-def _decoded(run: Run, data: DataSet, examples: list[Example], file: Path) -> list[Prediction]:
+def _decoded(run: Run, data: DataSet, contender: Contender, setup: Setup, file: Path) -> list[Prediction]:
     with np.load(file) as outputs:
         arrays = [outputs[name] for name in outputs.files]
-    return run.task.decode(arrays, examples, list(data.splits["test"]), data.labels)
+    tokenizer = load_tokenizer(str(contender.folder))
+    return run.task.decode(arrays, setup.examples, list(data.splits["test"]), data.labels, tokenizer)
 
 
 @contextmanager
@@ -185,7 +205,7 @@ def _report(
     run: Run,
     contenders: list[Contender],
     data: DataSet,
-    samples: dict[str, dict[int, list[float]]],
+    samples: dict[str, dict[int, Samples]],
     figures: dict[str, dict[str, Any]],
     predicted: dict[str, list[Prediction]],
     threads: int,
@@ -203,7 +223,7 @@ def _report(
             "shape": run.manifest["stages"]["teacher" if name == "teacher" else "student"]["summary"]["shape"],
             "model_bytes": _size(contender.folder, _WEIGHT_FILES),
             "folder_bytes": _size(contender.folder, ("*",)),
-            "latency": {str(size): _percentiles(times, size, rows) for size, times in samples[name].items()},
+            "latency": {str(size): _percentiles(found, size, rows) for size, found in samples[name].items()},
             "peak_memory_bytes": figures[name]["memory"]["peak_bytes"],
             "start_up_seconds": figures[name]["start_up_seconds"],
             "quality": per_language(metrics[name], languages),
@@ -211,8 +231,8 @@ def _report(
         models[name]["against_teacher"] = {
             "smaller": round(models[first]["model_bytes"] / models[name]["model_bytes"], 2),
             "faster": {
-                str(size): round(float(np.median(samples[first][size]) / np.median(times)), 2)
-                for size, times in samples[name].items()
+                str(size): round(float(np.median(samples[first][size].milliseconds) / np.median(found.milliseconds)), 2)
+                for size, found in samples[name].items()
             },
             **compare(metrics[first], metrics[name], languages),
             "agreement": agreement(predicted[first], predicted[name]),
@@ -223,21 +243,27 @@ def _report(
         "machine": {"processor": _processor(), "threads": threads, "system": platform.platform()},
         "versions": recorded_versions(),
         "metrics": list(metrics[first]),
+        "signatures": signatures(metrics[first]),
         "rows": {"latency": rows, "quality": len(test_rows)},
         "rounds": run.recipe.bench.rounds,
         "models": models,
     }
 
 
-def _percentiles(times: list[float], batch_size: int, rows: int) -> dict[str, float]:
+def _percentiles(samples: Samples, batch_size: int, rows: int) -> dict[str, float]:
+    times = samples.milliseconds
     p50, p90, p99 = np.percentile(times, [50, 90, 99])
-    rounds = len(times) / -(-rows // batch_size)
-    return {
+    rounds, seconds = len(times) / -(-rows // batch_size), sum(times) / 1000
+    found = {
         "p50_ms": round(float(p50), 4),
         "p90_ms": round(float(p90), 4),
         "p99_ms": round(float(p99), 4),
-        "samples_per_second": round(float(rows * rounds / (sum(times) / 1000)), 1),
+        "samples_per_second": round(rows * rounds / seconds, 1),
     }
+    if samples.tokens:
+        found["tokens_per_second"] = round(samples.tokens / seconds, 1)
+        found["first_token_p50_ms"] = round(float(np.median(samples.first_token_milliseconds)), 4)
+    return found
 
 
 def _size(folder: Path, patterns: tuple[str, ...]) -> int:

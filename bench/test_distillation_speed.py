@@ -31,8 +31,10 @@ from compress.data.rows import row_as_dict
 from compress.data.stage import DataSet, load_data, run_data_stage
 from compress.distillation import Companion, DistillationCollator, DistillationTrainer
 from compress.losses import hard_and_soft_loss
-from compress.models import label_maps, train_tokenizer
-from compress.recipe import Distillation, NewTokenizer, Training, load_recipe
+from compress.models import label_maps, save_tokenizer
+from compress.new_tokenizer import train_tokenizer
+from compress.recipe import Distillation, NewTokenizer, Training
+from compress.recipe_file import load_recipe
 from compress.run import open_run, run_stage
 from compress.signals import Plan
 from compress.tasks import Encode, Example
@@ -99,7 +101,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
 
     def save(folder: Path, _: Path) -> dict[str, Any]:
         teacher.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
         return {"layers": 4, "width": 256, "heads": 4}
 
     run_stage(run, "teacher", {}, ("data",), save)
@@ -177,7 +179,7 @@ def _ours(setting: Setting, folder: Path) -> None:
         title="student",
         seed=0,
         logs=folder / "logs",
-        collate=DistillationCollator(setting.tokenizer, 0.15, 0, outputs=load_cache(setting.run)),
+        collate=DistillationCollator(setting.tokenizer, 0.15, 0, outputs=load_cache(setting.run), one_for_each=None),
         trainer_class=_Timed,
         distillation=SETTINGS,
         plan=Plan(),

@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from compress.console import quiet_libraries
 from compress.data.encode import pad
+from compress.generation import Search
 from compress.inference import Predict, load_predict, predict_examples
 from compress.tasks import Example, Task, task_named
 
@@ -33,7 +35,7 @@ def main() -> None:
     task = task_named(setup["task"])
     before = peak_memory()
     started = time.perf_counter()
-    predict = load_predict(Path(setup["model"]), task, setup["threads"])
+    predict = load_predict(Path(setup["model"]), task, Search(**setup["search"]), setup["threads"])
     predict(pad(examples[:1], setup["pad_id"]))
     print(json.dumps({"start_up_seconds": time.perf_counter() - started}), file=answers, flush=True)
     for line in sys.stdin:
@@ -41,19 +43,19 @@ def main() -> None:
         print(json.dumps(_answer(request, predict, task, examples, setup, before)), file=answers, flush=True)
 
 
-def measure_latency(predict: Predict, batches: list[dict[str, np.ndarray]]) -> list[float]:
-    """Milliseconds of each batch, after a warm-up, with garbage collection off."""
+def measure_latency(predict: Predict, batches: list[dict[str, np.ndarray]]) -> tuple[list[float], list[np.ndarray]]:
+    """Milliseconds of each batch, after a warm-up, with garbage collection off, and what came out."""
     for batch in batches[:WARM_UP_BATCHES]:
         predict(batch)
     gc.collect()
     gc.disable()
     try:
-        samples = []
+        samples, outputs = [], []
         for batch in batches:
             started = time.perf_counter_ns()
-            predict(batch)
+            outputs.append(predict(batch))
             samples.append((time.perf_counter_ns() - started) / 1e6)
-        return samples
+        return samples, outputs
     finally:
         gc.enable()
 
@@ -72,7 +74,7 @@ def peak_memory() -> int:
 
 def _answer(
     request: dict[str, Any],
-    predict: Predict,
+    predict: Any,
     task: Task,
     examples: list[Example],
     setup: dict[str, Any],
@@ -80,7 +82,12 @@ def _answer(
 ) -> dict[str, Any]:
     if request["measure"] == "latency":
         batches = [pad([examples[index] for index in batch], setup["pad_id"]) for batch in request["batches"]]
-        return {"milliseconds": measure_latency(predict, batches)}
+        milliseconds, outputs = measure_latency(predict, batches)
+        if not task.GENERATES:
+            return {"milliseconds": milliseconds}
+        first, _ = measure_latency(partial(predict, max_tokens=1), batches)
+        tokens = sum(int((output != setup["pad_id"]).sum()) for output in outputs)
+        return {"milliseconds": milliseconds, "first_token_milliseconds": first, "tokens": tokens}
     if request["measure"] == "memory":
         return {"peak_bytes": peak_memory(), "before_model_bytes": before}
     np.savez(request["file"], *predict_examples(predict, task, examples, setup["pad_id"]))

@@ -22,15 +22,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from compress.console import progress, say
-from compress.data.encode import batches_by_length, pad
+from compress.data.encode import batches_by_length, pad, padded
 from compress.data.stage import load_data
 from compress.data.table import EncodedTable
 from compress.errors import CompressError
 from compress.models import load_model, load_tokenizer
 from compress.pool import build_pool
 from compress.run import Run, content_hash, file_sha256, run_stage, write_json
+from compress.sequences import load_student_data, wanted_stages
 from compress.signals import Shape, Signals, check_comparable, plan_signals, prepare, read
-from compress.tasks import Example, Task
+from compress.tasks import NO_LABEL, Example, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,6 +40,7 @@ _BATCH_SIZE = 64
 _SHARD_BYTES = 256 * 2**20
 _FEWEST_EXAMPLES = 64
 _TYPES = {"fp32": torch.float32, "fp16": torch.float16}
+_KEPT_CLASSES = 16
 _BOOKKEEPING = ("offsets", "rows")
 
 
@@ -46,9 +48,10 @@ class TeacherOutputs:
     """The teacher's outputs on its examples, in memory-mapped shards.
 
     A shard holds the outputs for whole examples, ``logits`` (examples, labels) and ``sentence`` (examples, width), and
-    those for their tokens, of all examples one after the other: signals (tokens, layers, width) and the ``logits`` of
+    those for their elements, of all examples one after the other: signals (tokens, layers, width) and the ``logits`` of
     some tasks (tokens, labels). Example ``i`` lies from ``offsets[i]`` to ``offsets[i + 1]``; ``rows[i]`` is the number
-    of the row that it is from.
+    of the row that it is from. Where text is written, the elements are the tokens of the translation, of whose
+    ``logits`` the largest are kept, and which ``classes`` those are, both (tokens, kept).
     """
 
     def __init__(self, folder: Path, index: dict[str, Any]):
@@ -66,10 +69,11 @@ class TeacherOutputs:
         return self._whole("rows").numpy()
 
     def batch(self, examples: Sequence[int], tokens: int) -> dict[str, Tensor]:
-        """The outputs for a batch, float32, those of tokens padded with zeros to ``tokens``."""
+        """The outputs for a batch, float32 (classes: int64), those of elements padded with zeros to ``tokens``."""
         places = [divmod(example, self._examples_per_shard) for example in examples]
         names = [name for name in self._shard(places[0][0]) if name not in _BOOKKEEPING]
-        return {name: self._gathered(name, places, tokens).float() for name in names}
+        gathered = {name: self._gathered(name, places, tokens) for name in names}
+        return {name: found.float() if found.is_floating_point() else found.long() for name, found in gathered.items()}
 
     def _gathered(self, name: str, places: list[tuple[int, int]], tokens: int) -> Tensor:
         if name not in self._per_token:
@@ -108,9 +112,10 @@ class _Work:
     @property
     def total_bytes(self) -> int:
         """Size of all outputs."""
-        examples, tokens = len(self.encoded), int(self.encoded.lengths.sum())
+        examples, tokens = len(self.encoded), int(self.encoded.lengths_of(_elements(self.task)).sum())
         numbers = sum((tokens if name in self.per_token else examples) * width for name, width in self.widths.items())
-        return _TYPES[self.precision].itemsize * numbers + 8 * (2 * examples + 1)
+        itemsize = _TYPES[self.precision].itemsize + (torch.int32.itemsize if self.task.GENERATES else 0)
+        return itemsize * numbers + 8 * (2 * examples + 1)
 
 
 def run_cache_stage(run: Run) -> dict[str, Any]:
@@ -123,7 +128,7 @@ def run_cache_stage(run: Run) -> dict[str, Any]:
         write_json(folder / "cache.json", summary)
         return summary
 
-    return run_stage(run, "cache", _inputs(run), ("data", "teacher"), build)
+    return run_stage(run, "cache", _inputs(run), ("data", "teacher", *wanted_stages(run)), build)
 
 
 def load_cache(run: Run) -> TeacherOutputs:
@@ -150,7 +155,8 @@ def _ensure(run: Run) -> tuple[TeacherOutputs, dict[str, Any], bool]:
 
     :return: The outputs, what to note of them, and whether something was made.
     """
-    key = content_hash({"teacher": run.digest("teacher"), "data": run.digest("data"), **_inputs(run)})
+    parents = {stage: run.digest(stage) for stage in ("teacher", "data", *wanted_stages(run))}
+    key = content_hash({**parents, **_inputs(run)})
     folder = run.folder.parent / ".cache" / key
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
@@ -172,28 +178,34 @@ def _inputs(run: Run) -> dict[str, Any]:
     """What the outputs depend on, besides the teacher and the data."""
     student = run.recipe.student
     return {
+        **run.tokenisation,
         "languages": student.languages,
         "pivot": student.distillation.pivot,
-        "max_length": run.recipe.data.max_length,
         "signals": asdict(_signals(run)),
         "precision": student.cache.precision,
     }
 
 
 def _plan(run: Run, folder: Path) -> _Work:
-    data, signals = load_data(run), _signals(run)
+    data, signals = load_student_data(run), _signals(run)
     tokenizer = load_tokenizer(str(run.path_of("teacher")))
     rows = build_pool(data, run.recipe).teacher_rows
     encode = run.task.encoder(tokenizer, run.recipe.data, data.labels)
     encoded = rows.encoded(encode, run.folder / ".work" / "teacher-rows.arrow")
     width = run.manifest["stages"]["teacher"]["summary"]["width"]
     by_token = signals.widths(width)
-    widths = {"logits": len(data.labels) or len(run.task.OUTPUTS), **by_token}
+    classes = _KEPT_CLASSES if run.task.GENERATES else len(data.labels) or len(run.task.OUTPUTS)
+    widths = {"logits": classes, **by_token}
     if signals.sentence:
         widths["sentence"] = width
-    per_token = [*by_token, *(["logits"] if run.task.PER_TOKEN else [])]
+    per_token = [*by_token, *(["logits", "classes"] if run.task.ONE_FOR_EACH else [])]
     precision = run.recipe.student.cache.precision
     return _Work(folder, run.task, encoded, signals, precision, widths, per_token, tokenizer.pad_token_id)
+
+
+def _elements(task: Task) -> str:
+    """The list of an example whose elements have outputs of their own."""
+    return task.ONE_FOR_EACH or "input_ids"
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
@@ -262,16 +274,21 @@ def _make_shards(run: Run, work: _Work, index: dict[str, Any], missing: list[int
 def _outputs(teacher: PreTrainedModel, work: _Work, examples: list[Example]) -> dict[str, Tensor]:
     """One shard."""
     device = next(teacher.parameters()).device
-    lengths = [len(example["input_ids"]) for example in examples]
+    lengths = [len(example[_elements(work.task)]) for example in examples]
     offsets = np.cumsum([0, *lengths])
     filled = {"offsets": torch.from_numpy(offsets), "rows": torch.tensor([example["row"] for example in examples])}
     for indices in batches_by_length(examples, _BATCH_SIZE):
         inputs = pad([examples[index] for index in indices], work.pad_id)
         tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
+        labels = torch.from_numpy(padded([examples[index]["labels"] for index in indices], NO_LABEL)).to(device)
         with torch.inference_mode():
-            found = read(teacher, tensors, work.signals, work.task.OUTPUTS)
+            given = work.task.model_inputs(teacher.config, tensors, labels)
+            found = read(teacher, given, work.signals, work.task.OUTPUTS)
+        if work.task.GENERATES:
+            found["logits"], classes = found["logits"].topk(_KEPT_CLASSES)
+            found["classes"] = classes.int()
         for name, values in found.items():
-            values = values.to("cpu", _TYPES[work.precision])
+            values = values.to("cpu", _TYPES[work.precision] if values.is_floating_point() else values.dtype)
             if name not in work.per_token:
                 filled.setdefault(name, torch.empty(len(examples), *values.shape[1:], dtype=values.dtype))
                 filled[name][indices] = values

@@ -201,7 +201,7 @@ def _user_message(error: Exception) -> str | None:
 
 
 def _new_run(recipe: Path | None, given: dict[str, Any], set_: list[str] | None, output: Path):
-    from compress.recipe import load_recipe
+    from compress.recipe_file import load_recipe
     from compress.run import open_run
 
     return open_run(load_recipe(recipe, {**given, **_parsed(set_)}), output)
@@ -218,6 +218,9 @@ def _distill(run, in_json: bool) -> dict[str, Any]:
     from compress.teacher import run_teacher_stage
 
     teacher = run_teacher_stage(run)
+    from compress.sequences import run_sequences_stage, wanted_stages
+
+    sequences = {stage: run_sequences_stage(run) for stage in wanted_stages(run)}
     cache = run_cache_stage(run)
     from compress.evaluation import comparison_line, evaluation_table, run_evaluation_stage
     from compress.student import run_student_stage
@@ -226,8 +229,8 @@ def _distill(run, in_json: bool) -> dict[str, Any]:
     evaluation = run_evaluation_stage(run)
     line = comparison_line(evaluation["student against teacher"], "student", "teacher")
     _show([evaluation_table(evaluation), line], in_json)
-    stages = {"data": data, "teacher": teacher, "cache": cache, "student": student, "evaluation": evaluation}
-    return {"run": str(run.folder), **stages}
+    stages = {"cache": cache, "student": student, "evaluation": evaluation}
+    return {"run": str(run.folder), "data": data, "teacher": teacher, **sequences, **stages}
 
 
 def _export(run, in_json: bool) -> dict[str, Any]:

@@ -91,14 +91,15 @@ def signal_losses(
 class DistillationCollator(Collator):
     """Adds to a batch what the teacher said about its rows; validation rows get nothing."""
 
-    def __init__(self, *args: Any, outputs: TeacherOutputs):
+    def __init__(self, *args: Any, outputs: TeacherOutputs, one_for_each: str | None):
         super().__init__(*args)
         self._outputs = outputs
+        self._elements = one_for_each or "input_ids"
 
     def __call__(self, batch: list[Example]) -> dict[str, Tensor]:
         tensors = super().__call__(batch)
         if "read" in batch[0]:
-            said = self._outputs.batch([row["read"] for row in batch], tensors["input_ids"].shape[1])
+            said = self._outputs.batch([row["read"] for row in batch], tensors[self._elements].shape[1])
             tensors.update({f"teacher_{name}": values for name, values in said.items()})
             tensors["weight"] = torch.tensor([row["weight"] for row in batch])
             tensors["language"] = torch.tensor([row["language"] for row in batch])
@@ -120,10 +121,12 @@ class DistillationTrainer(BucketTrainer):
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
         labels, weight, language = (inputs.pop(name) for name in ("labels", "weight", "language"))
         companion: Companion = self.accelerator.unwrap_model(model).companion
-        student = read(model, inputs, self._plan.student, self.task.OUTPUTS)
         settings, mask = self._distillation, inputs["attention_mask"]
+        student = read(model, self._model_inputs(model, inputs, labels), self._plan.student, self.task.OUTPUTS)
         logits, wanted = (self.task.positions(found["logits"], mask) for found in (student, teacher))
-        hard, soft = hard_and_soft_loss(logits, labels, wanted, settings.alpha, self._temperature())
+        hard, soft = hard_and_soft_loss(
+            logits, labels, wanted, settings.alpha, self._temperature(), teacher.get("classes")
+        )
         heads = companion.attention_heads
         parts = {"hard": hard} if settings.alpha > 0 else {}
         if settings.alpha < 1:

@@ -12,8 +12,9 @@ from rich.table import Table
 from compress.console import progress, say
 from compress.data.stage import DataSet, load_data
 from compress.data.table import RowTable
+from compress.generation import Search
 from compress.inference import load_predict, predict_examples
-from compress.metrics import ALL, agreement, compare, per_language
+from compress.metrics import ALL, agreement, compare, per_language, signatures
 from compress.models import load_tokenizer
 from compress.recipe import Recipe
 from compress.run import Run, run_stage, write_json
@@ -25,11 +26,11 @@ YARDSTICK = "TF-IDF"
 def run_evaluation_stage(run: Run) -> dict[str, Any]:
     """Fill ``evaluation/`` with ``report.json`` and what both models predict of the test rows."""
     inputs = {
-        "task": run.recipe.task,
+        **run.tokenisation,
         **run.recipe.evaluation.model_dump(),
-        "max_length": run.recipe.data.max_length,
         "labelled_languages": run.recipe.data.labelled_languages,
         "languages": run.recipe.student.languages,
+        "generation": run.recipe.generation.model_dump(),
     }
     parents = ("data", "teacher", "student")
     return run_stage(run, "evaluation", inputs, parents, lambda folder, _: _build(run, folder))
@@ -94,6 +95,7 @@ def _build(run: Run, folder: Path) -> dict[str, Any]:
     report = {
         "split": "test",
         "metrics": list(found["teacher"]),
+        "signatures": signatures(found["teacher"]),
         "rows": {language: languages.count(language) for language in data.languages} | {ALL: len(languages)},
         "seen in training": _seen_in_training(run.recipe, data),
         "student's rows": run.manifest["stages"]["student"]["summary"]["rows"],
@@ -150,10 +152,10 @@ def _predictions(run: Run, stage: str, data: DataSet) -> list[Prediction]:
     with progress() as bar:
         task = bar.add_task(f"evaluating the {stage}", total=len(examples))
         outputs = predict_examples(
-            load_predict(folder, run.task),
+            load_predict(folder, run.task, Search.of(run.recipe)),
             run.task,
             examples,
             tokenizer.pad_token_id,
             advance=lambda count: bar.advance(task, count),
         )
-    return run.task.decode(outputs, examples, rows, data.labels)
+    return run.task.decode(outputs, examples, rows, data.labels, tokenizer)

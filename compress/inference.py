@@ -10,17 +10,22 @@ import numpy as np
 
 from compress.data.encode import batches_by_length, pad
 from compress.errors import CompressError
+from compress.generation import Search, load_generator
 from compress.tasks import Example, Task
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]
-"""From padded inputs, int64 (examples, tokens), to float32 (examples, labels) or (examples, tokens, labels)."""
+"""From padded inputs, int64 (examples, tokens), to float32 (examples, classes) or (examples, tokens, classes), or to
+the tokens that are written, int64 (examples, tokens)."""
 
 
-def load_predict(folder: Path, task: Task, threads: int | None = None) -> Predict:
-    """Load a model folder: ONNX where it holds ``model.onnx``, else PyTorch.
+def load_predict(folder: Path, task: Task, search: Search, threads: int | None = None) -> Predict:
+    """Load a model folder: ONNX where it holds graphs, else PyTorch.
 
+    :param search: How text is searched for, where the task generates.
     :param threads: Threads of one run; none for the runtime's own choice.
     """
+    if task.GENERATES:
+        return load_generator(folder, search, threads)
     return (load_onnx if (folder / "model.onnx").exists() else load_torch)(folder, task, threads)
 
 
@@ -98,6 +103,6 @@ def predict_examples(
     for indices in batches_by_length(examples, batch_size):
         found = predict(pad([examples[index] for index in indices], pad_id))
         for index, output in zip(indices, found, strict=True):
-            outputs[index] = output[: len(examples[index]["input_ids"])] if task.PER_TOKEN else output
+            outputs[index] = output[: len(examples[index]["input_ids"])] if task.ONE_FOR_EACH == "input_ids" else output
         advance(len(indices))
     return [outputs[index] for index in range(len(examples))]

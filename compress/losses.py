@@ -11,28 +11,40 @@ from torch.nn import functional as F  # noqa: N812
 from compress.tasks import NO_LABEL
 
 
-def soft_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def soft_loss(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float, classes: Tensor | None = None
+) -> Tensor:
     """``T² · KL(softmax(teacher / T) ‖ softmax(student / T))`` (Hinton et al., 2015).
 
     :param student_logits: Float (..., classes).
-    :param teacher_logits: The same of the teacher.
+    :param teacher_logits: The same of the teacher, or float (..., kept) where only some classes' are known; the others
+        are taken as impossible.
+    :param classes: Which they are, int64 (..., kept).
     :return: Float (...), in natural-logarithm units.
     """
     student = F.log_softmax(student_logits / temperature, dim=-1)
+    if classes is not None:
+        student = student.gather(-1, classes)
     teacher = F.log_softmax(teacher_logits / temperature, dim=-1)
     return temperature**2 * F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
 
 
 def hard_and_soft_loss(
-    student_logits: Tensor, labels: Tensor, teacher_logits: Tensor, alpha: float, temperature: float
+    student_logits: Tensor,
+    labels: Tensor,
+    teacher_logits: Tensor,
+    alpha: float,
+    temperature: float,
+    classes: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """``α · cross-entropy(labels)`` and ``(1 − α) · soft loss`` (Hinton et al., 2015), each (rows,).
 
     :param student_logits: Float (rows, positions, classes).
     :param labels: int64 (rows, positions); positions with -100 do not count.
-    :param teacher_logits: The same as of the student.
+    :param teacher_logits: Float (rows, positions, classes), or (rows, positions, kept).
+    :param classes: Which classes are kept, int64 (rows, positions, kept).
     """
-    soft = _mean_over_tokens(soft_loss(student_logits, teacher_logits, temperature), labels != NO_LABEL)
+    soft = _mean_over_tokens(soft_loss(student_logits, teacher_logits, temperature, classes), labels != NO_LABEL)
     return alpha * hard_loss(student_logits, labels), (1 - alpha) * soft
 
 

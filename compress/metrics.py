@@ -35,12 +35,14 @@ class Metric:
     """What is counted of each row, and the figure that the counts of some rows add up to.
 
     ``statistics`` is float (rows, counts); ``value`` takes sums (…, counts) to figures (…). ``right_or_wrong`` says
-    that rows are either, for an interval that holds where almost all are right.
+    that rows are either, for an interval that holds where almost all are right; ``signature`` says how others can
+    compute the same figure.
     """
 
     statistics: np.ndarray
     value: Callable[[np.ndarray], np.ndarray]
     right_or_wrong: bool = False
+    signature: str = ""
 
     def figure(self, rows: np.ndarray, seed: int = 0) -> Figure:
         """The metric of some rows, with Wilson's interval or that of a bootstrap over the rows."""
@@ -110,6 +112,11 @@ def per_language(metrics: Mapping[str, Metric], languages: Sequence[str]) -> dic
         language: {name: metric.figure(rows).as_dict() for name, metric in metrics.items()}
         for language, rows in rows_by_language(languages).items()
     }
+
+
+def signatures(metrics: Mapping[str, Metric]) -> dict[str, str]:
+    """How others can compute the figures, for those metrics that have a standard way to say so."""
+    return {name: metric.signature for name, metric in metrics.items() if metric.signature}
 
 
 def compare(reference: Mapping[str, Metric], other: Mapping[str, Metric], languages: Sequence[str]) -> dict[str, Any]:

@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from compress.encoder_decoder import build_from_layers, layer_counts, reshaped
 from compress.errors import CompressError
-from compress.recipe import NewTokenizer, Scratch, Student
+from compress.recipe import Scratch, Student
 from compress.tasks import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+_OF_THE_CALL = ("backend", "is_local", "local_files_only", "max_length", "stride", "truncation_strategy")
 _FEED_FORWARD_NAMES = ("intermediate_size", "hidden_dim", "ffn_dim", "d_ff", "n_inner")
-
-
-def train_tokenizer(texts: Iterable[str], settings: NewTokenizer, max_length: int) -> PreTrainedTokenizerFast:
-    """Train a byte-pair tokenizer (Sennrich et al., 2016) on text; the same text gives the same tokenizer.
-
-    The library's Unigram trainer walks its tables in random order: every run would have a tokenizer of its own.
-    """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-    from tokenizers.decoders import Metaspace
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL_TOKENS["unk"]))
-    steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if settings.lowercase else [])]
-    tokenizer.normalizer = normalizers.Sequence(steps)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Metaspace()])
-    tokenizer.decoder = Metaspace()
-    trainer = trainers.BpeTrainer(
-        vocab_size=settings.vocabulary_size,
-        special_tokens=list(SPECIAL_TOKENS.values()),
-        max_token_length=settings.longest_piece,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    first, last = SPECIAL_TOKENS["cls"], SPECIAL_TOKENS["sep"]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{first} $A {last}",
-        pair=f"{first} $A {last} $B {last}",
-        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (first, last)],
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        model_max_length=max_length,
-        model_input_names=["input_ids", "attention_mask"],
-        **{f"{role}_token": token for role, token in SPECIAL_TOKENS.items()},
-    )
 
 
 def scratch_config(
@@ -106,6 +73,21 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedToke
     return tokenizer
 
 
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save a tokenizer as it was loaded or made, in a form that transformers 4 reads too (Optimum needs it)."""
+    if tokenizer.is_fast:
+        tokenizer.backend_tokenizer.no_truncation()  # what the last call asked for is not the tokenizer's own
+        tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    content = {key: value for key, value in json.loads(path.read_text("utf-8")).items() if key not in _OF_THE_CALL}
+    if content.get("tokenizer_class") == "TokenizersBackend":
+        content["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(content.get("extra_special_tokens"), list):
+        content["additional_special_tokens"] = content.pop("extra_special_tokens")
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
 def load_model(task: Task, name: str, labels: Sequence[str], *, as_is: bool, trust_remote_code: bool = False):
     """Load a model for a task from a folder or hub id, from safetensors only.
 
@@ -145,6 +127,9 @@ def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel
 
     :raises CompressError: If the architecture does not let its layers be counted or its shape be set.
     """
+    writes = teacher.config.is_encoder_decoder
+    if student.every_nth_layer and writes:
+        return build_from_layers(teacher, student)
     if student.every_nth_layer:
         depth = teacher.config.num_hidden_layers
         kept = list(range(student.every_nth_layer - 1, depth, student.every_nth_layer))
@@ -153,7 +138,7 @@ def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel
                 f"student.every_nth_layer: {student.every_nth_layer} leaves none of the teacher's {depth} layers"
             )
         return _with_layers(teacher, kept)
-    model = type(teacher)(_with_shape(teacher.config, student))
+    model = type(teacher)((reshaped if writes else _with_shape)(teacher.config, student))
     if student.initialization != "random":
         _project_embeddings(teacher, model)
     return model
@@ -181,10 +166,11 @@ def exchange_tokenizer(
 
 
 def summary_of(model: PreTrainedModel) -> dict[str, Any]:
-    """Shape (layers times width, for example ``4x256``), layers, and numbers of weights."""
+    """Shape (layers times width, for example ``4x256``, or ``6+2x512`` with a decoder), layers, numbers of weights."""
     config = model.config
+    layers = layer_counts(config) if config.is_encoder_decoder else (config.num_hidden_layers,)
     return {
-        "shape": f"{config.num_hidden_layers}x{config.hidden_size}",
+        "shape": f"{'+'.join(map(str, layers))}x{config.hidden_size}",
         "layers": config.num_hidden_layers,
         "width": config.hidden_size,
         "heads": config.num_attention_heads,
@@ -248,7 +234,7 @@ def _project_embeddings(teacher: PreTrainedModel, student: PreTrainedModel) -> N
 
     source, target = embeddings_of(teacher), embeddings_of(student)
     with torch.no_grad():
-        width = min(source.shape[1], target.shape[1])
+        width = min(*source.shape, target.shape[1])
         _, _, directions = torch.linalg.svd(source.float(), full_matrices=False)
         projected = source.float() @ directions[:width].T
         target[:, :width] = projected * (target.std() / projected.std())

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from compress.errors import CompressError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Shape = TypeVar("Shape", bound=BaseModel)
 Positive = Annotated[int, Field(gt=0)]
@@ -36,12 +30,18 @@ class Fields(Section):
     label: str | None = None
     lang: str | None = Field("lang", description="null: the rows carry no language")
     parallel: str | None = Field(None, description="rows with the same value are translations of one another")
+    source_lang: str = Field("source_lang", description="translation: the language of the source")
+    target_lang: str = Field("target_lang", description="translation: the language of the target")
 
 
 class Data(Section):
     """Where the rows come from."""
 
-    source: str = Field("cldr", description="cldr (built in), a folder, one file, or a data set name on the hub")
+    source: str = Field(
+        "cldr",
+        description="cldr (built in: classes of texts or, with fields.text_pair, of pairs; token labels), "
+        "a folder, one file, or a data set name on the hub",
+    )
     configuration: str | None = Field(None, description="configuration name of a hub data set")
     train: str | None = Field(None, description="explicit file for the split, in place of `source`")
     validation: str | None = None
@@ -53,6 +53,20 @@ class Data(Section):
         None, description="use the labels of these languages only; the others are zero-shot"
     )
     max_length: Annotated[int, Field(ge=8, le=8192)] = Field(64, description="tokens of a row; longer rows are cut")
+    language_codes: dict[str, str] = Field(
+        default_factory=dict,
+        description="translation: what the teacher calls the languages, where not as the data does",
+    )
+    prefix: str | None = Field(None, description='translation: before the source, "translate {source} to {target}: "')
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix_names_languages(cls, prefix: str | None) -> str | None:
+        try:
+            (prefix or "").format(source="", target="")
+        except (KeyError, IndexError, ValueError):
+            raise ValueError("only {source} and {target} can be filled in") from None
+        return prefix
 
     @model_validator(mode="after")
     def _splits_come_together(self) -> Data:
@@ -81,18 +95,21 @@ class Training(Section):
 
 
 class NewTokenizer(Section):
-    """A byte-pair tokenizer, trained on the training rows' text."""
+    """A tokenizer that is trained on the training rows' text."""
 
+    model: Literal["byte-pair", "unigram"] = "byte-pair"
     vocabulary_size: Annotated[int, Field(ge=100)] = 4000
     longest_piece: Positive = Field(2, description="characters of a token at most")
-    lowercase: bool = True
+    lowercase: bool | None = Field(None, description="null: where the model reads, not where it writes")
 
 
 class Scratch(Section):
-    """A teacher without pretrained weights: ModernBERT with mean pooling and its own tokenizer."""
+    """A teacher without pretrained weights and with its own tokenizer: ModernBERT with mean pooling; for translation
+    M2M100."""
 
     tokenizer: NewTokenizer = NewTokenizer()
     layers: Positive = 4
+    decoder_layers: Positive | None = Field(None, description="translation; null: as many as `layers`")
     hidden_size: Positive = 192
     heads: Positive = 3
     feed_forward_size: Positive = 384
@@ -150,6 +167,13 @@ class SentenceSignal(Section):
     weight: Annotated[float, Field(ge=0)] = 0.0
 
 
+class SequenceSignal(Section):
+    """Translation: the teacher's own translations take the place of the rows' (Kim & Rush, 2016)."""
+
+    enabled: bool = False
+    beams: Positive = 4
+
+
 class Distillation(Section):
     """loss = alpha * hard + (1 - alpha) * soft + the sum of weight * signal."""
 
@@ -163,6 +187,7 @@ class Distillation(Section):
     attention: LayerSignal = LayerSignal()
     relations: RelationSignal = RelationSignal()
     sentences: SentenceSignal = SentenceSignal()
+    sequences: SequenceSignal = SequenceSignal()
     pivot: str | None = Field(
         None, description="language that the teacher reads in place of each row: its parallel sentence"
     )
@@ -203,6 +228,9 @@ class Cache(Section):
 class Student(Section):
     every_nth_layer: Positive | None = Field(None, description="copy every n-th teacher layer; the shape is ignored")
     layers: Positive = 1
+    decoder_layers: Positive | None = Field(
+        None, description="translation; null: as many as `layers`, or every n-th of the teacher's"
+    )
     hidden_size: Positive = 128
     heads: Positive = 2
     feed_forward_size: Positive = 256
@@ -230,6 +258,13 @@ class Student(Section):
                 f"{self.distillation.token_signals[0]} cannot be compared; use sentences, or the teacher's tokenizer"
             )
         return self
+
+
+class Generation(Section):
+    """How translations are searched for, at most ``data.max_length`` tokens."""
+
+    beams: Positive = Field(1, description="1: the most likely token each time")
+    length_penalty: float = Field(1.0, description="more than 0 favours long translations, less short ones")
 
 
 class Evaluation(Section):
@@ -288,11 +323,14 @@ class Bench(Section):
 
 class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "demo"
-    task: Literal["text-classification", "token-classification", "question-answering"] = "text-classification"
+    task: Literal["text-classification", "token-classification", "question-answering", "translation"] = (
+        "text-classification"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     data: Data = Data()
     teacher: Teacher = Teacher()
     student: Student = Student()
+    generation: Generation = Generation()
     evaluation: Evaluation = Evaluation()
     export: Export = Export()
     bench: Bench = Bench()
@@ -301,8 +339,9 @@ class Recipe(Section):
     def _only_rows_have_classes(self) -> Recipe:
         if self.task == "text-classification":
             return self
+        if self.task in ("question-answering", "translation") and self.data.source == "cldr" and not self.data.train:
+            raise ValueError(f"data.source: the built-in data has no rows for {self.task}; name a file or folder")
         wanted = {
-            "data.source: cldr": self.data.source == "cldr" and not self.data.train,
             "data.unlabelled": self.data.unlabelled,
             "student.rows": self.student.rows != RowChoice(),
             "student.distillation.pivot": self.student.distillation.pivot,
@@ -314,79 +353,25 @@ class Recipe(Section):
                 raise ValueError(f"{field} is for text-classification, the task is {self.task}; leave it out")
         return self
 
-
-def load_recipe(path: Path | None, overrides: dict[str, Any] | None = None) -> Recipe:
-    """Read and validate a recipe.
-
-    :param path: YAML file; none for the defaults.
-    :param overrides: Dotted field names with values that replace the file's, for example ``{"student.layers": 3}``.
-    :return: The resolved recipe.
-    :raises CompressError: With the file, the field's path and the nearest valid name.
-    """
-    place = str(path) if path else "recipe"
-    content = _read_yaml(path) if path else {}
-    for dotted, value in (overrides or {}).items():
-        _set(content, dotted, value)
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise CompressError(f"{place}: " + "; ".join(_explained(problem) for problem in error.errors())) from None
-
-
-def save_recipe(recipe: Recipe, path: Path) -> None:
-    """Write the resolved recipe, every field named."""
-    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True), "utf-8")
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise CompressError(f"{path}: no such recipe; name an existing YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CompressError(f"{path}: cannot be read as a recipe ({error})") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise CompressError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise CompressError(f"{path}: a recipe is a mapping of fields, got {type(content).__name__}")
-    return content
-
-
-def _set(content: dict[str, Any], dotted: str, value: Any) -> None:
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        if not isinstance(content.get(parent), dict):
-            content[parent] = {}
-        content = content[parent]
-    content[last] = value
-
-
-def _explained(problem: Any) -> str:
-    location = [str(part) for part in problem["loc"]]
-    where = ".".join(location) or "recipe"
-    if problem["type"] != "extra_forbidden":
-        message = problem["msg"].removeprefix("Value error, ")
-        return f"{where}: {message[0].lower()}{message[1:]} (got {problem['input']!r})"
-    names = list(_section_at(location[:-1]).model_fields)
-    near = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"valid here: {', '.join(names)}"
-    return f"{where}: unknown field; {hint}"
-
-
-def _section_at(location: list[str]) -> type[BaseModel]:
-    section: type[BaseModel] = Recipe
-    for part in location:
-        if not part.isdigit():
-            section = next(_sections_in(section.model_fields[part].annotation))
-    return section
-
-
-def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _sections_in(argument)
+    @model_validator(mode="after")
+    def _writing_has_its_own_fields(self) -> Recipe:
+        student, writes = self.student, self.task == "translation"
+        reading: dict[str, Any] = {
+            **{f"student.distillation.{name}": True for name in student.distillation.token_signals},
+            "student.distillation.sentences": student.distillation.sentences.weight,
+            "student.initialization": student.initialization in ("importance", "svd"),
+            "teacher.vocabulary.trim": self.teacher.vocabulary.trim,
+            "teacher.scratch.warm_up": self.teacher.scratch.warm_up,
+        }
+        for field, given in reading.items():
+            if writes and given:
+                raise ValueError(f"{field} is for models that read, the task is translation; leave it out")
+        writing: dict[str, Any] = {
+            "student.distillation.sequences": student.distillation.sequences.enabled,
+            "student.decoder_layers": student.decoder_layers,
+            "teacher.scratch.decoder_layers": self.teacher.scratch.decoder_layers,
+        }
+        for field, given in writing.items():
+            if given and not writes:
+                raise ValueError(f"{field} is for translation, the task is {self.task}; leave it out")
+        return self

@@ -22,7 +22,8 @@ from compress import __version__
 from compress.console import say
 from compress.errors import CompressError
 from compress.processes import is_main_process, raise_if_interrupted, wait_for_everyone
-from compress.recipe import Recipe, load_recipe, save_recipe
+from compress.recipe import Recipe
+from compress.recipe_file import load_recipe, save_recipe
 from compress.tasks import Task, task_named
 
 MANIFEST_SCHEMA = 1
@@ -41,6 +42,13 @@ class Run:
     def task(self) -> Task:
         """What the run's models do."""
         return task_named(self.recipe.task)
+
+    @property
+    def tokenisation(self) -> dict[str, Any]:
+        """The part of the recipe that decides, with a tokenizer, what models read of the rows."""
+        data = self.recipe.data
+        fields = {"max_length": data.max_length, "language_codes": data.language_codes, "prefix": data.prefix}
+        return {"task": self.recipe.task, **fields}
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -13,21 +13,16 @@ import torch
 from compress.cache import TeacherOutputs, load_cache
 from compress.console import progress, say
 from compress.data.encode import spread_over_languages
-from compress.data.stage import DataSet, load_data
+from compress.data.stage import DataSet
 from compress.distillation import Companion, DistillationCollator, DistillationTrainer
 from compress.losses import hard_loss
-from compress.models import (
-    build_student,
-    exchange_tokenizer,
-    load_model,
-    load_tokenizer,
-    summary_of,
-    train_tokenizer,
-)
+from compress.models import build_student, exchange_tokenizer, load_model, load_tokenizer, save_tokenizer, summary_of
 from compress.narrowing import narrow
+from compress.new_tokenizer import train_tokenizer
 from compress.pool import Chosen, Pool, build_pool, choose_rows, labelled_rows
 from compress.processes import is_main_process
 from compress.run import Run, run_stage
+from compress.sequences import load_student_data, wanted_stages
 from compress.signals import Plan, mapped_layers, outputs_of, plan_signals, prepare
 from compress.training import Collator, Material, material, train
 
@@ -41,13 +36,12 @@ _SAMPLE_BATCH = 32
 def run_student_stage(run: Run) -> dict[str, Any]:
     """Fill ``student/`` with a ``save_pretrained`` folder, distilled from the teacher."""
     inputs = {
-        "task": run.recipe.task,
+        **run.tokenisation,
         **run.recipe.student.model_dump(mode="json", exclude={"cache"}),
-        "max_length": run.recipe.data.max_length,
         "labelled_languages": run.recipe.data.labelled_languages,
         "seed": run.recipe.seed,
     }
-    parents = ("data", "teacher", "cache")
+    parents = ("data", "teacher", *wanted_stages(run), "cache")
     return run_stage(
         run, "student", inputs, parents, lambda folder, scratch: _build(run, folder, scratch), parallel=True
     )
@@ -55,7 +49,7 @@ def run_student_stage(run: Run) -> dict[str, Any]:
 
 def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
     torch.manual_seed(run.recipe.seed)
-    data, student = load_data(run), run.recipe.student
+    data, student = load_student_data(run), run.recipe.student
     pool, outputs = build_pool(data, run.recipe), load_cache(run)
     if run.task.LABEL_A_ROW:
         chosen = choose_rows(pool, outputs.logits(), data, student.rows, run.recipe.data.labelled_languages)
@@ -85,7 +79,7 @@ def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
     if is_main_process():
         model.set_attn_implementation(usual_attention)
         model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
     return summary
 
 
@@ -100,6 +94,7 @@ def _first_student(
 
         def loss(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
             inputs = {name: values for name, values in batch.items() if name != "labels"}
+            inputs = run.task.model_inputs(model.config, inputs, batch["labels"])
             outputs = outputs_of(model(**inputs), run.task.OUTPUTS)
             return hard_loss(run.task.positions(outputs, batch["attention_mask"]), batch["labels"]).mean()
 
@@ -174,7 +169,13 @@ def _train(
         title="student",
         seed=run.recipe.seed,
         logs=run.folder / "logs" / "student",
-        collate=DistillationCollator(tokenizer, student.training.mask_probability, run.recipe.seed, outputs=outputs),
+        collate=DistillationCollator(
+            tokenizer,
+            student.training.mask_probability,
+            run.recipe.seed,
+            outputs=outputs,
+            one_for_each=run.task.ONE_FOR_EACH,
+        ),
         trainer_class=DistillationTrainer,
         distillation=student.distillation,
         plan=plan,

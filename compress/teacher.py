@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Any
 from compress.console import say
 from compress.data.encode import inputs_of
 from compress.data.stage import DataSet, load_data
-from compress.models import (
-    load_model,
-    load_tokenizer,
-    model_class,
-    scratch_config,
-    summary_of,
-    train_tokenizer,
-)
+from compress.encoder_decoder import translation_config
+from compress.models import load_model, load_tokenizer, model_class, save_tokenizer, scratch_config, summary_of
+from compress.new_tokenizer import train_tokenizer
 from compress.processes import is_main_process, wait_for_everyone
 from compress.recipe import Scratch
 from compress.run import Run, file_sha256, run_stage
 from compress.tasks import task_named
+from compress.tasks.translation import target_of, target_token
 from compress.vocabulary import trim_vocabulary
 
 if TYPE_CHECKING:
@@ -30,9 +26,8 @@ def run_teacher_stage(run: Run) -> dict[str, Any]:
     """Fill ``teacher/`` with a ``save_pretrained`` folder: model, tokenizer, configuration."""
     teacher = run.recipe.teacher
     inputs = {
-        "task": run.recipe.task,
+        **run.tokenisation,
         **teacher.model_dump(mode="json"),
-        "max_length": run.recipe.data.max_length,
         "labelled_languages": run.recipe.data.labelled_languages,
         "seed": run.recipe.seed,
         "files": _fingerprints(teacher.model),
@@ -68,20 +63,28 @@ def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
         summary["training"] = _fine_tune(run, data, model, tokenizer, scratch)
     if is_main_process():
         model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
     return summary
 
 
 def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     shape, max_length = run.recipe.teacher.scratch, run.recipe.data.max_length
     texts = [text for rows in _texts(run, data).values() for text in rows]
-    tokenizer = train_tokenizer(texts, shape.tokenizer, max_length)
+    asking = _asking_tokens(data) if run.task.GENERATES else None
+    tokenizer = train_tokenizer(texts, shape.tokenizer, max_length, asking)
     say(f"teacher: trained a tokenizer with {len(tokenizer):,} tokens")
-    config = scratch_config(shape, tokenizer, data.labels, max_length)
+    if run.task.GENERATES:
+        config = translation_config(shape, tokenizer, max_length)
+    else:
+        config = scratch_config(shape, tokenizer, data.labels, max_length)
     if shape.warm_up is None:
         return tokenizer, model_class(run.task).from_config(config)
     warmed = _warm_up(run, data, shape, config, tokenizer, scratch)
     return tokenizer, model_class(run.task).from_pretrained(warmed, config=config, use_safetensors=True)
+
+
+def _asking_tokens(data: DataSet) -> list[str]:
+    return sorted({target_token(target_of(pair)) for pair in set(data.training_rows.column("lang"))})
 
 
 def _warm_up(run: Run, data: DataSet, shape: Scratch, config, tokenizer, scratch: Path) -> Path:

@@ -130,10 +130,13 @@ class BucketTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         labels = inputs.pop("labels")
-        outputs = outputs_of(model(**inputs), self.task.OUTPUTS)
+        outputs = outputs_of(model(**self._model_inputs(model, inputs, labels)), self.task.OUTPUTS)
         logits = self.task.positions(outputs, inputs["attention_mask"])
         loss = hard_loss(logits, labels, self.settings.label_smoothing if model.training else 0.0).mean()
         return (loss, {"predicted": logits.argmax(dim=-1)}) if return_outputs else loss
+
+    def _model_inputs(self, model, inputs, labels):
+        return self.task.model_inputs(self.accelerator.unwrap_model(model).config, inputs, labels)
 
     def _get_train_sampler(self, train_dataset=None):
         rows: Any = self.train_dataset if train_dataset is None else train_dataset

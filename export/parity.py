@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compress.data.encode import batches_by_length, pad, padded
 from compress.errors import CompressError
+from compress.generation import ENCODER, OnnxDecoder, log_probabilities
 from compress.metrics import agreement
 from compress.recipe import Tolerance
-from compress.tasks import Prediction
+from compress.tasks import NO_LABEL, Example, Prediction, Task
+
+if TYPE_CHECKING:
+    import torch
+
+_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Outputs of a model, one array an example, and its predictions, one a row."""
+    """Outputs of a model, one array an example (of one that writes: how likely it finds the rows' own text), and its
+    predictions, one a row."""
 
     outputs: list[np.ndarray]
     predictions: list[Prediction]
@@ -33,6 +43,39 @@ class Parity:
     def as_dict(self) -> dict[str, Any]:
         """For the manifest."""
         return asdict(self)
+
+
+def log_probabilities_of_labels(folder: Path, task: Task, examples: Sequence[Example], pad_id: int) -> list[np.ndarray]:
+    """How likely a model that writes finds each token of the rows' own text, natural logarithm, float32 (tokens,)."""
+    import torch
+    from transformers import AutoConfig
+
+    from compress.models import model_class
+
+    config = AutoConfig.from_pretrained(folder)
+    if (folder / ENCODER).exists():
+        decoder = OnnxDecoder(folder)
+
+        def logits_of(given: dict[str, torch.Tensor]) -> np.ndarray:
+            arrays = {name: tensor.numpy() for name, tensor in given.items()}
+            return decoder.begin(arrays, arrays.pop("decoder_input_ids"))[0]
+    else:
+        model = model_class(task).from_pretrained(folder, use_safetensors=True).eval()
+
+        def logits_of(given: dict[str, torch.Tensor]) -> np.ndarray:
+            with torch.inference_mode():
+                return model(**given).logits.numpy()
+
+    found: dict[int, np.ndarray] = {}
+    for indices in batches_by_length(examples, _BATCH_SIZE):
+        batch = [examples[index] for index in indices]
+        labels = padded([example["labels"] for example in batch], NO_LABEL)
+        inputs = {name: torch.from_numpy(array) for name, array in pad(batch, pad_id).items()}
+        logits = logits_of(task.model_inputs(config, inputs, torch.from_numpy(labels)))
+        chosen = np.take_along_axis(log_probabilities(logits), np.maximum(labels, 0)[:, :, None], axis=2)[:, :, 0]
+        for index, values, wanted in zip(indices, chosen, labels, strict=True):
+            found[index] = values[wanted != NO_LABEL]
+    return [found[index] for index in range(len(examples))]
 
 
 def measure_parity(parent: Answers, variant: Answers) -> Parity:

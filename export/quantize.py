@@ -12,18 +12,19 @@ from export.to_onnx import save_companions
 def quantize_int8(source: Path, folder: Path, target: Target) -> None:
     """Dynamic int8: weights per channel ahead of time, activations at run time.
 
-    :param source: Folder with the plain ``model.onnx``.
+    :param source: Folder with the plain graphs.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with swallowed_output():
-        quantize_dynamic(
-            source / "model.onnx",
-            folder / "model.onnx",
-            per_channel=True,
-            reduce_range=target.reduce_range,
-            weight_type=QuantType.QInt8,
-        )
+        for graph in source.glob("*.onnx"):
+            quantize_dynamic(
+                graph,
+                folder / graph.name,
+                per_channel=True,
+                reduce_range=target.reduce_range,
+                weight_type=QuantType.QInt8,
+            )
     save_companions(source, folder)
 
 
@@ -33,7 +34,6 @@ def convert_fp16(source: Path, folder: Path) -> None:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with swallowed_output():
-        model = onnx.load(source / "model.onnx")
-        model = convert_float_to_float16(model, keep_io_types=True)
-        onnx.save(model, folder / "model.onnx")
+        for graph in source.glob("*.onnx"):
+            onnx.save(convert_float_to_float16(onnx.load(graph), keep_io_types=True), folder / graph.name)
     save_companions(source, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -13,15 +13,19 @@ from compress.console import say
 from compress.data.encode import spread_over_languages
 from compress.data.rows import Row
 from compress.data.stage import DataSet, load_data
+from compress.generation import Search
 from compress.inference import load_predict, predict_examples
 from compress.models import load_tokenizer
 from compress.recipe import Tolerance
 from compress.run import Run, run_stage
 from compress.target import resolve_target
 from compress.tasks import Example, Task
-from export.parity import Answers, check_parity, measure_parity
+from export.parity import Answers, check_parity, log_probabilities_of_labels, measure_parity
 from export.quantize import convert_fp16, quantize_int8
 from export.to_onnx import export_onnx
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,17 @@ class Sample:
     rows: list[Row]
     examples: list[Example]
     labels: list[str]
-    pad_id: int
+    tokenizer: PreTrainedTokenizerBase
+    search: Search
 
     def answers(self, folder: Path) -> Answers:
         """What the model in a folder says about the rows."""
-        outputs = predict_examples(load_predict(folder, self.task), self.task, self.examples, self.pad_id)
-        return Answers(outputs, self.task.decode(outputs, self.examples, self.rows, self.labels))
+        predict, pad_id = load_predict(folder, self.task, self.search), self.tokenizer.pad_token_id
+        outputs = predict_examples(predict, self.task, self.examples, pad_id)
+        predictions = self.task.decode(outputs, self.examples, self.rows, self.labels, self.tokenizer)
+        if self.task.GENERATES:  # what is written differs from the first other token on: the rows' own text is rated
+            outputs = log_probabilities_of_labels(folder, self.task, self.examples, pad_id)
+        return Answers(outputs, predictions)
 
 
 def run_export_stages(run: Run) -> dict[str, Any]:
@@ -120,10 +129,11 @@ def _variant(
         described = write(folder)
         parity = measure_parity(sample.answers(run.path_of(parent)), sample.answers(folder))
         check_parity(name, parent, parity, tolerance)
-        size = sum(path.stat().st_size for path in folder.glob("model.onnx*"))
+        size = sum(path.stat().st_size for path in folder.glob("*.onnx*"))
         return {"parent": parent, "target": "any", **described, "bytes": size, "parity": parity.as_dict()}
 
-    inputs = {**inputs, "tolerance": tolerance.model_dump(), "rows": len(sample.rows)}
+    inputs = {**inputs, **run.tokenisation, "tolerance": tolerance.model_dump(), "rows": len(sample.rows)}
+    inputs["generation"] = run.recipe.generation.model_dump()
     return run_stage(run, name, inputs, ("data", parent), build)
 
 
@@ -150,8 +160,14 @@ def _tensorrt(run: Run, source: str) -> dict[str, Any]:
 
     def build(folder: Path, _: Path) -> dict[str, Any]:
         say(f"tensorrt: building with {builder.name} {builder.version}")
-        sidecar = build_engine(builder, run.path_of(source) / "model.onnx", folder, settings, source)
-        return {"parent": source, "target": ", ".join(f"sm{sm}" for sm in sidecar["sm"]), **sidecar}
+        graphs = sorted(run.path_of(source).glob("*.onnx"))
+        engines = [build_engine(builder, graph, folder, settings, source) for graph in graphs]
+        return {
+            "parent": source,
+            "target": ", ".join(f"sm{sm}" for sm in engines[0]["sm"]),
+            "bytes": sum(engine["bytes"] for engine in engines),
+            "engines": engines,
+        }
 
     return run_stage(run, "tensorrt", inputs, (source,), build)
 
@@ -162,4 +178,4 @@ def _sample(run: Run, data: DataSet) -> Sample:
     chosen = spread_over_languages(rows.column("lang"), run.recipe.export.parity.rows, run.recipe.seed)
     sample = list(rows.select(chosen))
     examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(sample)
-    return Sample(run.task, sample, examples, data.labels, tokenizer.pad_token_id)
+    return Sample(run.task, sample, examples, data.labels, tokenizer, Search.of(run.recipe))

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from compress.errors import CompressError
-from compress.recipe import TensorRT
+from compress.recipe import Profile, TensorRT
 from compress.run import file_sha256, write_json
 
 _INSTALL = "install the extra `trt-rtx` (ahead of time, no GPU needed) or, beside a GPU, `trt`"
@@ -73,7 +73,8 @@ def build_engine(
     engine = trt_builder.build_serialized_network(network, config)
     if engine is None:
         raise CompressError(f"tensorrt: {onnx_path} cannot be built: {log.summary()}")
-    path = folder / f"student-{settings.precision}.engine"
+    name = "student" if onnx_path.stem == "model" else onnx_path.stem.replace("_model", "")
+    path = folder / f"{name}-{settings.precision}.engine"
     path.write_bytes(memoryview(engine))
     sidecar = _sidecar(builder, network, settings, generations, path, onnx_path, parent)
     write_json(path.with_suffix(".json"), sidecar)
@@ -126,13 +127,22 @@ def _set_generations(builder: EngineBuilder, config: Any, wanted: list[int]) -> 
     return generations
 
 
-def _add_profile(trt_builder: Any, network: Any, config: Any, profile: Any) -> None:
+def _add_profile(trt_builder: Any, network: Any, config: Any, profile: Profile) -> None:
     optimisation = trt_builder.create_optimization_profile()
     for index in range(network.num_inputs):
-        shapes = list(zip(profile.batch, profile.length, strict=True))
-        optimisation.set_shape(network.get_input(index).name, *shapes)
+        tensor = network.get_input(index)
+        ranges = [_range(tensor, axis, profile) for axis in range(len(tensor.shape))]
+        optimisation.set_shape(tensor.name, *zip(*ranges, strict=True))
     if config.add_optimization_profile(optimisation) < 0:
         raise CompressError(f"tensorrt: profile {profile.model_dump()} is refused (export.tensorrt.profiles)")
+
+
+def _range(tensor: Any, axis: int, profile: Profile) -> tuple[int, int, int]:
+    """Minimum, optimum and maximum of one axis: the batch is named so, any other that varies is a length."""
+    size = tensor.shape[axis]
+    if size >= 0:
+        return size, size, size
+    return profile.batch if tensor.get_dimension_name(axis) == "batch_size" else profile.length
 
 
 def _sidecar(

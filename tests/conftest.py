@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tiny_runs
 import yaml
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 LANGUAGES = ("de", "en", "ja")
 KINDS = ("date", "time", "percentage", "money")
-TINY_TRAINING = {"epochs": 3, "batch_size": 32, "learning_rate": 0.003}
 
 
 @pytest.fixture(scope="session")
@@ -35,30 +35,9 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_recipe(data_folder: Path) -> dict:
     """A recipe that runs in seconds."""
-    return {
-        "name": "tiny",
-        "data": {"source": str(data_folder), "max_length": 32},
-        "teacher": {
-            "scratch": {
-                "tokenizer": {"vocabulary_size": 400},
-                "layers": 4,
-                "hidden_size": 64,
-                "heads": 2,
-                "feed_forward_size": 128,
-            },
-            "training": TINY_TRAINING,
-        },
-        "student": {
-            "layers": 2,
-            "hidden_size": 32,
-            "heads": 2,
-            "feed_forward_size": 64,
-            "training": TINY_TRAINING,
-            "distillation": {"hidden": {"weight": 0.1}},
-        },
-        "export": {"parity": {"rows": 60, "int8": {"max_difference": 3.0, "agreement": 0.9}}},
-        "bench": {"rows": 24, "rounds": 2, "threads": 1},
-    }
+    recipe = tiny_runs.tiny_recipe(data_folder)
+    recipe["student"]["distillation"] = {"hidden": {"weight": 0.1}}
+    return recipe
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -37,7 +37,7 @@ def clean(raw: Mapping[str, Iterable[RawRow]], task: Task, data: Data, keep: Cal
     for split, found in seen.items():
         for place, content in raw[split]:
             row = _row(task, place, content, data.fields, labelled=split != UNLABELLED)
-            if found.admits(row, task.label_names(row), place, data.languages):
+            if found.admits(row, task, place, data.languages):
                 keep(split, row)
     known_languages = {language for found in seen.values() for language in found.known_languages}
     _check_languages("languages", data.languages, known_languages)
@@ -69,23 +69,23 @@ class _Seen:
         self.texts: set[bytes] = set()
         self._whole: set[bytes] = set()
 
-    def admits(self, row: Row, labels: Iterable[str], place: str, wanted: list[str] | None) -> bool:
+    def admits(self, row: Row, task: Task, place: str, wanted: list[str] | None) -> bool:
         """Count a row, and tell whether it is kept."""
         self.read += 1
-        reason = self._reason_to_drop(row, wanted)
+        reason = self._reason_to_drop(row, task.texts(row), wanted)
         if reason:
             self.dropped[reason] += 1
             return False
         self.rows += 1
         self.languages[row.lang] += 1
-        for label in labels:
+        for label in task.label_names(row):
             self.labels[label] += 1
             self.first_place.setdefault(label, place)
         self.texts.add(_digest([row.text, row.text_pair]))
         return True
 
-    def _reason_to_drop(self, row: Row, wanted: list[str] | None) -> str | None:
-        if not row.text or row.text_pair == "":
+    def _reason_to_drop(self, row: Row, texts: Sequence[str], wanted: list[str] | None) -> str | None:
+        if not all(texts):
             return "blank"
         whole = _digest(row_as_dict(row))
         if whole in self._whole:

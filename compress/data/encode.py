@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 _BATCHES_IN_A_BUCKET = 50
-_INPUTS = ("input_ids", "token_type_ids")
+_INPUTS = ("input_ids", "token_type_ids", "prompt")
 
 
 def pad(examples: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, np.ndarray]:

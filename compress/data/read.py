@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,34 +26,41 @@ RawRow = tuple[str, Mapping[str, Any]]
 """Where the row stands ("file:line"), and its fields."""
 
 
-def read_splits(data: Data, seed: int) -> dict[str, Iterable[RawRow]]:
+def read_splits(data: Data, seed: int, task: str = "text-classification") -> dict[str, Iterable[RawRow]]:
     """Read the three splits that the recipe names, and its unlabelled rows if it names some.
 
+    :param task: Which of the built-in data sets is meant.
     :param seed: Divides a single file into splits, and fixes the built-in data set.
     :raises CompressError: Naming the file and row that cannot be read.
     """
-    splits = _read_labelled(data, seed)
+    splits = _read_labelled(data, seed, task)
     return {**splits, UNLABELLED: read_file(Path(data.unlabelled))} if data.unlabelled else splits
 
 
-def _read_labelled(data: Data, seed: int) -> dict[str, Iterable[RawRow]]:
+def _read_labelled(data: Data, seed: int, task: str) -> dict[str, Iterable[RawRow]]:
     if data.train:
         return {split: read_file(Path(getattr(data, split))) for split in SPLITS}
     if data.source == "cldr":
-        from compress.data import cldr
-
         return {
             split: [(f"cldr {split}:{number}", row) for number, row in enumerate(rows, 1)]
-            for split, rows in cldr.generate(seed).items()
+            for split, rows in _built_in(data, seed, task).items()
         }
     path = Path(data.source)
     if path.is_dir():
-        return {split: read_file(_split_file(path, split)) for split in SPLITS}
+        return {split: chain.from_iterable(map(read_file, _split_files(path, split))) for split in SPLITS}
     if path.is_file():
         return _divided(path, seed)
     if path.suffix in READERS or path.is_absolute() or data.source.startswith((".", "~")):
         raise CompressError(f"{data.source}: no such file or folder (data.source)")
     return _read_hub(data)
+
+
+def _built_in(data: Data, seed: int, task: str) -> Mapping[str, list[Any]]:
+    from compress.data import cldr, cldr_tasks
+
+    if task == "token-classification":
+        return cldr_tasks.generate_words(seed)
+    return cldr_tasks.generate_pairs(seed) if data.fields.text_pair else cldr.generate(seed)
 
 
 def read_file(path: Path) -> Iterator[RawRow]:
@@ -121,13 +129,18 @@ READERS = {
 }
 
 
-def _split_file(folder: Path, split: str) -> Path:
+def _split_files(folder: Path, split: str) -> list[Path]:
+    """The one file of a split, or one for each part of it, such as ``de.train.jsonl`` and ``fr.train.jsonl``."""
     names = [f"{alias}{ending}" for alias in _ALIASES[split] for ending in READERS]
     found = [folder / name for name in names if (folder / name).is_file()]
-    if len(found) != 1:
-        problem = "more than one file" if found else "no file"
-        raise CompressError(f"{folder}: {problem} for the {split} split; expected one like {split}.jsonl")
-    return found[0]
+    if len(found) > 1:
+        raise CompressError(f"{folder}: more than one file for the {split} split; expected one like {split}.jsonl")
+    found = found or sorted(path for name in names for path in folder.glob(f"*.{name}"))
+    if not found:
+        raise CompressError(
+            f"{folder}: no file for the {split} split; expected one like {split}.jsonl or several like de.{split}.jsonl"
+        )
+    return found
 
 
 def _divided(path: Path, seed: int) -> dict[str, Iterable[RawRow]]:

@@ -57,7 +57,7 @@ def run_data_stage(run: Run) -> dict[str, Any]:
     data = run.recipe.data
     inputs = {
         "task": run.recipe.task,
-        **data.model_dump(exclude={"max_length", "labelled_languages"}),
+        **data.model_dump(exclude={"max_length", "labelled_languages", "language_codes", "prefix"}),
         "seed": run.recipe.seed,
         "files": _fingerprints(run),
     }
@@ -73,7 +73,7 @@ def load_data(run: Run) -> DataSet:
 
 
 def _build(run: Run, folder: Path) -> dict[str, Any]:
-    raw = read_splits(run.recipe.data, run.recipe.seed)
+    raw = read_splits(run.recipe.data, run.recipe.seed, run.recipe.task)
     with ExitStack() as stack:
         files = {split: stack.enter_context((folder / f"{split}.jsonl").open("w", encoding="utf-8")) for split in raw}
 

@@ -83,8 +83,6 @@ class RowTable(Sequence[Row]):
 
         :param file: Where the examples are written.
         """
-        import pyarrow.compute
-
         file.parent.mkdir(parents=True, exist_ok=True)
 
         def tokenised(batch: dict[str, list[Any]], numbers: list[int]) -> dict[str, list[Any]]:
@@ -101,17 +99,23 @@ class RowTable(Sequence[Row]):
             cache_file_name=str(file),
             load_from_cache_file=False,
         )
-        lengths = pyarrow.compute.list_value_length(dataset.data.column("input_ids")).to_numpy()
-        return EncodedTable(dataset, lengths, np.array(dataset["row"][:]))
+        return EncodedTable(dataset)
 
 
 class EncodedTable(Sequence[Example]):
     """Examples on disk; in memory the number of tokens of each, and of the row that it is from."""
 
-    def __init__(self, dataset: Dataset, lengths: np.ndarray, rows: np.ndarray):
+    def __init__(self, dataset: Dataset):
         self._dataset = dataset
-        self.lengths = lengths
-        self.rows = rows
+        self.lengths = self.lengths_of("input_ids")
+        self.rows = np.array(dataset["row"][:])
+
+    def lengths_of(self, name: str) -> np.ndarray:
+        """Elements of a list that each example has."""
+        import pyarrow.compute
+
+        column = self._dataset.with_format("arrow")[name][:]
+        return pyarrow.compute.list_value_length(column).to_numpy()
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -127,7 +131,7 @@ class EncodedTable(Sequence[Example]):
 
     def select(self, indices: np.ndarray) -> EncodedTable:
         """The examples at these places, in this order."""
-        return EncodedTable(self._dataset.select(indices), self.lengths[indices], self.rows[indices])
+        return EncodedTable(self._dataset.select(indices))
 
     def at(self, indices: Sequence[int]) -> list[Example]:
         """Examples at these places, read together."""

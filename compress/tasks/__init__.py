@@ -34,15 +34,17 @@ class Task(Protocol):
 
     ``FIELDS`` are the columns it reads where the recipe names no others, by role. ``AUTO_CLASS`` is the class of
     transformers that loads its models, ``OUTPUTS`` the names of their outputs: several are stacked along a last axis.
-    ``PER_TOKEN`` tells whether the outputs are for each token or for the whole example, ``LABEL_A_ROW`` whether a row
-    has one label of a closed set, which a teacher may give it.
+    ``ONE_FOR_EACH`` names the list of an example, ``input_ids`` or ``labels``, each element of which has an output of
+    its own; none where there is one for the whole example. ``LABEL_A_ROW`` tells whether a row has one label of a
+    closed set, which a teacher may give it, ``GENERATES`` whether models predict by writing text, token by token.
     """
 
     FIELDS: Mapping[str, str]
     AUTO_CLASS: str
     OUTPUTS: tuple[str, ...]
-    PER_TOKEN: bool
+    ONE_FOR_EACH: str | None
     LABEL_A_ROW: bool
+    GENERATES: bool
 
     def read_row(self, place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
         """One of the user's rows, checked.
@@ -60,19 +62,33 @@ class Task(Protocol):
     def encoder(self, tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str]) -> Encode:
         """The tokenisation of rows."""
 
+    def model_inputs(self, config: Any, inputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """What a model is called with to predict each of the labels.
+
+        :param config: The model's configuration.
+        :param inputs: int64 (rows, tokens), by name.
+        :param labels: int64 (rows, labels).
+        """
+
     def positions(self, outputs: Tensor, mask: Tensor) -> Tensor:
         """Logits, float (rows, positions, classes), for each of an example's ``labels``.
 
-        :param outputs: Float (rows, labels), or (rows, tokens, labels) where they are for each token.
+        :param outputs: Float (rows, classes), or (rows, elements, classes) where ``ONE_FOR_EACH`` names a list.
         :param mask: Attention mask (rows, tokens).
         """
 
     def decode(
-        self, outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row], labels: Sequence[str]
+        self,
+        outputs: Sequence[np.ndarray],
+        examples: Sequence[Example],
+        rows: Sequence[Row],
+        labels: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase,
     ) -> list[Prediction]:
         """What is predicted of each row.
 
-        :param outputs: Of each example, float (labels,) or (tokens, labels), padding cut off.
+        :param outputs: Of each example, float (classes,) or (elements, classes), padding cut off; where the task
+            generates, the tokens that were written, int64 (tokens,).
         """
 
     def metrics(
@@ -81,7 +97,9 @@ class Task(Protocol):
         """How good the predictions are; what models are compared by comes first."""
 
 
-TASKS = ("text-classification", "token-classification", "question-answering")
+def encoder_inputs(config: Any, inputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    """`Task.model_inputs` of models that read, but write nothing."""
+    return inputs
 
 
 def task_named(name: str) -> Task:

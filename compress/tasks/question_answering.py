@@ -17,7 +17,7 @@ import numpy as np
 from compress.data.rows import Row, text_in, value_in
 from compress.errors import CompressError
 from compress.metrics import Metric, mean
-from compress.tasks import Encode, Example
+from compress.tasks import Encode, Example, encoder_inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 FIELDS = {"text": "question", "text_pair": "context", "label": "answers"}
 AUTO_CLASS = "AutoModelForQuestionAnswering"
 OUTPUTS = ("start_logits", "end_logits")
-PER_TOKEN = True
+ONE_FOR_EACH = "input_ids"
 LABEL_A_ROW = False
+GENERATES = False
 LONGEST_ANSWER = 30  # tokens
 _ARTICLES = {
     "en": r"\b(a|an|the)\b",
@@ -129,13 +130,20 @@ def _wanted(row: Row, spans: np.ndarray) -> list[int]:
     return [int(inside[0]), int(inside[-1])] if whole else [0, 0]
 
 
+model_inputs = encoder_inputs
+
+
 def positions(outputs: Tensor, mask: Tensor) -> Tensor:
     """Two positions, start and end, whose classes are the tokens."""
     return outputs.masked_fill(mask[:, :, None] == 0, -1e4).transpose(1, 2)
 
 
 def decode(
-    outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row], labels: Sequence[str]
+    outputs: Sequence[np.ndarray],
+    examples: Sequence[Example],
+    rows: Sequence[Row],
+    labels: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
 ) -> list[str]:
     """The best span of all windows of a row."""
     best = [(-np.inf, "")] * len(rows)

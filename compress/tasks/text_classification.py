@@ -9,7 +9,7 @@ import numpy as np
 
 from compress.data.rows import Row, name_in, text_in
 from compress.metrics import Metric, accuracy, macro_f1
-from compress.tasks import NO_LABEL, Encode, Example
+from compress.tasks import NO_LABEL, Encode, Example, encoder_inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 FIELDS = {"text": "text", "label": "label"}
 AUTO_CLASS = "AutoModelForSequenceClassification"
 OUTPUTS = ("logits",)
-PER_TOKEN = False
+ONE_FOR_EACH = None
 LABEL_A_ROW = True
+GENERATES = False
 
 
 def read_row(place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
@@ -39,7 +40,7 @@ def label_names(row: Row) -> Sequence[str]:
 
 
 def texts(row: Row) -> Sequence[str]:
-    return [row.text, row.text_pair] if row.text_pair else [row.text]
+    return [row.text] if row.text_pair is None else [row.text, row.text_pair]
 
 
 def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str]) -> Encode:
@@ -66,12 +67,19 @@ def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str
     return encode
 
 
+model_inputs = encoder_inputs
+
+
 def positions(outputs: Tensor, mask: Tensor) -> Tensor:
     return outputs[:, None]
 
 
 def decode(
-    outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row], labels: Sequence[str]
+    outputs: Sequence[np.ndarray],
+    examples: Sequence[Example],
+    rows: Sequence[Row],
+    labels: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
 ) -> list[str]:
     return [labels[int(logits.argmax())] for logits in outputs]
 

@@ -11,7 +11,7 @@ import numpy as np
 from compress.data.rows import Row, value_in
 from compress.errors import CompressError
 from compress.metrics import Metric, f1_of_counts, share
-from compress.tasks import NO_LABEL, Encode, Example
+from compress.tasks import NO_LABEL, Encode, Example, encoder_inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 FIELDS = {"text": "tokens", "label": "labels"}
 AUTO_CLASS = "AutoModelForTokenClassification"
 OUTPUTS = ("logits",)
-PER_TOKEN = True
+ONE_FOR_EACH = "input_ids"
 LABEL_A_ROW = False
+GENERATES = False
 OUTSIDE = "O"
 
 
@@ -78,12 +79,19 @@ def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str
     return encode
 
 
+model_inputs = encoder_inputs
+
+
 def positions(outputs: Tensor, mask: Tensor) -> Tensor:
     return outputs
 
 
 def decode(
-    outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row], labels: Sequence[str]
+    outputs: Sequence[np.ndarray],
+    examples: Sequence[Example],
+    rows: Sequence[Row],
+    labels: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
 ) -> list[list[str]]:
     # A word that the tokenizer makes nothing of has no prediction of its own.
     predicted = [[OUTSIDE if OUTSIDE in labels else labels[0]] * len(row.text) for row in rows]

@@ -140,6 +140,24 @@ def test_missing_files_and_data_sets_are_named(tmp_path: Path):
         read_splits(Data(source="no-such-owner/no-such-name"), 0)
 
 
+def test_a_split_may_be_several_files(tmp_path: Path):
+    for language in ("de", "fr"):
+        for split in ("train", "dev", "test"):
+            row = {"text": f"{split} {language}", "label": "a", "lang": language}
+            (tmp_path / f"{language}.{split}.jsonl").write_text(json.dumps(row))
+    splits = read_splits(Data(source=str(tmp_path)), 0)
+    assert [row["text"] for _, row in splits["validation"]] == ["dev de", "dev fr"]
+
+
+def test_a_translation_that_is_blank_is_dropped(tmp_path: Path):
+    row = {"source": "a", "target": " ", "source_lang": "en", "target_lang": "de"}
+    whole = {split: [{**row, "target": "b"}, row] for split in ("train", "validation", "test")}
+    raw = {split: [(f"{split}:1", each) for each in rows] for split, rows in whole.items()}
+    found = clean(raw, task_named("translation"), Data(), lambda split, row: None)
+    assert found.report["splits"]["train"] == {"rows": 1, "dropped": {"blank": 1, "duplicate": 0}}
+    assert found.report["languages"] == {"en-de": 1}
+
+
 def test_padding_fills_to_the_longest_row():
     batch = pad([{"input_ids": [5, 6, 7]}, {"input_ids": [8]}], pad_id=1)
     assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 1, 1]]

@@ -31,6 +31,13 @@ def test_soft_loss_grows_with_the_square_of_the_temperature():
     assert soft_loss(STUDENT, TEACHER, 2.0).item() == pytest.approx(expected, rel=1e-4)
 
 
+def test_classes_that_the_teacher_did_not_keep_are_impossible_to_it():
+    student = torch.tensor([[0.5, 0.3, 0.2]]).log()
+    kept, classes = torch.tensor([[0.6, 0.2]]).log(), torch.tensor([[2, 0]])
+    expected = 0.75 * math.log(0.75 / 0.2) + 0.25 * math.log(0.25 / 0.5)
+    assert soft_loss(student, kept, 1.0, classes).item() == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_alpha_balances_hard_and_soft(alpha: float):
     hard, soft = hard_and_soft_loss(STUDENT[:, None], torch.tensor([[0]]), TEACHER[:, None], alpha, 1.0)

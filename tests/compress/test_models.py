@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from transformers import (
 )
 
 from compress.errors import CompressError
-from compress.models import build_student, load_model, load_tokenizer, train_tokenizer
+from compress.models import build_student, load_model, load_tokenizer, save_tokenizer
+from compress.new_tokenizer import train_tokenizer
 from compress.recipe import NewTokenizer, Student
 from compress.tasks import task_named
 
@@ -71,13 +73,17 @@ def test_too_large_a_step_is_refused(teacher):
 def test_the_trained_tokenizer_is_reloaded_equal(tmp_path: Path):
     texts = ["Grüße aus München", "東京都の天気", "привет мир"] * 20
     tokenizer = train_tokenizer(texts, NewTokenizer(vocabulary_size=120), max_length=16)
-    tokenizer.save_pretrained(tmp_path)
+    tokenizer(texts, truncation=True, max_length=4)
+    save_tokenizer(tokenizer, tmp_path)
     again = AutoTokenizer.from_pretrained(tmp_path)
     for text in (*texts[:3], "MÜNCHEN 東京"):
         assert again(text)["input_ids"] == tokenizer(text)["input_ids"]
         assert again.decode(again(text)["input_ids"], skip_special_tokens=True).replace(" ", "")
     assert tokenizer("GRÜSSE")["input_ids"] == tokenizer("grüsse")["input_ids"]
     assert tokenizer("a", "b")["input_ids"].count(tokenizer.sep_token_id) == 2
+    kept = json.loads((tmp_path / "tokenizer.json").read_text())
+    assert (kept["truncation"], kept["padding"]) == (None, None)
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["tokenizer_class"] == "PreTrainedTokenizerFast"
 
 
 def test_pickled_weights_are_refused(tmp_path: Path):

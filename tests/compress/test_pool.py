@@ -6,7 +6,8 @@ from compress.data.stage import DataSet
 from compress.data.table import RowTable
 from compress.errors import CompressError
 from compress.pool import build_pool, choose_rows
-from compress.recipe import RowChoice, load_recipe
+from compress.recipe import RowChoice
+from compress.recipe_file import load_recipe
 
 TRAIN = [
     Row("one", "a", "en", parallel="1"),

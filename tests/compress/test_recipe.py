@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from compress.errors import CompressError
-from compress.recipe import Recipe, load_recipe, save_recipe
+from compress.recipe import Recipe
+from compress.recipe_file import load_recipe, save_recipe
 
 
 def test_the_empty_recipe_is_the_demo(tmp_path: Path):
@@ -40,6 +41,17 @@ def test_a_saved_recipe_is_read_back_equal(tmp_path: Path):
         ("student: {hidden_size: 100, heads: 3}", "hidden_size 100 must be a multiple of heads 3"),
         ("data: {train: a.csv}", "train, validation and test must be given together"),
         ("name: ../elsewhere", "name: string should match pattern"),
+        ("task: translation", "data.source: the built-in data has no rows for translation; name a file or folder"),
+        (
+            "{task: translation, data: {source: a}, student: {distillation: {hidden: {weight: 1}}}}",
+            "student.distillation.hidden is for models that read, the task is translation; leave it out",
+        ),
+        ("student: {decoder_layers: 1}", "student.decoder_layers is for translation, the task is text-classification"),
+        (
+            "{task: token-classification, evaluation: {yardstick: true}}",
+            "evaluation.yardstick is for text-classification, the task is token-classification; leave it out",
+        ),
+        ("data: {prefix: 'to {language}: '}", "data.prefix: only {source} and {target} can be filled in"),
         ("- a list", "a recipe is a mapping of fields, got list"),
         ("a: [", "line 1: not valid YAML"),
     ],

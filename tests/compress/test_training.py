@@ -8,7 +8,7 @@ import torch
 from compress.data.encode import LengthBucketSampler
 from compress.data.rows import Row
 from compress.data.table import RowTable
-from compress.models import train_tokenizer
+from compress.new_tokenizer import train_tokenizer
 from compress.recipe import Data, NewTokenizer
 from compress.tasks import task_named
 from compress.training import Collator, Material, _accuracies, _last_whole_checkpoint, material

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from babel import Locale
+
 from compress.data import cldr
 
 LANGUAGES = ("de", "en", "ja")
@@ -57,3 +59,14 @@ def questions(expressions: list[dict], generator: random.Random) -> Iterator[dic
     start = sum(len(row["text"]) + 3 for row in chosen[: chosen.index(wanted)])
     answers = {"text": [wanted["text"]], "answer_start": [start]}
     yield {"question": wanted["label"], "context": context, "answers": answers, "lang": language}
+
+
+def translations(_: list[dict], generator: random.Random) -> Iterator[dict[str, Any]]:
+    """Some months and weekdays, in English and in another language."""
+    target = generator.choice(("de", "fr"))
+    keys = generator.sample([(table, key) for table in ("months", "days") for key in range(1, 7)], 3)
+    source, wanted = (
+        ", ".join(getattr(Locale(language), table)["format"]["wide"][key] for table, key in keys)
+        for language in ("en", target)
+    )
+    yield {"source": source, "target": wanted, "source_lang": "en", "target_lang": target}

@@ -5,7 +5,7 @@ import pytest
 
 from compress.data.rows import Row
 from compress.errors import CompressError
-from compress.models import train_tokenizer
+from compress.new_tokenizer import train_tokenizer
 from compress.recipe import Data, Fields, NewTokenizer
 from compress.tasks import task_named
 
@@ -41,7 +41,7 @@ def test_answers_come_back_in_characters(tokenizer, max_length, windows):
     examples = TASK.encoder(tokenizer, Data(max_length=max_length), [])([ROW])
     assert len(examples) == windows
     assert all(len(example["input_ids"]) <= max_length for example in examples)
-    assert TASK.decode(sure_of_the_label(examples), examples, [ROW], []) == [ANSWER]
+    assert TASK.decode(sure_of_the_label(examples), examples, [ROW], [], tokenizer) == [ANSWER]
 
 
 def test_windows_overlap_so_that_an_answer_is_whole_in_one(tokenizer):
@@ -54,7 +54,7 @@ def test_windows_overlap_so_that_an_answer_is_whole_in_one(tokenizer):
 def test_a_question_that_fills_the_window_is_cut(tokenizer):
     long = Row(ROW.text * 20, ROW.label, "de", text_pair=CONTEXT)
     examples = TASK.encoder(tokenizer, Data(max_length=64), [])([long])
-    assert TASK.decode(sure_of_the_label(examples), examples, [long], []) == [ANSWER]
+    assert TASK.decode(sure_of_the_label(examples), examples, [long], [], tokenizer) == [ANSWER]
 
 
 def test_spans_are_in_order_and_short(tokenizer):
@@ -62,7 +62,7 @@ def test_spans_are_in_order_and_short(tokenizer):
     logits = np.zeros((len(example["input_ids"]), 2))
     first, last = example["labels"]
     logits[last, 0] = logits[first, 1] = 9.0  # the best start comes after the best end
-    (answer,) = TASK.decode([logits], [example], [ROW], [])
+    (answer,) = TASK.decode([logits], [example], [ROW], [], tokenizer)
     assert answer in CONTEXT
     assert 0 < len(tokenizer(answer, add_special_tokens=False)["input_ids"]) <= 31
 

@@ -1,0 +1,169 @@
+"""Translation: ``text`` is the source, ``label`` the translation, and the language of a row is its pair, ``en-de``.
+
+Several pairs live in one model by the tokenizer's language codes (M2M100, NLLB), by a token before the source
+(``>>de<<``, as Marian has them and teachers from scratch), or by a prefix that the recipe gives (T5, mT5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.data.rows import Row, name_in, text_in
+from compress.errors import CompressError
+from compress.metrics import Metric
+from compress.tasks import NO_LABEL, Encode, Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from compress.recipe import Data, Fields
+
+FIELDS = {"text": "source", "label": "target"}
+AUTO_CLASS = "AutoModelForSeq2SeqLM"
+OUTPUTS = ("logits",)
+ONE_FOR_EACH = "labels"
+LABEL_A_ROW = False
+GENERATES = True
+# How sacrebleu splits text whose words are not set apart by spaces, and Korean, whose particles are not.
+_SEGMENTATION = {"zh": "zh", "ja": "char", "th": "char", "ko": "char"}
+
+
+def read_row(place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
+    languages = [name_in(place, content, getattr(fields, role), role) for role in ("source_lang", "target_lang")]
+    return Row(
+        text=text_in(place, content, fields.text or FIELDS["text"], "text"),
+        label=text_in(place, content, fields.label or FIELDS["label"], "label") if labelled else "",
+        lang="-".join(languages),
+    )
+
+
+def label_names(row: Row) -> Sequence[str]:
+    return []
+
+
+def texts(row: Row) -> Sequence[str]:
+    return [row.text, row.label]
+
+
+def target_of(pair: str) -> str:
+    """The language that is translated into."""
+    return pair.partition("-")[2]
+
+
+def target_token(language: str) -> str:
+    """The token before a source that asks for a target language."""
+    return f">>{language}<<"
+
+
+def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str]) -> Encode:
+    """``prompt`` is what the decoder starts with after its first token: the language code, where there is one."""
+
+    def encode(rows: Sequence[Row]) -> list[Example]:
+        examples: list[Example] = [{} for _ in rows]
+        for pair in sorted({row.lang for row in rows}):
+            numbers = [number for number, row in enumerate(rows) if row.lang == pair]
+            coded, prefix = _asking_for(tokenizer, data, pair)
+            output = tokenizer(
+                [prefix + rows[number].text for number in numbers],
+                text_target=[rows[number].label for number in numbers],
+                truncation=True,
+                max_length=data.max_length,
+                return_attention_mask=False,
+            )
+            for number, ids, wanted in zip(numbers, output["input_ids"], output["labels"], strict=True):
+                prompt = {"prompt": wanted[:1]} if coded else {}
+                examples[number] = {"row": number, "input_ids": ids, "labels": wanted, **prompt}
+        return examples
+
+    return encode
+
+
+def _asking_for(tokenizer: PreTrainedTokenizerBase, data: Data, pair: str) -> tuple[bool, str]:
+    """Ask for a pair of languages: by the tokenizer's codes (true), or by a text before the source."""
+    source, _, target = pair.partition("-")
+    source, target = (data.language_codes.get(language, language) for language in (source, target))
+    if hasattr(tokenizer, "tgt_lang"):
+        try:
+            tokenizer.src_lang, tokenizer.tgt_lang = source, target
+            known = tokenizer.unk_token_id not in (
+                tokenizer("", text_target="")["input_ids"][0],
+                tokenizer("", text_target="")["labels"][0],
+            )
+        except KeyError:
+            known = False
+        if not known:
+            raise CompressError(
+                f"data.language_codes: the teacher's tokenizer knows no language '{source}' or '{target}'; "
+                "say what it calls them, for example {en: eng_Latn}"
+            )
+        return True, ""
+    if data.prefix:
+        return False, data.prefix.format(source=source, target=target)
+    token = target_token(target)
+    return False, f"{token} " if token in tokenizer.get_vocab() else ""
+
+
+def model_inputs(config: Any, inputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    """The decoder reads the translation, moved by one place."""
+    shifted = labels.new_full(labels.shape, config.decoder_start_token_id)
+    shifted[:, 1:] = labels[:, :-1]
+    shifted.masked_fill_(shifted == NO_LABEL, config.pad_token_id)
+    return {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"], "decoder_input_ids": shifted}
+
+
+def positions(outputs: Tensor, mask: Tensor) -> Tensor:
+    return outputs
+
+
+def decode(
+    outputs: Sequence[np.ndarray],
+    examples: Sequence[Example],
+    rows: Sequence[Row],
+    labels: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+) -> list[str]:
+    return [
+        text.strip()
+        for text in tokenizer.batch_decode([tokens.tolist() for tokens in outputs], skip_special_tokens=True)
+    ]
+
+
+def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
+    """BLEU (Papineni et al., 2002) and chrF (Popović, 2015), counted by sacrebleu (Post, 2018)."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    # Two rows of different languages are added up in one figure, whatever they are split by.
+    segmentations = sorted({_SEGMENTATION.get(target_of(row.lang), "13a") for row in rows})
+    bleus = {name: BLEU(tokenize=name) for name in segmentations}
+    chrf = CHRF()
+    pairs = [
+        (bleus[_SEGMENTATION.get(target_of(row.lang), "13a")], prediction, row.label)
+        for prediction, row in zip(predictions, rows, strict=True)
+    ]
+    signatures = ", ".join(_signature(bleu) for bleu in bleus.values())
+    return {
+        "BLEU": _summed(bleus[segmentations[0]], pairs, signatures),
+        "chrF": _summed(chrf, [(chrf, prediction, label) for _, prediction, label in pairs], _signature(chrf)),
+    }
+
+
+def _summed(scorer: Any, pairs: Sequence[tuple[Any, str, str]], signature: str) -> Metric:
+    """A score that is computed from the sums of what the scorers count in each row, as sacrebleu's bootstrap does."""
+    counts = [counter._extract_corpus_statistics([found], [[wanted]])[0] for counter, found, wanted in pairs]
+
+    def score(sums: np.ndarray) -> float:
+        return scorer._compute_score_from_stats(sums.tolist()).score / 100
+
+    def value(sums: np.ndarray) -> np.ndarray:
+        return np.apply_along_axis(score, -1, sums)
+
+    return Metric(np.array(counts, dtype=np.float64), value, signature=signature)
+
+
+def _signature(scorer: Any) -> str:
+    scorer.corpus_score(["a"], [["a"]])  # the number of references is known to it only then
+    return str(scorer.get_signature())

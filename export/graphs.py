@@ -1,0 +1,30 @@
+"""ONNX graphs from PyTorch. The one place that knows `transformers.exporters`, which is marked experimental."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+SINGLE_FILE_LIMIT = 1_500_000_000  # bytes; protobuf ends at 2 GB
+
+
+def exported_graph(model: Any, sample: dict[str, Any], dynamic_shapes: dict[str, Any] | None = None) -> Any:
+    """The ``onnx_ir.Model`` of a model that is called with a sample.
+
+    :param dynamic_shapes: Which axes vary; none: all that the exporter can leave open.
+    """
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+
+    config = OnnxConfig(dynamic_shapes=dynamic_shapes) if dynamic_shapes else OnnxConfig(dynamic=True)
+    exported = OnnxExporter().export(model, sample, config=config).program
+    # The exporter notes the stack of every node: larger than a small student, and it names folders of this machine.
+    return ClearMetadataAndDocStringPass()(exported).model
+
+
+def save_graph(graph: Any, path: Path) -> None:
+    """Write an ``onnx_ir.Model``: one file below 1.5 GB, else the weights in ``model.onnx.data`` beside it."""
+    import onnx_ir
+
+    weights = sum(value.const_value.nbytes for value in graph.graph.initializers.values())
+    onnx_ir.save(graph, path, external_data=f"{path.name}.data" if weights > SINGLE_FILE_LIMIT else None)

@@ -1,0 +1,126 @@
+"""Exported folders in Optimum's classes and in the pipelines of transformers 4, in an environment of their own.
+
+`make interop` makes the runs, one for each task, and names their folder in ``COMPRESS_INTEROP``.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from optimum import onnxruntime as optimum
+from transformers import AutoTokenizer, pipeline
+
+RUNS = Path(os.environ["COMPRESS_INTEROP"])
+ROWS = 40
+
+
+def rows_of(task: str) -> list[dict]:
+    lines = (RUNS / task / "data/test.jsonl").read_text("utf-8").splitlines()[:ROWS]
+    return [json.loads(line) for line in lines]
+
+
+def predictions_of(task: str) -> list:
+    """What compress itself said about the rows, with the student in PyTorch."""
+    return json.loads((RUNS / task / "evaluation/student-predictions.json").read_text("utf-8"))[:ROWS]
+
+
+def share_of_equal(found: list, wanted: list) -> float:
+    assert len(found) == len(wanted) > 0
+    return sum(one == other for one, other in zip(found, wanted, strict=True)) / len(wanted)
+
+
+@pytest.fixture(params=[("onnx", 1.0), ("onnx-int8", 0.8)], ids=["onnx", "onnx-int8"])
+def variant(request) -> tuple[str, float]:
+    """A folder, and the share of rows with the same prediction at least."""
+    return request.param
+
+
+def classified(model, tokenizer, row: dict) -> str:
+    inputs = tokenizer(row["text"], row["text_pair"], truncation=True, max_length=48, return_tensors="pt")
+    return model.config.id2label[int(model(**inputs).logits.argmax())]
+
+
+def test_text_classification(variant):
+    name, least = variant
+    folder = RUNS / "text-classification" / name
+    model = optimum.ORTModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = rows_of("text-classification")
+    found = [classified(model, tokenizer, row) for row in rows]
+    assert share_of_equal(found, predictions_of("text-classification")) >= least
+    classify = pipeline("text-classification", model=model, tokenizer=tokenizer)
+    piped = [classify({"text": row["text"], "text_pair": row["text_pair"]})["label"] for row in rows]
+    assert piped == found
+
+
+def first_labels(model, tokenizer, words: list[str]) -> list[str]:
+    inputs = tokenizer(words, is_split_into_words=True, truncation=True, max_length=48, return_tensors="pt")
+    best = model(**inputs).logits[0].argmax(-1).tolist()
+    first: dict[int, str] = {}
+    for word, label in zip(inputs.word_ids(), best, strict=True):
+        if word is not None:
+            first.setdefault(word, model.config.id2label[label])
+    return [first[word] for word in sorted(first)]
+
+
+def test_token_classification(variant):
+    name, least = variant
+    folder = RUNS / "token-classification" / name
+    model = optimum.ORTModelForTokenClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found, wanted = [], []
+    for row, prediction in zip(rows_of("token-classification"), predictions_of("token-classification"), strict=True):
+        labels = first_labels(model, tokenizer, row["text"])
+        if len(labels) == len(prediction):  # not cut
+            found += labels
+            wanted += prediction
+    assert share_of_equal(found, wanted) >= least
+
+
+def test_question_answering(variant):
+    name, least = variant
+    folder = RUNS / "question-answering" / name
+    model = optimum.ORTModelForQuestionAnswering.from_pretrained(folder)
+    answer = pipeline("question-answering", model=model, tokenizer=AutoTokenizer.from_pretrained(folder))
+    rows = rows_of("question-answering")
+    found = [
+        answer(question=row["text"], context=row["text_pair"], max_seq_len=48, doc_stride=12, max_answer_len=30)[
+            "answer"
+        ]
+        for row in rows
+    ]
+    wanted = predictions_of("question-answering")
+    # The pipeline takes whole words, we take tokens: one must be in the other.
+    same = [one in other or other in one for one, other in zip(found, wanted, strict=True)]
+    assert sum(same) / len(same) >= min(least, 0.95)
+
+
+def test_translation(variant):
+    name, least = variant
+    folder = RUNS / "translation" / name
+    model = optimum.ORTModelForSeq2SeqLM.from_pretrained(folder, use_merged=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found = []
+    for row in rows_of("translation"):
+        target = row["lang"].partition("-")[2]
+        inputs = tokenizer(f">>{target}<< {row['text']}", return_tensors="pt")
+        written = model.generate(**inputs, num_beams=2, max_new_tokens=48)
+        found.append(tokenizer.decode(written[0], skip_special_tokens=True))
+    assert share_of_equal(found, predictions_of("translation")) >= least
+
+
+def test_the_student_itself_translates_in_a_pipeline():
+    folder = str(RUNS / "translation/student")
+    translate = pipeline("text2text-generation", model=folder, tokenizer=folder)
+    rows = rows_of("translation")[:8]
+    texts = [f">>{row['lang'].partition('-')[2]}<< {row['text']}" for row in rows]
+    found = [each["generated_text"] for each in translate(texts, num_beams=2, max_new_tokens=48)]
+    assert found == predictions_of("translation")[:8]
+
+
+def test_versions_are_those_of_users_who_have_not_moved_on():
+    assert transformers.__version__.startswith("4.57")
+    assert torch.__version__ >= "2"
