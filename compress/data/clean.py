@@ -13,8 +13,8 @@ from typing import Any
 from compress.data.read import SPLITS, UNLABELLED, RawRow
 from compress.data.rows import Row, name_in, row_as_dict
 from compress.errors import CompressError
-from compress.recipe import Data, Fields
-from compress.tasks import Task
+from compress.recipe import Data
+from compress.tasks import Task, columns_of
 
 NO_LANGUAGE = "und"  # BCP 47: undetermined
 
@@ -35,8 +35,9 @@ def clean(raw: Mapping[str, Iterable[RawRow]], task: Task, data: Data, keep: Cal
     """
     seen = {split: _Seen() for split in (*SPLITS, UNLABELLED) if split in raw}
     for split, found in seen.items():
+        columns = columns_of(task, data.fields, labelled=split != UNLABELLED)
         for place, content in raw[split]:
-            row = _row(task, place, content, data.fields, labelled=split != UNLABELLED)
+            row = _row(task, place, content, columns)
             if found.admits(row, task, place, data.languages):
                 keep(split, row)
     known_languages = {language for found in seen.values() for language in found.known_languages}
@@ -95,12 +96,12 @@ class _Seen:
         return "other language" if wanted is not None and row.lang not in wanted else None
 
 
-def _row(task: Task, place: str, content: Mapping[str, Any], fields: Fields, *, labelled: bool) -> Row:
-    row = task.read_row(place, content, fields, labelled)
+def _row(task: Task, place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
+    row = task.read_row(place, content, columns)
     return replace(
         row,
-        lang=row.lang or (name_in(place, content, fields.lang, "lang") if fields.lang else NO_LANGUAGE),
-        parallel=name_in(place, content, fields.parallel, "parallel") if fields.parallel else None,
+        lang=row.lang or (name_in(place, content, columns, "lang") if "lang" in columns else NO_LANGUAGE),
+        parallel=name_in(place, content, columns, "parallel") if "parallel" in columns else None,
     )
 
 

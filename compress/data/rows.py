@@ -26,34 +26,38 @@ def row_as_dict(row: Row) -> dict[str, Any]:
     return {name: value for name, value in asdict(row).items() if value is not None}
 
 
-def text_in(place: str, content: Mapping[str, Any], name: str, role: str) -> str:
+def text_in(place: str, content: Mapping[str, Any], columns: Mapping[str, str], role: str) -> str:
     """Text of a field, in Unicode's NFC.
 
+    :param columns: Names of the fields that a row must have, by role.
     :raises CompressError: If it is missing or something else than text.
     """
-    value = value_in(place, content, name, role)
+    value = value_in(place, content, columns, role)
     if not isinstance(value, str):
-        raise CompressError(f"{place}: field '{name}' must be text, got {type(value).__name__}")
+        raise CompressError(f"{place}: field '{columns[role]}' must be text, got {type(value).__name__}")
     return unicodedata.normalize("NFC", value).strip()
 
 
-def name_in(place: str, content: Mapping[str, Any], name: str, role: str) -> str:
+def name_in(place: str, content: Mapping[str, Any], columns: Mapping[str, str], role: str) -> str:
     """A name in a field: text or a whole number.
 
     :raises CompressError: If it is missing, empty or something else.
     """
-    value = value_in(place, content, name, role)
+    value = value_in(place, content, columns, role)
     if not isinstance(value, str | int | bool) or not str(value).strip():
-        raise CompressError(f"{place}: field '{name}' must be a name or a whole number, got {value!r}")
+        raise CompressError(f"{place}: field '{columns[role]}' must be a name or a whole number, got {value!r}")
     return unicodedata.normalize("NFC", str(value)).strip()
 
 
-def value_in(place: str, content: Mapping[str, Any], name: str, role: str) -> Any:
+def value_in(place: str, content: Mapping[str, Any], columns: Mapping[str, str], role: str) -> Any:
     """The value of a field.
 
-    :raises CompressError: If it is missing, naming the recipe's field for it and what the row has.
+    :raises CompressError: If it is missing, naming the recipe's field for it, what is wanted and what the row has.
     """
-    if name not in content or content[name] is None:
-        hint = f"; it has {', '.join(map(str, content))}" if content else ""
-        raise CompressError(f"{place}: field '{name}' is missing (data.fields.{role}){hint}")
+    name = columns[role]
+    if content.get(name) is None:
+        raise CompressError(
+            f"{place}: field '{name}' is missing (data.fields.{role}); a row must have {', '.join(columns.values())}; "
+            f"this one has {', '.join(map(str, content)) or 'nothing'}"
+        )
     return content[name]

@@ -46,10 +46,11 @@ class Task(Protocol):
     LABEL_A_ROW: bool
     GENERATES: bool
 
-    def read_row(self, place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
+    def read_row(self, place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
         """One of the user's rows, checked.
 
         :param place: Where it stands, for messages.
+        :param columns: Names of its fields, by role; rows without a ``label`` have none.
         :raises CompressError: Naming the field and what is wrong with it.
         """
 
@@ -107,6 +108,10 @@ def task_named(name: str) -> Task:
     return cast("Task", importlib.import_module(f"compress.tasks.{name.replace('-', '_')}"))
 
 
-def field_name(task: Task, fields: Fields, role: str) -> str | None:
-    """The column for a role: the recipe's, else the task's; none where the task can do without."""
-    return getattr(fields, role) or task.FIELDS.get(role)
+def columns_of(task: Task, fields: Fields, labelled: bool) -> dict[str, str]:
+    """Names of the fields that a row must have, by role: the recipe's, else the task's."""
+    given = {role: name for role, name in fields.model_dump().items() if name}
+    roles = [*task.FIELDS, *(["text_pair"] if "text_pair" in given and "text_pair" not in task.FIELDS else [])]
+    roles += ["lang"] if "lang" in given and "source_lang" not in roles else []
+    roles += ["parallel"] if "parallel" in given else []
+    return {role: given.get(role) or task.FIELDS[role] for role in roles if labelled or role != "label"}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from compress.recipe import Data, Fields
+    from compress.recipe import Data
 
 FIELDS = {"text": "question", "text_pair": "context", "label": "answers"}
 AUTO_CLASS = "AutoModelForQuestionAnswering"
@@ -42,24 +42,23 @@ _ARTICLES = {
 _BY_CHARACTER = ("zh",)
 
 
-def read_row(place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
-    context, role = fields.text_pair or FIELDS["text_pair"], "text_pair"
-    original = value_in(place, content, context, role)
+def read_row(place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
     return Row(
-        text=text_in(place, content, fields.text or FIELDS["text"], "text"),
-        text_pair=text_in(place, content, context, role),
-        label=_answers(place, content, fields.label or FIELDS["label"], original) if labelled else {},
+        text=text_in(place, content, columns, "text"),
+        text_pair=text_in(place, content, columns, "text_pair"),
+        label=_answers(place, content, columns) if "label" in columns else {},
         lang="",
     )
 
 
-def _answers(place: str, content: Mapping[str, Any], name: str, context: str) -> dict[str, list[Any]]:
+def _answers(place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, list[Any]]:
     """The answers, moved to where they are in the context after its normalisation."""
-    value = value_in(place, content, name, "label")
+    context, value = (value_in(place, content, columns, role) for role in ("text_pair", "label"))
     texts, starts = (value.get(key) if isinstance(value, Mapping) else None for key in ("text", "answer_start"))
     if not isinstance(texts, Sequence) or not isinstance(starts, Sequence) or len(texts) != len(starts) or not texts:
         raise CompressError(
-            f"{place}: field '{name}' must have lists 'text' and 'answer_start' of the same length, got {value!r:.80}"
+            f"{place}: field '{columns['label']}' must have lists 'text' and 'answer_start' of the same length, "
+            f"got {value!r:.80}"
         )
     found = []
     for text, start in zip(texts, starts, strict=True):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from compress.recipe import Data, Fields
+    from compress.recipe import Data
 
 FIELDS = {"text": "text", "label": "label"}
 AUTO_CLASS = "AutoModelForSequenceClassification"
@@ -25,12 +25,11 @@ LABEL_A_ROW = True
 GENERATES = False
 
 
-def read_row(place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
-    pair = fields.text_pair
+def read_row(place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
     return Row(
-        text=text_in(place, content, fields.text or FIELDS["text"], "text"),
-        text_pair=text_in(place, content, pair, "text_pair") if pair else None,
-        label=name_in(place, content, fields.label or FIELDS["label"], "label") if labelled else "",
+        text=text_in(place, content, columns, "text"),
+        text_pair=text_in(place, content, columns, "text_pair") if "text_pair" in columns else None,
+        label=name_in(place, content, columns, "label") if "label" in columns else "",
         lang="",
     )
 

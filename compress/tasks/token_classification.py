@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from compress.recipe import Data, Fields
+    from compress.recipe import Data
 
 FIELDS = {"text": "tokens", "label": "labels"}
 AUTO_CLASS = "AutoModelForTokenClassification"
@@ -28,18 +28,18 @@ GENERATES = False
 OUTSIDE = "O"
 
 
-def read_row(place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
-    words = _names(place, content, fields.text or FIELDS["text"], "text")
-    wanted = _names(place, content, fields.label or FIELDS["label"], "label") if labelled else []
-    if labelled and len(words) != len(wanted):
+def read_row(place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
+    words = _names(place, content, columns, "text")
+    wanted = _names(place, content, columns, "label") if "label" in columns else []
+    if "label" in columns and len(words) != len(wanted):
         raise CompressError(f"{place}: {len(words)} words but {len(wanted)} labels; each word needs one")
     return Row(text=words, label=wanted, lang="")
 
 
-def _names(place: str, content: Mapping[str, Any], name: str, role: str) -> list[str]:
-    value = value_in(place, content, name, role)
+def _names(place: str, content: Mapping[str, Any], columns: Mapping[str, str], role: str) -> list[str]:
+    value = value_in(place, content, columns, role)
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(part, str) for part in value):
-        raise CompressError(f"{place}: field '{name}' must be a list of text, got {value!r:.60}")
+        raise CompressError(f"{place}: field '{columns[role]}' must be a list of text, got {value!r:.60}")
     return [unicodedata.normalize("NFC", part) for part in value]
 
 

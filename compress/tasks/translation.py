@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from compress.recipe import Data, Fields
+    from compress.recipe import Data
 
-FIELDS = {"text": "source", "label": "target"}
+FIELDS = {"text": "source", "label": "target", "source_lang": "source_lang", "target_lang": "target_lang"}
 AUTO_CLASS = "AutoModelForSeq2SeqLM"
 OUTPUTS = ("logits",)
 ONE_FOR_EACH = "labels"
@@ -32,12 +32,11 @@ GENERATES = True
 _SEGMENTATION = {"zh": "zh", "ja": "char", "th": "char", "ko": "char"}
 
 
-def read_row(place: str, content: Mapping[str, Any], fields: Fields, labelled: bool) -> Row:
-    languages = [name_in(place, content, getattr(fields, role), role) for role in ("source_lang", "target_lang")]
+def read_row(place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
     return Row(
-        text=text_in(place, content, fields.text or FIELDS["text"], "text"),
-        label=text_in(place, content, fields.label or FIELDS["label"], "label") if labelled else "",
-        lang="-".join(languages),
+        text=text_in(place, content, columns, "text"),
+        label=text_in(place, content, columns, "label") if "label" in columns else "",
+        lang="-".join(name_in(place, content, columns, role) for role in ("source_lang", "target_lang")),
     )
 
 

@@ -92,7 +92,7 @@ def test_field_names_can_be_chosen_and_languages_filtered(tmp_path: Path):
         (
             {"train": [{"text": "x", "lang": "de"}]},
             {},
-            "train.jsonl:1: field 'label' is missing (data.fields.label); it",
+            "train.jsonl:1: field 'label' is missing (data.fields.label); a row must have text, label, lang; this one",
         ),
         ({"train": [{"text": 5, "label": "a", "lang": "de"}]}, {}, "train.jsonl:1: field 'text' must be text, got int"),
         ({"train": [{"text": "x", "label": 1.5, "lang": "de"}]}, {}, "field 'label' must be a name or a whole number"),

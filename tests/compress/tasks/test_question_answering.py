@@ -6,7 +6,7 @@ import pytest
 from compress.data.rows import Row
 from compress.errors import CompressError
 from compress.new_tokenizer import train_tokenizer
-from compress.recipe import Data, Fields, NewTokenizer
+from compress.recipe import Data, NewTokenizer
 from compress.tasks import task_named
 
 TASK = task_named("question-answering")
@@ -99,7 +99,7 @@ def test_the_best_of_several_answers_counts():
 def test_an_answer_is_found_again_after_normalisation():
     decomposed = "  Cafe\u0301 in Zu\u0308rich"
     content = {"question": "Wo?", "context": decomposed, "answers": {"text": ["Zu\u0308rich"], "answer_start": [11]}}
-    row = TASK.read_row("rows:1", content, Fields(), True)
+    row = TASK.read_row("rows:1", content, TASK.FIELDS)
     (start,), (text,) = row.label["answer_start"], row.label["text"]
     assert row.text_pair is not None
     assert row.text_pair[start : start + len(text)] == "Zürich"
@@ -111,9 +111,12 @@ def test_an_answer_is_found_again_after_normalisation():
         ({"text": ["b"], "answer_start": [0]}, "rows:3: the answer 'b' does not stand at character 0 of the context"),
         ({"text": ["a"], "answer_start": []}, "field 'answers' must have lists 'text' and 'answer_start'"),
         ("a", "field 'answers' must have lists 'text' and 'answer_start' of the same length, got 'a'"),
-        (None, r"rows:3: field 'answers' is missing \(data.fields.label\); it has question, context, answers"),
+        (
+            None,
+            r"rows:3: field 'answers' is missing \(data.fields.label\); a row must have question, context, answers;",
+        ),
     ],
 )
 def test_wrong_answers_are_named(answers, message):
     with pytest.raises(CompressError, match=message):
-        TASK.read_row("rows:3", {"question": "?", "context": "a b", "answers": answers}, Fields(), True)
+        TASK.read_row("rows:3", {"question": "?", "context": "a b", "answers": answers}, TASK.FIELDS)

@@ -7,7 +7,7 @@ from seqeval.metrics import f1_score
 from compress.data.rows import Row
 from compress.errors import CompressError
 from compress.new_tokenizer import train_tokenizer
-from compress.recipe import Data, Fields, NewTokenizer
+from compress.recipe import Data, NewTokenizer
 from compress.tasks import task_named
 
 TASK = task_named("token-classification")
@@ -59,9 +59,12 @@ def test_parts_of_speech_have_no_spans():
     [
         ({"tokens": ["a", "b"], "labels": ["O"]}, "rows:1: 2 words but 1 labels; each word needs one"),
         ({"tokens": "a b", "labels": ["O", "O"]}, "rows:1: field 'tokens' must be a list of text, got 'a b'"),
-        ({"words": ["a"], "labels": ["O"]}, r"field 'tokens' is missing \(data.fields.text\); it has words, labels"),
+        (
+            {"words": ["a"], "labels": ["O"]},
+            r"field 'tokens' is missing \(data.fields.text\); a row must have tokens, labels; this one has words",
+        ),
     ],
 )
 def test_wrong_fields_are_named(content, message):
     with pytest.raises(CompressError, match=message):
-        TASK.read_row("rows:1", content, Fields(), True)
+        TASK.read_row("rows:1", content, TASK.FIELDS)

@@ -9,7 +9,7 @@ from transformers import M2M100Config, NllbTokenizer
 from compress.data.rows import Row
 from compress.errors import CompressError
 from compress.new_tokenizer import train_tokenizer
-from compress.recipe import Data, Fields, NewTokenizer
+from compress.recipe import Data, NewTokenizer
 from compress.tasks import task_named
 
 TASK = task_named("translation")
@@ -106,7 +106,7 @@ def test_languages_without_spaces_are_split_by_character():
         ({"source": "a", "target": "b"}, r"rows:1: field 'source_lang' is missing \(data.fields.source_lang\)"),
         (
             {"en": "a", "source_lang": "en", "target_lang": "de"},
-            r"field 'source' is missing \(data.fields.text\); it has en, source_lang, target_lang",
+            r"field 'source' is missing \(data.fields.text\); a row must have source, target, source_lang, tar",
         ),
         (
             {"source": "a", "target": ["b"], "source_lang": "en", "target_lang": "de"},
@@ -116,4 +116,4 @@ def test_languages_without_spaces_are_split_by_character():
 )
 def test_wrong_fields_are_named(content, message):
     with pytest.raises(CompressError, match=message):
-        TASK.read_row("rows:1", content, Fields(), True)
+        TASK.read_row("rows:1", content, TASK.FIELDS)
