@@ -64,20 +64,12 @@ def load_torch(folder: Path, task: Task, threads: int | None = None) -> Predict:
     import torch
 
     from compress.models import model_class
+    from compress.signals import outputs_of
 
     if threads:
         torch.set_num_threads(threads)
-    return predict_with(model_class(task).from_pretrained(folder, use_safetensors=True), task)
-
-
-def predict_with(model, task: Task) -> Predict:
-    """Wrap a PyTorch model that is in memory already."""
-    import torch
-
-    from compress.signals import outputs_of
-
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = model.to(device).eval()
+    model = model_class(task).from_pretrained(folder, use_safetensors=True).to(device).eval()
 
     def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
         with torch.inference_mode():

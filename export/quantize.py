@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from compress.console import swallowed_output
 from compress.target import Target
@@ -14,12 +15,15 @@ def quantize_int8(source: Path, folder: Path, target: Target) -> None:
 
     :param source: Folder with the plain graphs.
     """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
 
-    with swallowed_output():
+    with swallowed_output(), TemporaryDirectory(dir=folder) as scratch:
         for graph in source.glob("*.onnx"):
+            # Weights that two nodes share, one of them transposed, become two: else one is unpacked in every run.
+            folded = Path(scratch) / graph.name
+            quant_pre_process(graph, folded, skip_symbolic_shape=True, skip_onnx_shape=True)
             quantize_dynamic(
-                graph,
+                folded,
                 folder / graph.name,
                 per_channel=True,
                 reduce_range=target.reduce_range,

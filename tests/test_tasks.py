@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -91,6 +92,18 @@ def test_pipelines_say_what_we_say(run):
             first.pop(None, None)
             assert len(first) > 5
             assert {word: prediction[word] for word in first} == first
+
+
+@translation_only
+def test_no_weight_is_unpacked_in_every_step_of_int8(run):
+    this, _, _ = run
+    for path in (this.folder / "onnx-int8").glob("*.onnx"):
+        nodes = onnx.load(path).graph.node
+        unpacked = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
+        assert not [
+            node.name for node in nodes if node.op_type in ("MatMul", "Transpose") and set(node.input) & unpacked
+        ]
+        assert any(node.op_type == "MatMulInteger" for node in nodes)
 
 
 @translation_only
