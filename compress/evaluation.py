@@ -76,7 +76,7 @@ def comparison_line(comparison: dict[str, Any], name: str, reference: str) -> st
     return (
         f"{name} against {reference}: drop {points(comparison['drop'][ALL])} points, "
         f"worst-language drop {points(worst)} in {worst['language']}, "
-        f"same prediction on {100 * comparison['agreement']:.1f} % of the rows"
+        f"{100 * comparison['agreement']:.1f} % of the predictions are the same"
     )
 
 
@@ -97,7 +97,7 @@ def _build(run: Run, folder: Path) -> dict[str, Any]:
         "metrics": list(found["teacher"]),
         "signatures": signatures(found["teacher"]),
         "rows": {language: languages.count(language) for language in data.languages} | {ALL: len(languages)},
-        "seen in training": _seen_in_training(run.recipe, data),
+        "seen in training": _seen_in_training(run.recipe, data, task.LABEL_A_ROW),
         "student's rows": run.manifest["stages"]["student"]["summary"]["rows"],
         "models": {model: per_language(metrics, languages) for model, metrics in found.items()},
         "student against teacher": {
@@ -132,15 +132,20 @@ def yardstick_predictions(data: DataSet, labelled_languages: Sequence[str] | Non
     return model.predict(texts(data.splits["test"])).tolist()
 
 
-def _seen_in_training(recipe: Recipe, data: DataSet) -> dict[str, str]:
-    """For each language whether training saw its labels, its text alone, or nothing of it (zero-shot)."""
+def _seen_in_training(recipe: Recipe, data: DataSet, text_alone: bool) -> dict[str, str]:
+    """For each language whether training saw its labels, its text alone, or nothing of it (zero-shot).
+
+    :param text_alone: Whether rows without labels are of use to the student.
+    """
     labelled, read = recipe.data.labelled_languages, recipe.student.languages
     present = set(data.training_rows.column("lang"))
 
     def seen(language: str) -> str:
         if language not in present or (read is not None and language not in read):
             return "nothing"
-        return "labels" if labelled is None or language in labelled else "text"
+        if labelled is None or language in labelled:
+            return "labels"
+        return "text" if text_alone else "nothing"
 
     return {language: seen(language) for language in data.languages}
 

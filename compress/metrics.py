@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,9 @@ def compare(reference: Mapping[str, Metric], other: Mapping[str, Metric], langua
 
 
 def agreement(one: Sequence[Any], other: Sequence[Any]) -> float:
-    """Share of rows with the same prediction."""
+    """Share of rows with the same prediction, or of their words, where each has one."""
+    if isinstance(one[0], list):
+        one, other = list(chain.from_iterable(one)), list(chain.from_iterable(other))
     return round(sum(a == b for a, b in zip(one, other, strict=True)) / len(one), 4)
 
 

@@ -26,9 +26,9 @@ def generate_words(seed: int = 0) -> dict[str, list[dict[str, object]]]:
 
 
 def generate_pairs(seed: int = 0) -> dict[str, list[dict[str, object]]]:
-    """Two expressions: are they of the same kind?
+    """An expression and the name of a kind: is it of that kind?
 
-    :return: For each split a list of rows with ``text``, ``text_pair``, ``label`` (same, different) and ``lang``.
+    :return: For each split a list of rows with ``text``, ``text_pair``, ``label`` (yes, no) and ``lang``.
     """
     return _generated(seed, _pairs)
 
@@ -63,12 +63,8 @@ def _words(expressions: list[dict[str, str]], generator: random.Random) -> Itera
 
 
 def _pairs(expressions: list[dict[str, str]], generator: random.Random) -> Iterator[dict[str, object]]:
-    by_kind: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in expressions:
-        by_kind[row["label"]].append(row)
-    for row in expressions:
-        same = generator.random() < 0.5
-        kinds = [kind for kind in by_kind if (kind == row["label"]) == same]
-        other = generator.choice(by_kind[generator.choice(kinds)])
-        label = "same" if same else "different"
-        yield {"text": row["text"], "text_pair": other["text"], "label": label, "lang": row["lang"]}
+        label = generator.choice(("yes", "no"))
+        others = [kind for kind in cldr.KINDS if kind != row["label"]]
+        kind = row["label"] if label == "yes" else generator.choice(others)
+        yield {"text": row["text"], "text_pair": kind, "label": label, "lang": row["lang"]}

@@ -54,7 +54,8 @@ def test_comparison_names_the_worst_language():
     assert result["worst_language_drop"]["language"] == "ja"
     assert result["worst_language_drop"]["value"] == 0.5
     assert result["drop"]["all"]["value"] == 0.25
-    assert agreement("aabb", "aaba") == 0.75
+    assert agreement(["a", "a", "b", "b"], ["a", "a", "b", "a"]) == 0.75
+    assert agreement([["a", "b", "b"], ["c"]], [["a", "b", "a"], ["c"]]) == 0.75
 
 
 def test_figures_of_counts_add_up_over_rows_before_they_are_divided():
