@@ -66,10 +66,12 @@ def _set(content: dict[str, Any], dotted: str, value: Any) -> None:
 
 def _explained(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
-    where = ".".join(location) or "recipe"
+    where = ".".join(location)
     if problem["type"] != "extra_forbidden":
         message = problem["msg"].removeprefix("Value error, ")
-        return f"{where}: {message[0].lower()}{message[1:]} (got {problem['input']!r})"
+        message = message[0].lower() + message[1:]
+        given = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"  # a section: too long
+        return f"{where}: {message}{given}" if where else message
     names = list(_section_at(location[:-1]).model_fields)
     near = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"valid here: {', '.join(names)}"
