@@ -63,14 +63,22 @@ def test_warm_up_is_not_counted():
         return np.zeros((1, 2), dtype=np.float32)
 
     batches = [{"input_ids": np.ones((1, 1))}] * 15
-    assert len(measure_latency(predict, batches)) == 15
+    milliseconds, outputs = measure_latency(predict, batches)
+    assert len(milliseconds) == len(outputs) == 15
     assert len(calls) == 15 + WARM_UP_BATCHES
 
 
 def test_a_measuring_process_that_ends_is_said(tmp_path: Path):
-    (tmp_path / "rows.json").write_text('[{"input_ids": [1]}]')
+    (tmp_path / "examples.json").write_text('[{"input_ids": [1]}]')
     (tmp_path / "model.onnx").write_bytes(b"nothing")
-    setup = {"model": str(tmp_path), "rows": str(tmp_path / "rows.json"), "pad_id": 0, "threads": 1}
+    setup = {
+        "model": str(tmp_path),
+        "task": "text-classification",
+        "examples": str(tmp_path / "examples.json"),
+        "pad_id": 0,
+        "search": {"beams": 1, "length_penalty": 1.0, "max_tokens": 8},
+        "threads": 1,
+    }
     contender = Contender("broken", tmp_path, "ONNX Runtime")
-    with pytest.raises(CompressError, match=r"the process that measures broken ended"), _worker(contender, setup):
+    with pytest.raises(CompressError, match=r"measures broken ended .*refuses it"), _worker(contender, setup):
         pass
