@@ -30,7 +30,7 @@ def translation_config(scratch: Scratch, tokenizer: PreTrainedTokenizerBase, max
     config = M2M100Config(
         vocab_size=len(tokenizer),
         max_position_embeddings=max(max_length, 512),
-        # As Vaswani et al. (2017) start: scaled by the root of the width, embeddings are then as large as positions.
+        # The model multiplies embeddings by the root of the width: so they are about as large as those of positions.
         init_std=scratch.hidden_size**-0.5,
         dropout=scratch.dropout,
         attention_dropout=scratch.dropout,
@@ -54,7 +54,7 @@ def layer_counts(config: PreTrainedConfig) -> tuple[int, int]:
 def build_from_layers(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
     """A student with some of the teacher's layers, those of the encoder and of the decoder spread as far as they go.
 
-    Shleifer & Rush (2020) find that the first and last layers matter most.
+    So Shleifer & Rush (2020) choose the layers that a student starts from.
 
     :raises CompressError: If fewer than one or more than all layers are asked for.
     """

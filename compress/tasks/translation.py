@@ -1,4 +1,4 @@
-"""Translation: ``text`` is the source, ``label`` the translation, and the language of a row is its pair, ``en-de``.
+"""Translation: ``text`` is the source, ``label`` the translation, the language of a row its pair (``en-de``, ``pt_BR-en``).
 
 Several pairs live in one model by the tokenizer's language codes (M2M100, NLLB), by a token before the source
 (``>>de<<``, as Marian has them and teachers from scratch), or by a prefix that the recipe gives (T5, mT5).
@@ -36,7 +36,7 @@ def read_row(place: str, content: Mapping[str, Any], columns: Mapping[str, str])
     return Row(
         text=text_in(place, content, columns, "text"),
         label=text_in(place, content, columns, "label") if "label" in columns else "",
-        lang="-".join(name_in(place, content, columns, role) for role in ("source_lang", "target_lang")),
+        lang="-".join(_in_pair(name_in(place, content, columns, role)) for role in ("source_lang", "target_lang")),
     )
 
 
@@ -46,6 +46,11 @@ def label_names(row: Row) -> Sequence[str]:
 
 def texts(row: Row) -> Sequence[str]:
     return [row.text, row.label]
+
+
+def _in_pair(language: str) -> str:
+    """A language's name inside of a pair's, whose parts a hyphen divides: ``pt_BR`` for ``pt-BR``."""
+    return language.replace("-", "_")
 
 
 def target_of(pair: str) -> str:
@@ -83,27 +88,32 @@ def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str
 
 def _asking_for(tokenizer: PreTrainedTokenizerBase, data: Data, pair: str) -> tuple[bool, str]:
     """Ask for a pair of languages: by the tokenizer's codes (true), or by a text before the source."""
-    source, _, target = pair.partition("-")
-    source, target = (data.language_codes.get(language, language) for language in (source, target))
+    codes = {_in_pair(language): code for language, code in data.language_codes.items()}
+    source, target = (codes.get(language, language) for language in pair.split("-"))
     if hasattr(tokenizer, "tgt_lang"):
-        try:
-            tokenizer.src_lang, tokenizer.tgt_lang = source, target
-            known = tokenizer.unk_token_id not in (
-                tokenizer("", text_target="")["input_ids"][0],
-                tokenizer("", text_target="")["labels"][0],
-            )
-        except KeyError:
-            known = False
-        if not known:
-            raise CompressError(
-                f"data.language_codes: the teacher's tokenizer knows no language '{source}' or '{target}'; "
-                "say what it calls them, for example {en: eng_Latn}"
-            )
+        _set_codes(tokenizer, source, target)
         return True, ""
     if data.prefix:
         return False, data.prefix.format(source=source, target=target)
     token = target_token(target)
     return False, f"{token} " if token in tokenizer.get_vocab() else ""
+
+
+def _set_codes(tokenizer: PreTrainedTokenizerBase, source: str, target: str) -> None:
+    try:
+        tokenizer.src_lang, tokenizer.tgt_lang = source, target
+        empty = tokenizer("", text_target="")
+    except KeyError:
+        empty = None
+    if empty is None or tokenizer.unk_token_id in (*empty["input_ids"], *empty["labels"]):
+        raise CompressError(
+            f"data.language_codes: the teacher's tokenizer knows no language '{source}' or '{target}'; "
+            "say what it calls them, for example {en: eng_Latn}"
+        )
+    if empty["labels"][0] == tokenizer.eos_token_id:  # mBART of 2020
+        raise CompressError(
+            "teacher.model: its translations do not begin with their language; use M2M100, NLLB, mBART-50, Marian or T5"
+        )
 
 
 def model_inputs(config: Any, inputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sacrebleu.metrics import BLEU, CHRF
-from transformers import M2M100Config, NllbTokenizer
+from transformers import M2M100Config, MBartTokenizer, NllbTokenizer
 
 from compress.data.rows import Row
 from compress.errors import CompressError
@@ -70,6 +70,24 @@ def test_language_codes_stand_before_the_text_and_begin_the_translation(nllb):
 def test_an_unknown_language_code_is_named(nllb):
     with pytest.raises(CompressError, match=r"data.language_codes: the teacher's tokenizer knows no language 'en' or"):
         TASK.encoder(nllb, Data(), [])([Row("a", "b", "en-de")])
+
+
+def test_a_region_does_not_divide_a_pair(nllb):
+    content = {"source": "a", "target": "b", "source_lang": "pt-BR", "target_lang": "ja"}
+    row = TASK.read_row("rows:1", content, TASK.FIELDS)
+    assert row.lang == "pt_BR-ja"
+    assert "tok:char" in TASK.metrics(["b"], [row], [])["BLEU"].signature
+    data = Data(language_codes={"pt-BR": "por_Latn", "ja": "jpn_Jpan"})
+    (example,) = TASK.encoder(nllb, data, [])([row])
+    assert nllb.convert_ids_to_tokens(example["labels"])[0] == "jpn_Jpan"
+
+
+def test_translations_that_end_with_their_language_are_refused():
+    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "▁": 4, "a": 5, "b": 6}
+    tokenizer = MBartTokenizer(vocab=[(token, 0.0) for token in vocabulary])
+    data = Data(language_codes={"en": "en_XX", "de": "de_DE"})
+    with pytest.raises(CompressError, match=r"teacher.model: its translations do not begin with their language"):
+        TASK.encoder(tokenizer, data, [])([Row("a", "b", "en-de")])
 
 
 def test_the_decoder_reads_the_translation_moved_by_one():
