@@ -1,4 +1,4 @@
-"""Translation: ``text`` is the source, ``label`` the translation, the language of a row its pair (``en-de``, ``pt_BR-en``).
+"""Translation: ``text`` is the source, ``label`` the translation, the language of a row its pair, as ``pt_BR-en``.
 
 Several pairs live in one model by the tokenizer's language codes (M2M100, NLLB), by a token before the source
 (``>>de<<``, as Marian has them and teachers from scratch), or by a prefix that the recipe gives (T5, mT5).
