@@ -75,33 +75,61 @@ def distill(
 
 @app.command(
     epilog="Examples:\n\n"
-    "  compress export                       ONNX and int8 of the latest run\n\n"
-    "  compress export --trt                 TensorRT engine too; no GPU is needed\n\n"
-    "  compress export artifacts/demo --trt --sm 86,89 --precision fp32"
+    "  compress export                            what this machine is best served with\n\n"
+    "  compress export --budget 1.0               the fastest variant that loses at most a point in any language\n\n"
+    "  compress export --trt --precision fp16,int8 --sm 86,89\n\n"
+    "  compress export --trt --explain            what TensorRT would make of it\n\n"
+    "  compress export --onnx model.onnx --trt --profile 1:8:32,1:32:64 --profile 1:1:4,64:128:256"
 )
 def export(
     run: RunFolder = None,
-    trt: Annotated[bool, typer.Option("--trt", help="Build a TensorRT engine too.")] = False,
+    target: Annotated[
+        str | None, typer.Option(help="What variants are for: cpu-avx2, cpu-vnni, cuda-sm89, … or auto.")
+    ] = None,
+    variants: Annotated[
+        str | None, typer.Option(help="Which: onnx-fused,onnx-int8,onnx-static,onnx-fp16,onnx-int4.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="POINTS", help="Search the fastest variant within this worst-language drop.")
+    ] = None,
+    trt: Annotated[bool, typer.Option("--trt", help="Build TensorRT engines too.")] = False,
+    precision: Annotated[str | None, typer.Option(help="Precisions of the engines: fp16,int8,fp32.")] = None,
     sm: Annotated[str | None, typer.Option(help="GPU generations of an ahead-of-time engine: 80,86,89,120")] = None,
-    precision: Annotated[str | None, typer.Option(help="Precision of the engine: fp16 or fp32.")] = None,
-    target: Annotated[str | None, typer.Option(help="CPU that int8 is for: cpu-avx2, cpu-vnni, … or auto.")] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(metavar="BATCH,LENGTH", help="Shapes of an engine, as minimum:optimum:maximum; can be repeated."),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what TensorRT makes of it; build nothing.")] = False,
+    onnx: Annotated[Path | None, typer.Option(help="Build an engine of this ONNX file instead of a run.")] = None,
     set_: Set = None,
     output: Output = ARTIFACTS,
     json_: Json = False,
 ) -> None:
     """Export the student to ONNX, quantise it, build TensorRT engines; each is checked against its parent."""
     overrides: dict[str, Any] = {
-        "export.tensorrt.enabled": True if trt else None,
-        "export.tensorrt.sm": sm.split(",") if sm else None,
-        "export.tensorrt.precision": precision,
         "export.target": target,
+        "export.variants": variants.split(",") if variants else None,
+        "export.budget.points": budget,
+        "export.tensorrt.enabled": True if trt else None,
+        "export.tensorrt.precisions": precision.split(",") if precision else None,
+        "export.tensorrt.sm": sm.split(",") if sm else None,
     }
 
     def work() -> dict[str, Any]:
         from compress.run import find_run
 
         given = {key: value for key, value in overrides.items() if value is not None}
-        return _export(find_run(run, output, {**given, **_parsed(set_)}), json_)
+        if profile:
+            from export.profiles import parse_profile
+
+            given["export.tensorrt.profiles"] = [parse_profile(text) for text in profile]
+        given |= _parsed(set_)
+        if not trt and (explain or onnx):
+            raise CompressError(f"{'--explain' if explain else '--onnx'} is about TensorRT: add --trt")
+        if onnx is not None:
+            return _export_file(onnx, output, given, precision, explain, json_)
+        found = find_run(run, output, given)
+        return _explain(found, json_) if explain else _export(found, json_)
 
     _finish(work, json_)
 
@@ -244,6 +272,41 @@ def _export(run, in_json: bool) -> dict[str, Any]:
     variants = run_export_stages(run)
     _show([export_table(variants)], in_json)
     return {"run": str(run.folder), "variants": variants}
+
+
+def _explain(run, in_json: bool) -> dict[str, Any]:
+    from compress.console import quiet_transformers
+
+    quiet_transformers()
+    from export.explain import explanation_table
+    from export.stage import explain_engines
+
+    found = explain_engines(run)
+    _show([explanation_table(name, graph) for name, graph in found.items()], in_json)
+    return {"run": str(run.folder), "graphs": found}
+
+
+def _export_file(
+    path: Path, output: Path, overrides: dict[str, Any], precision: str | None, explain_only: bool, in_json: bool
+) -> dict[str, Any]:
+    """An engine of an ONNX file that no run has made, or what TensorRT would make of it."""
+    from compress.recipe_file import load_recipe
+    from export.engines import compile_onnx, engine_table
+    from export.explain import explain, explanation_table
+    from export.onnx_check import check_onnx
+    from export.tensorrt import choose_builder
+
+    settings = load_recipe(None, overrides).export.tensorrt
+    if explain_only:
+        check_onnx(path)
+        found = explain(choose_builder(), path)
+        _show([explanation_table(path.name, found)], in_json)
+        return {"graphs": {path.name: found}}
+    if len(settings.precisions) > 1:
+        raise CompressError(f"--precision {precision}: an ONNX file makes one engine; name one precision")
+    engine = compile_onnx(path, output, settings, precision)
+    _show([engine_table(engine)], in_json)
+    return {"engine": engine}
 
 
 def _bench(run, in_json: bool) -> dict[str, Any]:

@@ -63,10 +63,11 @@ class Tokens:
 class OnnxDecoder:
     """The three graphs of a translation folder in ONNX Runtime, on the CPU."""
 
-    def __init__(self, folder: Path, threads: int | None = None):
+    def __init__(self, folder: Path, threads: int | None = None, opened: Callable[..., Any] | None = None):
+        """:param opened: Opens a graph, in place of `compress.inference.onnx_session`."""
         from compress.inference import onnx_session
 
-        sessions = [onnx_session(folder / name, threads) for name in (ENCODER, DECODER, DECODER_WITH_PAST)]
+        sessions = [(opened or onnx_session)(folder / name, threads) for name in (ENCODER, DECODER, DECODER_WITH_PAST)]
         self._encoder, self._first, self._next = sessions
         self._next_outputs = [value.name for value in self._next.get_outputs()]
         self._first_outputs = [value.name for value in self._first.get_outputs()]

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from compress.recipe_export import Export
+from compress.recipe_section import Fraction, Positive, Section
 
 Shape = TypeVar("Shape", bound=BaseModel)
-Positive = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Range = Annotated[tuple[Positive, Positive, Positive], Field(description="minimum, optimum, maximum")]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _checked_heads(shape: Shape, heads: int, hidden_size: int) -> Shape:
@@ -271,52 +267,9 @@ class Evaluation(Section):
     yardstick: bool = Field(False, description="also fit TF-IDF with logistic regression, for comparison")
 
 
-class Profile(Section):
-    """One TensorRT optimisation profile."""
-
-    batch: Range = (1, 8, 32)
-    length: Range = (1, 32, 64)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Profile:
-        for name, (low, best, high) in (("batch", self.batch), ("length", self.length)):
-            if not low <= best <= high:
-                raise ValueError(f"{name} must be minimum <= optimum <= maximum, got {low}, {best}, {high}")
-        return self
-
-
-class TensorRT(Section):
-    enabled: bool = False
-    sm: Annotated[list[Positive], Field(min_length=1)] = Field(
-        [80, 86, 89, 120], description="GPU generations of an ahead-of-time engine"
-    )
-    precision: Literal["fp16", "fp32"] = "fp16"
-    profiles: Annotated[list[Profile], Field(min_length=1)] = [Profile()]
-
-
-class Tolerance(Section):
-    """What a variant may differ from its parent, on real rows."""
-
-    max_difference: Annotated[float, Field(ge=0)]
-    agreement: Fraction
-
-
-class Parity(Section):
-    rows: Positive = 500
-    onnx: Tolerance = Tolerance(max_difference=1e-3, agreement=0.999)
-    int8: Tolerance = Tolerance(max_difference=2.0, agreement=0.97)
-    fp16: Tolerance = Tolerance(max_difference=0.1, agreement=0.99)
-
-
-class Export(Section):
-    target: Literal["auto", "cpu-avx2", "cpu-avx512", "cpu-vnni", "cpu-arm"] = "auto"
-    parity: Parity = Parity()
-    tensorrt: TensorRT = TensorRT()
-
-
 class Bench(Section):
     rows: Positive = Field(200, description="rows of the latency measurement, drawn evenly over the languages")
-    batch_sizes: Annotated[list[Positive], Field(min_length=1)] = [1, 8]
+    batch_sizes: Annotated[list[Positive], Field(min_length=1)] = Field([1, 8])
     threads: Positive | None = Field(1, description="of one model; null: every processor of this machine")
     rounds: Positive = Field(2, description="each variant is measured this many times, in turn with the others")
 

@@ -1,4 +1,4 @@
-"""The processor that a variant is made for."""
+"""The processor that a variant is made for, and what follows from it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,40 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Target:
-    """A CPU target and what follows from it for int8.
+    """A processor and what follows from it for the variants.
 
-    ``reduce_range`` limits weights to 7 bits: without VNNI, sums of u8 by s8 products saturate at 16 bits on AVX2 and
-    AVX-512 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
+    ``reduce_range`` limits int8 weights to 7 bits: without VNNI, sums of u8 by s8 products saturate at 16 bits on AVX2
+    and AVX-512 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
+    ``signed_activations`` is what static int8 uses: TensorRT and ARM want signed and symmetric values, on x86 unsigned
+    ones are several times faster. ``generation`` is a GPU's compute capability times ten.
     """
 
     name: str
-    reduce_range: bool
+    reduce_range: bool = False
+    signed_activations: bool = False
+    generation: int | None = None
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether variants are for a GPU; others have operators fused for ONNX Runtime on the CPU."""
+        return self.generation is not None
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """What is made where nothing else is asked for, beside the plain graph."""
+        return ("onnx-fp16", "onnx-static") if self.is_gpu else ("onnx-fused", "onnx-int8")
 
 
+_GPU_GENERATIONS = (75, 80, 86, 87, 89, 90, 100, 103, 110, 120)
 TARGETS = {
-    "cpu-avx2": Target("cpu-avx2", reduce_range=True),
-    "cpu-avx512": Target("cpu-avx512", reduce_range=True),
-    "cpu-vnni": Target("cpu-vnni", reduce_range=False),
-    "cpu-arm": Target("cpu-arm", reduce_range=False),
+    target.name: target
+    for target in (
+        Target("cpu-avx2", reduce_range=True),
+        Target("cpu-avx512", reduce_range=True),
+        Target("cpu-vnni"),
+        Target("cpu-arm", signed_activations=True),
+        *(Target(f"cuda-sm{sm}", signed_activations=True, generation=sm) for sm in _GPU_GENERATIONS),
+    )
 }
 
 
@@ -34,7 +53,7 @@ def cpu_features() -> dict[str, Any]:
 
 
 def resolve_target(name: str) -> Target:
-    """The named target, or this machine's for ``auto``."""
+    """The named target, or this machine's processor for ``auto``."""
     return TARGETS[name] if name != "auto" else _this_machine(cpu_features())
 
 

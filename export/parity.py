@@ -13,7 +13,7 @@ from compress.data.encode import batches_by_length, pad, padded
 from compress.errors import CompressError
 from compress.generation import ENCODER, OnnxDecoder, log_probabilities
 from compress.metrics import agreement
-from compress.recipe import Tolerance
+from compress.recipe_export import Tolerance
 from compress.tasks import NO_LABEL, Example, Prediction, Task
 
 if TYPE_CHECKING:

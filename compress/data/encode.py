@@ -119,3 +119,20 @@ def spread_over_languages(languages: Sequence[str] | np.ndarray, count: int, see
         turns.append((turn, generator.random(), int(index)))
     chosen = [index for _, _, index in sorted(turns)[:count]]
     return [chosen[position] for position in generator.permutation(len(chosen))]
+
+
+def spread_over_languages_and_lengths(
+    languages: Sequence[str] | np.ndarray, lengths: Sequence[int], count: int
+) -> list[int]:
+    """Indices of ``count`` rows (or all), drawn evenly over the languages and, within each, evenly over the lengths."""
+    names, of_row = np.unique(np.asarray(languages), return_inverse=True)
+    chosen: list[int] = []
+    left = count
+    # The smallest languages first: what they cannot give, the others do.
+    for position, language in enumerate(sorted(range(len(names)), key=lambda index: (of_row == index).sum())):
+        rows = np.flatnonzero(of_row == language)
+        rows = rows[np.argsort(np.asarray(lengths)[rows], kind="stable")]
+        share = min(len(rows), left // (len(names) - position))
+        chosen += rows[np.round(np.linspace(0, len(rows) - 1, share)).astype(int)].tolist()
+        left -= share
+    return sorted(chosen)

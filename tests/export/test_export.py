@@ -11,7 +11,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compress.errors import CompressError
-from compress.recipe import Tolerance
+from compress.recipe_export import Tolerance
 from compress.recipe_file import load_recipe
 from compress.target import TARGETS, _this_machine, resolve_target
 from export.parity import Answers, check_parity, measure_parity

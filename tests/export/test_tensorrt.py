@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from compress.errors import CompressError
-from compress.recipe import Profile, TensorRT
+from compress.recipe_export import Profile, TensorRT
 from compress.run import file_sha256
 from export import tensorrt
 from export.tensorrt import build_engine, choose_builder, gpu_name

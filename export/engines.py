@@ -1,0 +1,158 @@
+"""Engines of a run's variants, and of ONNX files from elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from compress.console import say
+from compress.errors import CompressError
+from compress.inference import predict_examples
+from compress.recipe_export import TensorRT
+from compress.run import Run, run_stage
+from compress.target import Target
+from export.engine_runtime import load_engine, runs_here
+from export.onnx_check import check_onnx
+from export.parity import Answers, check_parity, measure_parity
+from export.quantize import in_half_precision
+from export.tensorrt import EngineBuilder, EngineRequest, build_engine, check_options, choose_builder, gpu_name
+
+if TYPE_CHECKING:
+    from export.stage import Sample
+
+
+def run_engine_stage(run: Run, precision: str, source: str, target: Target, sample: Sample) -> dict[str, Any]:
+    """Fill ``tensorrt-<precision>/`` with an engine for each graph of a variant; compared with it where a GPU can."""
+    builder = choose_builder()
+    settings = for_target(run.recipe.export.tensorrt, target)
+    inputs = {
+        **settings.model_dump(mode="json", exclude={"enabled", "precisions"}),
+        "builder": builder.name,
+        "version": builder.version,
+        "gpu": gpu_name(),
+    }
+
+    def build(folder: Path, _: Path) -> dict[str, Any]:
+        say(f"tensorrt-{precision}: building with {builder.name} {builder.version}")
+        graphs = sorted(run.path_of(source).glob("*.onnx"))
+        request = EngineRequest(graphs[0], source, precision, settings, _timing_cache(builder, run.folder.parent))
+        engines = [build_engine(builder, replace(request, graph=graph), folder) for graph in graphs]
+        described = {
+            "parent": source,
+            "target": ", ".join(f"sm{sm}" for sm in engines[0]["sm"]),
+            "bytes": sum(engine["bytes"] for engine in engines),
+            "engines": engines,
+        }
+        if not run.task.GENERATES and not settings.strip_weights and runs_here(engines[0]):
+            described["parity"] = _parity(run, builder, folder / engines[0]["engine"], source, precision, sample)
+        return described
+
+    return run_stage(run, f"tensorrt-{precision}", inputs, ("data", source), build)
+
+
+def compile_onnx(path: Path, output: Path, settings: TensorRT, precision: str | None) -> dict[str, Any]:
+    """Build an engine of an ONNX file from elsewhere: ``<output>/<name>/tensorrt-<precision>/``.
+
+    :param precision: None: what the graph has. Half precision is made of a graph in 32 bits where it is asked for.
+    :return: The engine's sidecar, and its ``folder``.
+    :raises CompressError: If the file is not one that can be used.
+    """
+    builder = choose_builder()
+    check_options(builder, settings)
+    check_onnx(path)
+    own = precision_of(path)
+    wanted = precision or own
+    if wanted != own and (own, wanted) != ("fp32", "fp16"):
+        raise CompressError(
+            f"{path}: the graph is in {own}, so an engine in {wanted} cannot be built from it; leave out --precision, "
+            "or export the variant that you want from a run"
+        )
+    folder = output / path.stem / f"tensorrt-{wanted}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent) as scratch:
+        graph = path
+        if wanted != own:
+            graph = _converted(path, Path(scratch) / "converted")
+        filling = Path(scratch) / "filling"
+        filling.mkdir()
+        say(f"tensorrt-{wanted}: building with {builder.name} {builder.version}")
+        request = EngineRequest(graph, str(path.parent), wanted, settings, _timing_cache(builder, output))
+        sidecar = build_engine(builder, request, filling)
+        if folder.exists():
+            shutil.rmtree(folder)
+        filling.rename(folder)
+    return {"folder": str(folder), **sidecar}
+
+
+def engine_table(sidecar: dict[str, Any]) -> Table:
+    """What was built, for people."""
+    table = Table(title=f"{sidecar['folder']}/{sidecar['engine']}", show_header=False)
+    shapes = [
+        "batch {}…{}, length {}…{}".format(
+            *(profile[edge][axis] for axis in ("batch", "length") for edge in ("minimum", "maximum"))
+        )
+        for profile in sidecar["profiles"]
+    ]
+    table.add_row("builder", f"{sidecar['builder']} {sidecar['version']}")
+    table.add_row("precision", sidecar["precision"])
+    table.add_row("GPU generations", ", ".join(f"sm{sm}" for sm in sidecar["sm"]))
+    table.add_row("profiles", "; ".join(shapes))
+    table.add_row("MB", f"{sidecar['bytes'] / 1e6:.2f}")
+    table.add_row("the same with trtexec", sidecar["trtexec"])
+    return table
+
+
+def precision_of(path: Path) -> str:
+    """The precision of a graph's weights: ``int8`` where it has pairs of QuantizeLinear and DequantizeLinear."""
+    import onnx_ir
+
+    graph = onnx_ir.load(path).graph
+    if any(node.op_type == "DequantizeLinear" for node in graph):
+        return "int8"
+    weights = [value.const_value for value in graph.initializers.values() if value.const_value is not None]
+    half = sum(weight.nbytes for weight in weights if weight.dtype == onnx_ir.DataType.FLOAT16)
+    whole = sum(weight.nbytes for weight in weights if weight.dtype == onnx_ir.DataType.FLOAT)
+    return "fp16" if half > whole else "fp32"
+
+
+def for_target(settings: TensorRT, target: Target) -> TensorRT:
+    """Let a GPU that is the target decide the generation, unless the recipe names some."""
+    if settings.sm is None and target.generation is not None:
+        return settings.model_copy(update={"sm": [target.generation]})
+    return settings
+
+
+def _converted(path: Path, folder: Path) -> Path:
+    import onnx
+
+    folder.mkdir()
+    onnx.save(in_half_precision(onnx.load(path)), folder / path.name)
+    return folder / path.name
+
+
+def _parity(
+    run: Run, builder: EngineBuilder, engine: Path, source: str, precision: str, sample: Sample
+) -> dict[str, Any]:
+    """Compare what the engine says with what its ONNX says in ONNX Runtime."""
+    predict = load_engine(builder, engine, run.task)
+    batch = min(profile.batch[2] for profile in run.recipe.export.tensorrt.profiles)
+    outputs = predict_examples(predict, run.task, sample.examples, sample.tokenizer.pad_token_id, batch)
+    predictions = run.task.decode(outputs, sample.examples, sample.rows, sample.labels, sample.tokenizer)
+    parity = measure_parity(sample.answers(run.path_of(source)), Answers(outputs, predictions))
+    tolerances = run.recipe.export.parity
+    limits = {"fp16": tolerances.fp16, "int8": tolerances.int8, "fp32": tolerances.fp16}  # TF32 may be used
+    check_parity(f"tensorrt-{precision}", source, parity, limits[precision])
+    return parity.as_dict()
+
+
+def _timing_cache(builder: EngineBuilder, output: Path) -> Path | None:
+    """Where the native builder keeps what it timed: one file for each GPU and version."""
+    if builder.ahead_of_time:
+        return None
+    gpu = (gpu_name() or "").replace(" ", "-")
+    return output / ".cache" / "timing" / f"{gpu}-{builder.version}.cache"
