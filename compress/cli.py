@@ -270,7 +270,12 @@ def _export(run, in_json: bool) -> dict[str, Any]:
     from export.stage import export_table, run_export_stages
 
     variants = run_export_stages(run)
-    _show([export_table(variants)], in_json)
+    tables = [export_table(variants)]
+    if "onnx-chosen" in variants:
+        from export.frontier import frontier_table
+
+        tables.append(frontier_table(variants["onnx-chosen"]))
+    _show(tables, in_json)
     return {"run": str(run.folder), "variants": variants}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from compress.narrowing import narrow
 from compress.new_tokenizer import train_tokenizer
 from compress.pool import Chosen, Pool, build_pool, choose_rows, labelled_rows
 from compress.processes import is_main_process
+from compress.recipe import Training
 from compress.run import Run, run_stage
 from compress.sequences import load_student_data, wanted_stages
 from compress.signals import Plan, mapped_layers, outputs_of, plan_signals, prepare
@@ -43,11 +45,28 @@ def run_student_stage(run: Run) -> dict[str, Any]:
     }
     parents = ("data", "teacher", *wanted_stages(run), "cache")
     return run_stage(
-        run, "student", inputs, parents, lambda folder, scratch: _build(run, folder, scratch), parallel=True
+        run, "student", inputs, parents, lambda folder, scratch: distil(run, folder, scratch), parallel=True
     )
 
 
-def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Continuation:
+    """A finished student that is trained further.
+
+    ``around`` is in force while it is trained, for example `compress.quantisation_aware.rounding_of_int8`.
+    """
+
+    source: Path
+    training: Training
+    around: Callable[[PreTrainedModel], AbstractContextManager[None]]
+
+
+def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = None) -> dict[str, Any]:
+    """Fill a folder with a student that learned from the run's teacher: a new one, or one that goes on.
+
+    :param scratch: Survives an interruption.
+    :return: The summary for the manifest.
+    """
     torch.manual_seed(run.recipe.seed)
     data, student = load_student_data(run), run.recipe.student
     pool, outputs = build_pool(data, run.recipe), load_cache(run)
@@ -57,7 +76,13 @@ def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
         chosen = labelled_rows(pool, run.recipe.data.labelled_languages)
     _tell(chosen)
     teacher = load_model(run.task, str(run.path_of("teacher")), data.labels, as_is=True)
-    model, tokenizer = _first_student(run, teacher, data, pool, chosen)
+    if more:
+        model, tokenizer = (
+            load_model(run.task, str(more.source), data.labels, as_is=True),
+            load_tokenizer(str(more.source)),
+        )
+    else:
+        model, tokenizer = _first_student(run, teacher, data, pool, chosen)
     plan = plan_signals(student.distillation, model.config.num_hidden_layers, teacher.config.num_hidden_layers)
     usual_attention = model.config._attn_implementation
     prepare(model, plan.student)
@@ -71,7 +96,9 @@ def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
     summary = summary_of(model)
     say(f"student: {model.config.model_type} {summary['shape']}, {summary['parameters'] / 1e6:.2f} million weights")
     summary["rows"] = chosen.counts
-    summary["training"] = _train(run, model, tokenizer, rows, plan, outputs, scratch)
+    training = more.training if more else student.training
+    with more.around(model) if more else nullcontext():
+        summary["training"] = _train(run, model, tokenizer, rows, plan, outputs, scratch, training)
     if student.distillation.group_dro:
         weights = model.companion.language_weights.tolist()
         summary["language weights"] = {name: round(w, 4) for name, w in zip(languages, weights, strict=True)}
@@ -157,27 +184,27 @@ def _train(
     plan: Plan,
     outputs: TeacherOutputs,
     scratch: Path,
+    training: Training,
 ) -> dict[str, Any]:
-    student = run.recipe.student
     return train(
         model,
         run.task,
         tokenizer,
         rows,
-        student.training,
+        training,
         scratch / "training",
         title="student",
         seed=run.recipe.seed,
         logs=run.folder / "logs" / "student",
         collate=DistillationCollator(
             tokenizer,
-            student.training.mask_probability,
+            training.mask_probability,
             run.recipe.seed,
             outputs=outputs,
             one_for_each=run.task.ONE_FOR_EACH,
         ),
         trainer_class=DistillationTrainer,
-        distillation=student.distillation,
+        distillation=run.recipe.student.distillation,
         plan=plan,
     )
 

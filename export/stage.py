@@ -81,6 +81,10 @@ def run_export_stages(run: Run) -> dict[str, Any]:
         check_options(choose_builder(), settings.tensorrt)  # what is missing is said before any work is done
     sample = _sample(run, data)
     done = {variant.name: _run_variant(run, variant, sample) for variant in plan_variants(run, data, target)}
+    if settings.budget.points is not None:
+        from export.search import STAGE, run_search_stage
+
+        done[STAGE] = run_search_stage(run)
     if settings.tensorrt.enabled:
         from export.engines import run_engine_stage
 
@@ -192,7 +196,7 @@ def export_table(variants: dict[str, Any]) -> Table:
                 f"{100 * parity['agreement']:.2f} %",
             ]
             if parity
-            else ["needs a GPU", "", ""]
+            else ["see the search" if "trials" in summary else "needs a GPU", "", ""]
         )
         table.add_row(name, summary["parent"], summary["target"], f"{summary['bytes'] / 1e6:.2f}", *cells)
     return table
