@@ -25,20 +25,24 @@ from compress.evaluation import load_predictions
 from compress.generation import Search
 from compress.metrics import agreement, compare, per_language, signatures
 from compress.models import load_tokenizer
+from compress.recipe_export import VARIANTS
 from compress.run import Run, recorded_versions, run_stage, write_json
+from compress.target import is_elsewhere
 from compress.tasks import Example, Prediction
 
 SCHEMA = 1
+ONNX_VARIANTS = ("onnx", *VARIANTS, "onnx-chosen")
 _WEIGHT_FILES = ("*.safetensors", "*.onnx", "*.onnx.data")
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One model to measure: its name in the report, its folder, and the runtime that runs it."""
+    """One model to measure: its name in the report, its folder, the runtime that runs it, and what it is made for."""
 
     name: str
     folder: Path
     runtime: str
+    target: str
 
 
 @dataclass(frozen=True)
@@ -112,14 +116,16 @@ def run_bench_stage(run: Run) -> dict[str, Any]:
 def find_contenders(run: Run) -> list[Contender]:
     """What this run has and this machine can run, the teacher first."""
     stages = run.manifest["stages"]
-    known = {
-        "teacher": "PyTorch",
-        "student": "PyTorch",
-        "onnx": "ONNX Runtime",
-        "onnx-int8": "ONNX Runtime",
-    }
     run.path_of("teacher")
-    return [Contender(name, run.path_of(name), runtime) for name, runtime in known.items() if name in stages]
+    runtimes = {"teacher": "PyTorch", "student": "PyTorch", **dict.fromkeys(ONNX_VARIANTS, "ONNX Runtime")}
+    found = []
+    for name, runtime in runtimes.items():
+        if run.is_current(name):
+            place = stages[name]["summary"].get("target", "any")
+            found.append(Contender(name, run.path_of(name), runtime, place))
+        elif name in stages:
+            say(f"bench: {name} was made from another student and is left out; `compress export` makes it anew")
+    return found
 
 
 def _build(run: Run, contenders: list[Contender], folder: Path, scratch: Path) -> dict[str, Any]:
@@ -220,6 +226,8 @@ def _report(
         name = contender.name
         models[name] = {
             "runtime": contender.runtime,
+            "target": contender.target,
+            "made_for_another_target": is_elsewhere(contender.target),
             "shape": run.manifest["stages"]["teacher" if name == "teacher" else "student"]["summary"]["shape"],
             "model_bytes": _size(contender.folder, _WEIGHT_FILES),
             "folder_bytes": _size(contender.folder, ("*",)),

@@ -26,7 +26,7 @@ from compress.recipe import Recipe
 from compress.recipe_file import load_recipe, save_recipe
 from compress.tasks import Task, task_named
 
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2
 _RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript",
                       "babel", "tensorrt", "tensorrt-rtx-cu13-bindings")  # fmt: skip
 
@@ -57,9 +57,15 @@ class Run:
         if not path.exists():
             return {"schema": MANIFEST_SCHEMA, "run": self.recipe.name, "stages": {}}
         try:
-            return json.loads(path.read_text("utf-8"))
+            content = json.loads(path.read_text("utf-8"))
         except ValueError:
             raise CompressError(f"{path}: damaged manifest; delete the run directory and start again") from None
+        if content["schema"] != MANIFEST_SCHEMA:
+            raise CompressError(
+                f"{path}: written by another version (schema {content['schema']}, this one has {MANIFEST_SCHEMA}); "
+                "delete the run directory and start again"
+            )
+        return content
 
     def path_of(self, stage: str) -> Path:
         """The folder of a finished stage.
@@ -69,6 +75,13 @@ class Run:
         if stage not in self.manifest["stages"] or not (self.folder / stage).is_dir():
             raise CompressError(f"{self.folder}: stage '{stage}' is missing; run `compress distill` first")
         return self.folder / stage
+
+    def is_current(self, stage: str) -> bool:
+        """Whether a stage is finished and was made from what its parents hold now."""
+        entry = self.manifest["stages"].get(stage)
+        if entry is None or not (self.folder / stage).is_dir():
+            return False
+        return all(self.is_current(name) and self.digest(name) == digest for name, digest in entry["parents"].items())
 
     def digest(self, stage: str) -> str:
         """A hash over the contents of a finished stage's files."""
@@ -127,7 +140,8 @@ def run_stage(
     :param parallel: All processes of a distributed run work on it together; otherwise the others wait for the main one.
     :return: The stage's summary.
     """
-    key = content_hash({"inputs": inputs, "parents": {name: run.digest(name) for name in parents}, "code": __version__})
+    digests = {name: run.digest(name) for name in parents}
+    key = content_hash({"inputs": inputs, "parents": digests, "code": __version__})
     done = run.manifest["stages"].get(stage)
     if not always and done and done["key"] == key and _files_present(run.folder, done["files"]):
         say(f"{stage}: unchanged, skipped")
@@ -152,7 +166,7 @@ def run_stage(
                 {
                     "key": key,
                     "digest": content_hash([[file["path"], file["sha256"]] for file in files]),
-                    "parents": list(parents),
+                    "parents": digests,
                     "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                     "seconds": round(time.monotonic() - started, 1),
                     "versions": recorded_versions(),

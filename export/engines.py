@@ -62,6 +62,8 @@ def compile_onnx(path: Path, output: Path, settings: TensorRT, precision: str | 
     :return: The engine's sidecar, and its ``folder``.
     :raises CompressError: If the file is not one that can be used.
     """
+    import onnx
+
     builder = choose_builder()
     check_options(builder, settings)
     check_onnx(path)
@@ -75,13 +77,13 @@ def compile_onnx(path: Path, output: Path, settings: TensorRT, precision: str | 
     folder = output / path.stem / f"tensorrt-{wanted}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent) as scratch:
-        graph = path
-        if wanted != own:
-            graph = _converted(path, Path(scratch) / "converted")
-        filling = Path(scratch) / "filling"
+        filling, graph, parent = Path(scratch) / folder.name, path, path.parent
         filling.mkdir()
+        if wanted != own:  # what the engine is built from lies beside it: it can be built again
+            graph, parent = filling / path.name, folder
+            onnx.save(in_half_precision(onnx.load(path)), graph)
         say(f"tensorrt-{wanted}: building with {builder.name} {builder.version}")
-        request = EngineRequest(graph, str(path.parent), wanted, settings, _timing_cache(builder, output))
+        request = EngineRequest(graph, str(parent), wanted, settings, _timing_cache(builder, output))
         sidecar = build_engine(builder, request, filling)
         if folder.exists():
             shutil.rmtree(folder)
@@ -125,14 +127,6 @@ def for_target(settings: TensorRT, target: Target) -> TensorRT:
     if settings.sm is None and target.generation is not None:
         return settings.model_copy(update={"sm": [target.generation]})
     return settings
-
-
-def _converted(path: Path, folder: Path) -> Path:
-    import onnx
-
-    folder.mkdir()
-    onnx.save(in_half_precision(onnx.load(path)), folder / path.name)
-    return folder / path.name
 
 
 def _parity(

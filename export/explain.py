@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from export.tensorrt import EngineBuilder, empty_network
+from export.tensorrt import EngineBuilder, empty_network, parser_problems
 
 _SHOWN_PROBLEMS = 10
 
@@ -20,10 +20,7 @@ def explain(builder: EngineBuilder, graph: Path) -> dict[str, Any]:
     """
     _, network, parser, log = empty_network(builder)
     parsed = parser.parse_from_file(str(graph))
-    problems = [
-        {"node": error.node_name(), "operator": error.node_operator(), "reason": " ".join(error.desc().split())}
-        for error in (parser.get_error(index) for index in range(parser.num_errors))
-    ]
+    problems = parser_problems(parser)
     if not parsed and not problems:
         problems.append({"node": "", "operator": "", "reason": log.summary()})
     layers = [_layer(network.get_layer(index)) for index in range(network.num_layers)] if parsed else []

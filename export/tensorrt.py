@@ -21,6 +21,7 @@ from export.profiles import rebuild_command, shape_range, trtexec_command
 _INSTALL = "install the extra `trt-rtx` (ahead of time, no GPU needed) or, beside a GPU, `trt`"
 _AHEAD_OF_TIME_LIBRARIES = ("libtensorrt_rtx.so.1.*", "libtensorrt_onnxparser_rtx.so.1.*")
 _DEFAULT_GENERATIONS = (80, 86, 89, 120)
+_DYNAMIC_INT8 = ("DynamicQuantizeLinear", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,19 @@ def build_engine(builder: EngineBuilder, request: EngineRequest, folder: Path) -
     return sidecar
 
 
+def parser_problems(parser: Any) -> list[dict[str, str]]:
+    """What a parser stopped at: ``node``, ``operator`` and ``reason``."""
+    found = []
+    for error in (parser.get_error(index) for index in range(parser.num_errors)):
+        operator, reason = error.node_operator(), " ".join(error.desc().split())
+        if reason in ("", "false"):  # the parser's own condition, with no words to it
+            reason = "TensorRT has no such operator"
+        if operator in _DYNAMIC_INT8:
+            reason += "; int8 for TensorRT is static: build from onnx-static (--precision int8)"
+        found.append({"node": error.node_name(), "operator": operator, "reason": reason})
+    return found
+
+
 def configure(builder: EngineBuilder, config: Any, settings: TensorRT) -> None:
     """Carry the options over to a module's builder configuration."""
     trt = builder.module
@@ -208,11 +222,12 @@ def configure(builder: EngineBuilder, config: Any, settings: TensorRT) -> None:
         config.set_flag(flags.VERSION_COMPATIBLE)
     if settings.hardware_compatible:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
-    if settings.refit:
-        config.set_flag(flags.REFIT)
     if settings.strip_weights:
         config.set_flag(flags.STRIP_PLAN)
-        # REFIT may drop a bias (known issue of TensorRT 11.3); for weights that come back as they were this is enough.
+    if settings.refit:
+        config.set_flag(flags.REFIT)
+    elif settings.strip_weights:
+        # The weights come back as they were. REFIT, for any weights, may drop a bias (known issue of TensorRT 11.3).
         config.set_flag(flags.REFIT_IDENTICAL)
 
 
@@ -318,6 +333,5 @@ def _tensor(tensor: Any) -> dict[str, Any]:
 def _parser_problem(parser: Any, log: Any) -> str:
     if not parser.num_errors:
         return log.summary()
-    error = parser.get_error(0)
-    reason = " ".join(error.desc().split())
-    return f"node '{error.node_name()}' ({error.node_operator()}): {reason}"
+    problem = parser_problems(parser)[0]
+    return f"node '{problem['node']}' ({problem['operator']}): {problem['reason']}"

