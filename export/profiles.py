@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from compress.errors import CompressError
@@ -27,26 +28,47 @@ def parse_profile(text: str) -> dict[str, list[int]]:
     )
 
 
-def shape_range(graph: Path, name: str, shape: list[int], axis_names: list[str], axis: int, profile: Profile) -> Edges:
-    """Minimum, optimum and maximum of one axis of an input.
+@dataclass(frozen=True)
+class Input:
+    """An input of a graph: sizes of its axes, -1 where they vary, and the names of those that do."""
 
-    The first axis is the batch, unless it has another name; any other that varies is a length.
+    name: str
+    shape: list[int]
+    axis_names: list[str]
 
-    :param shape: Sizes, -1 where they vary.
-    :param axis_names: Names of the axes that vary.
-    :raises CompressError: If an axis that the profile is about does not vary.
+    def ranges(self, profile: Profile) -> list[Edges]:
+        """Minimum, optimum and maximum of each axis.
+
+        The first axis is the batch, unless its name says that it is a length; any other that varies is a length.
+        """
+        return [
+            (size, size, size) if size >= 0 else profile.batch if self.is_batch(axis) else profile.length
+            for axis, size in enumerate(self.shape)
+        ]
+
+    def is_batch(self, axis: int) -> bool:
+        """Whether the axis runs over the rows."""
+        name = self.axis_names[axis].lower()
+        return "batch" in name or (axis == 0 and "len" not in name and "seq" not in name)
+
+
+def check_axes(graph: Path, inputs: list[Input], profile: Profile) -> None:
+    """Refuse a graph in which an axis that the profile is about does not vary.
+
+    One input may have a fixed length beside others: decoders with a past read one token.
+
+    :raises CompressError: Naming the input, the axis and its size.
     """
-    wanted = profile.batch if _is_batch(axis, axis_names[axis]) else profile.length
-    size = shape[axis]
-    if size < 0:
-        return wanted
-    if len(shape) == _MATRIX and set(wanted) != {size}:
-        what = "batch" if axis == 0 else "length"
-        raise CompressError(
-            f"{graph}: input '{name}' has a fixed {what} of {size} (axis {axis}), the profile wants "
-            f"{wanted[0]} to {wanted[2]}; export it with dynamic axes, or ask for {size}:{size}:{size}"
-        )
-    return size, size, size
+    lengths_vary = any(size < 0 for value in inputs for size in value.shape[1:])
+    for value in inputs:
+        for axis, what, wanted in ((0, "batch", profile.batch), (1, "length", profile.length)):
+            fixed = len(value.shape) == _MATRIX and value.shape[axis] >= 0 and set(wanted) != {value.shape[axis]}
+            if fixed and not (axis == 1 and lengths_vary):
+                size = value.shape[axis]
+                raise CompressError(
+                    f"{graph}: input '{value.name}' has a fixed {what} of {size} (axis {axis}), the profile wants "
+                    f"{wanted[0]} to {wanted[2]}; export it with dynamic axes, or ask for {size}:{size}:{size}"
+                )
 
 
 def rebuild_command(graph: str, precision: str, settings: TensorRT) -> str:
@@ -62,24 +84,16 @@ def rebuild_command(graph: str, precision: str, settings: TensorRT) -> str:
     return " ".join(parts)
 
 
-def trtexec_command(graph: str, engine: str, inputs: list[tuple[str, list[int], list[str]]], settings: TensorRT) -> str:
-    """The same for NVIDIA's own tool, which builds for the GPU that is present.
-
-    :param inputs: Name, shape and names of the axes that vary, for each input.
-    """
+def trtexec_command(graph: str, engine: str, inputs: list[Input], settings: TensorRT) -> str:
+    """The same for NVIDIA's own tool, which builds for the GPU that is present."""
     parts = [f"trtexec --onnx={graph} --saveEngine={engine} --stronglyTyped"]
     for number, profile in enumerate(settings.profiles):
         if len(settings.profiles) > 1:
             parts.append(f"--profile={number}")
+        ranges = {value.name: value.ranges(profile) for value in inputs}
         for edge, option in enumerate(("minShapes", "optShapes", "maxShapes")):
-            specifications = []
-            for name, shape, names in inputs:
-                sizes = [
-                    size if size >= 0 else (profile.batch if _is_batch(axis, names[axis]) else profile.length)[edge]
-                    for axis, size in enumerate(shape)
-                ]
-                specifications.append(f"{name}:{'x'.join(map(str, sizes))}")
-            parts.append(f"--{option}={','.join(specifications)}")
+            shapes = [f"{name}:{'x'.join(str(axis[edge]) for axis in axes)}" for name, axes in ranges.items()]
+            parts.append(f"--{option}={','.join(shapes)}")
     if settings.workspace_mb:
         parts.append(f"--memPoolSize=workspace:{settings.workspace_mb}")
     if settings.optimization_level is not None:
@@ -91,7 +105,3 @@ def trtexec_command(graph: str, engine: str, inputs: list[tuple[str, list[int], 
         "--stripWeights": settings.strip_weights,
     }
     return " ".join([*parts, *(switch for switch, wanted in switches.items() if wanted)])
-
-
-def _is_batch(axis: int, name: str) -> bool:
-    return "batch" in name.lower() or (axis == 0 and "len" not in name.lower() and "seq" not in name.lower())

@@ -15,7 +15,7 @@ from compress.console import say
 from compress.data.stage import load_data
 from compress.errors import CompressError
 from compress.run import Run, content_hash, run_stage, write_json
-from compress.target import resolve_target
+from compress.target import Target, resolve_target
 from export.frontier import draw, frontier_of
 from export.to_onnx import save_companions
 from export.trials import Candidate, Laboratory
@@ -32,17 +32,9 @@ _WORTH_IT = 1.03  # what is not so much faster than the next best is noise
 
 
 def run_search_stage(run: Run) -> dict[str, Any]:
-    """Fill ``onnx-chosen/`` with the fastest form within the budget, ``search.json`` and ``frontier.png``.
-
-    :raises CompressError: If the target is a GPU, which this search cannot time.
-    """
+    """Fill ``onnx-chosen/`` with the fastest form within the budget, ``search.json`` and ``frontier.png``."""
     settings = run.recipe.export
     budget, target = settings.budget, resolve_target(settings.target)
-    if target.is_gpu:
-        raise CompressError(
-            f"--budget: the search times every form on this machine's processor, the target is {target.name}; "
-            "choose a CPU with --target"
-        )
     data = load_data(run)
     parents = ("data", "teacher", "student", "cache", "onnx")
     inputs = {
@@ -77,6 +69,18 @@ def run_search_stage(run: Run) -> dict[str, Any]:
         }
 
     return run_stage(run, STAGE, inputs, parents, build)
+
+
+def check_target(target: Target) -> None:
+    """Refuse a GPU.
+
+    :raises CompressError: Saying that this search cannot time it.
+    """
+    if target.is_gpu:
+        raise CompressError(
+            f"--budget: the search times every form on this machine's processor, the target is {target.name}; "
+            "choose a CPU with --target"
+        )
 
 
 def search(laboratory: Laboratory, points: float) -> dict[str, Any]:

@@ -75,15 +75,18 @@ def run_export_stages(run: Run) -> dict[str, Any]:
     """
     data, settings = load_data(run), run.recipe.export
     target = resolve_target(settings.target)
+    # What cannot be done is said before any work is.
+    if settings.budget.points is not None:
+        from export.search import STAGE, check_target, run_search_stage
+
+        check_target(target)
     if settings.tensorrt.enabled:
         from export.tensorrt import check_options, choose_builder
 
-        check_options(choose_builder(), settings.tensorrt)  # what is missing is said before any work is done
+        check_options(choose_builder(), settings.tensorrt)
     sample = _sample(run, data)
     done = {variant.name: _run_variant(run, variant, sample) for variant in plan_variants(run, data, target)}
     if settings.budget.points is not None:
-        from export.search import STAGE, run_search_stage
-
         done[STAGE] = run_search_stage(run)
     if settings.tensorrt.enabled:
         from export.engines import run_engine_stage

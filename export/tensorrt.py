@@ -16,7 +16,7 @@ from typing import Any
 from compress.errors import CompressError
 from compress.recipe_export import Profile, TensorRT
 from compress.run import file_sha256, write_json
-from export.profiles import rebuild_command, shape_range, trtexec_command
+from export.profiles import Input, check_axes, rebuild_command, trtexec_command
 
 _INSTALL = "install the extra `trt-rtx` (ahead of time, no GPU needed) or, beside a GPU, `trt`"
 _AHEAD_OF_TIME_LIBRARIES = ("libtensorrt_rtx.so.1.*", "libtensorrt_onnxparser_rtx.so.1.*")
@@ -266,14 +266,21 @@ def _load_ahead_of_time() -> ModuleType:
     return tensorrt_rtx_bindings
 
 
-def _add_profile(trt_builder: Any, network: Any, config: Any, profile: Profile, graph: Path) -> None:
-    optimisation = trt_builder.create_optimization_profile()
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
+def _inputs(network: Any) -> list[Input]:
+    found = []
+    for tensor in (network.get_input(index) for index in range(network.num_inputs)):
         shape = list(tensor.shape)
         names = [tensor.get_dimension_name(axis) if size < 0 else "" for axis, size in enumerate(shape)]
-        ranges = [shape_range(graph, tensor.name, shape, names, axis, profile) for axis in range(len(shape))]
-        optimisation.set_shape(tensor.name, *zip(*ranges, strict=True))
+        found.append(Input(tensor.name, shape, names))
+    return found
+
+
+def _add_profile(trt_builder: Any, network: Any, config: Any, profile: Profile, graph: Path) -> None:
+    inputs = _inputs(network)
+    check_axes(graph, inputs, profile)
+    optimisation = trt_builder.create_optimization_profile()
+    for value in inputs:
+        optimisation.set_shape(value.name, *zip(*value.ranges(profile), strict=True))
     if config.add_optimization_profile(optimisation) < 0:
         raise CompressError(f"tensorrt: profile {profile.model_dump()} is refused (export.tensorrt.profiles)")
 
@@ -293,12 +300,6 @@ def _write_timing_cache(builder: EngineBuilder, config: Any, path: Path | None) 
 
 def _sidecar(builder: EngineBuilder, network: Any, request: EngineRequest, path: Path) -> dict[str, Any]:
     settings = request.settings
-    inputs = [_tensor(network.get_input(index)) for index in range(network.num_inputs)]
-    shapes = [
-        (value["name"], value["shape"], [network.get_input(index).get_dimension_name(axis) if size < 0 else ""
-                                         for axis, size in enumerate(value["shape"])])
-        for index, value in enumerate(inputs)
-    ]  # fmt: skip
     return {
         "engine": path.name,
         "builder": builder.name,
@@ -315,14 +316,14 @@ def _sidecar(builder: EngineBuilder, network: Any, request: EngineRequest, path:
             for profile in settings.profiles
         ],
         "options": settings.model_dump(mode="json", exclude={"enabled", "precisions", "profiles", "sm"}),
-        "inputs": inputs,
+        "inputs": [_tensor(network.get_input(index)) for index in range(network.num_inputs)],
         "outputs": [_tensor(network.get_output(index)) for index in range(network.num_outputs)],
         "bytes": path.stat().st_size,
         "sha256": file_sha256(path),
         "parent": request.parent,
         "parent_sha256": file_sha256(request.graph),
         "rebuild": rebuild_command(f"{request.parent}/{request.graph.name}", request.precision, settings),
-        "trtexec": trtexec_command(f"{request.parent}/{request.graph.name}", path.name, shapes, settings),
+        "trtexec": trtexec_command(f"{request.parent}/{request.graph.name}", path.name, _inputs(network), settings),
     }
 
 

@@ -13,8 +13,12 @@ from tiny_runs import TASKS, recipe_for
 
 from compress import sequences
 from compress.cache import load_cache
+from compress.data.stage import load_data
 from compress.metrics import agreement
 from compress.run import find_run
+from compress.target import TARGETS
+from export.calibration import calibration_feeds
+from export.quantize import quantize_static_int8
 
 
 @pytest.fixture(scope="module", params=TASKS)
@@ -107,6 +111,26 @@ def test_no_weight_is_unpacked_in_every_step_of_int8(run):
             node.name for node in nodes if node.op_type in ("MatMul", "Transpose") and set(node.input) & unpacked
         ]
         assert any(node.op_type == "MatMulInteger" for node in nodes)
+
+
+@translation_only
+def test_attention_of_the_encoder_is_fused(run):
+    this, _, _ = run
+    operators = [node.op_type for node in onnx.load(this.folder / "onnx-fused/encoder_model.onnx").graph.node]
+    assert operators.count("Attention") == 2
+    assert "Softmax" not in operators
+
+
+@translation_only
+def test_static_int8_finds_its_ranges_while_translating(run, tmp_path):
+    this, _, _ = run
+    feeds = calibration_feeds(this, load_data(this), this.folder / "onnx")
+    assert set(feeds) == {"encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx"}
+    assert len(feeds["decoder_with_past_model.onnx"]) > len(feeds["encoder_model.onnx"])
+    quantize_static_int8(this.folder / "onnx", tmp_path, TARGETS["cuda-sm89"], feeds, "minmax")
+    for name in feeds:
+        operators = {node.op_type for node in onnx.load(tmp_path / name).graph.node}
+        assert {"QuantizeLinear", "DequantizeLinear"} <= operators
 
 
 @translation_only

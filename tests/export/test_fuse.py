@@ -9,12 +9,9 @@ import onnx_ir
 import onnxruntime
 import pytest
 import small_encoders
-from small_translators import CONFIGS, TOKENS
-from transformers import AutoModelForSeq2SeqLM
 
 from export.fuse import fuse
 from export.graphs import save_graph
-from export.seq2seq import seq2seq_graphs
 
 
 def fused(path: Path) -> tuple[Path, Counter]:
@@ -58,18 +55,3 @@ def test_attention_of_another_kind_is_left_as_it_is(tmp_path: Path):
     assert operators["Attention"] == 0
     feed = small_encoders.inputs()
     assert np.allclose(small_encoders.logits(path, feed), small_encoders.logits(plain, feed), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["marian", "mt5"])
-def test_the_encoder_of_a_translator_is_fused(name: str, tmp_path: Path):
-    graphs = seq2seq_graphs(AutoModelForSeq2SeqLM.from_config(CONFIGS[name]()).eval())
-    save_graph(graphs["encoder_model.onnx"], tmp_path / "model.onnx")
-    path, operators = fused(tmp_path / "model.onnx")
-    assert operators["Attention"] == 2
-    feed = {**small_encoders.inputs(), "input_ids": np.random.default_rng(0).integers(4, TOKENS, (3, 9))}
-    one, other = (
-        onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"]).run(None, feed)[0]
-        for graph in (tmp_path / "model.onnx", path)
-    )
-    seen = feed["attention_mask"].astype(bool)  # what padding sees is of no use to anybody
-    assert np.allclose(one[seen], other[seen], atol=1e-4)

@@ -21,7 +21,7 @@ from export import tensorrt
 from export.engine_runtime import load_engine, runs_here
 from export.engines import compile_onnx, precision_of
 from export.explain import explain
-from export.profiles import parse_profile, shape_range
+from export.profiles import Input, check_axes, parse_profile
 from export.tensorrt import (
     DIFFERENCES,
     EngineBuilder,
@@ -120,7 +120,6 @@ def test_options_reach_the_native_builder_s_configuration():
         workspace_mb=64,
         optimization_level=2,
         version_compatible=True,
-        hardware_compatible=True,
         strip_weights=True,
     )
     configure(native, config, settings)
@@ -129,7 +128,6 @@ def test_options_reach_the_native_builder_s_configuration():
         assert config.get_flag(flag)
     assert config.get_memory_pool_limit(module.MemoryPoolType.WORKSPACE) == 64 << 20
     assert config.builder_optimization_level == 2
-    assert config.hardware_compatibility_level == module.HardwareCompatibilityLevel.AMPERE_PLUS
 
 
 def test_an_operator_that_is_not_supported_is_named(tmp_path: Path):
@@ -227,10 +225,12 @@ def test_a_profile_is_two_triples(text: str):
 
 
 def test_the_first_axis_is_the_batch_and_others_that_vary_are_lengths():
-    profile, path = Profile(batch=(1, 8, 32), length=(1, 32, 64)), Path("model.onnx")
-    shape, names = [-1, 12, -1, 64], ["batch_size", "", "past_length", ""]
-    ranges = [shape_range(path, "past", shape, names, axis, profile) for axis in range(4)]
-    assert ranges == [(1, 8, 32), (12, 12, 12), (1, 32, 64), (64, 64, 64)]
+    profile = Profile(batch=(1, 8, 32), length=(1, 32, 64))
+    past = Input("past", [-1, 12, -1, 64], ["batch_size", "", "past_length", ""])
+    assert past.ranges(profile) == [(1, 8, 32), (12, 12, 12), (1, 32, 64), (64, 64, 64)]
+    check_axes(Path("decoder.onnx"), [Input("input_ids", [-1, 1], ["batch_size", ""]), past], profile)
+    with pytest.raises(CompressError, match=r"input 'input_ids' has a fixed length of 128 \(axis 1\)"):
+        check_axes(Path("model.onnx"), [Input("input_ids", [-1, 128], ["batch_size", ""])], profile)
 
 
 def test_without_a_builder_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,12 @@ CONFIGS: dict[str, Any] = {
 
 def write_onnx(name: str, path: Path) -> Path:
     """Export an encoder with random weights and dynamic batch and length."""
+    path.write_bytes(_exported(name))
+    return path
+
+
+@functools.cache
+def _exported(name: str) -> bytes:
     torch.manual_seed(0)
     model = transformers.AutoModelForSequenceClassification.from_config(CONFIGS[name]()).eval()
     with torch.no_grad():
@@ -46,8 +54,9 @@ def write_onnx(name: str, path: Path) -> Path:
     shapes = {0: torch.export.Dim("batch_size"), 1: torch.export.Dim("sequence_length", max=64)}
     names = ("input_ids", "attention_mask")
     sample = {name: torch.ones((3, 11), dtype=torch.int64) for name in names}
-    save_graph(exported_graph(model, sample, dict.fromkeys(names, shapes)), path)
-    return path
+    with TemporaryDirectory() as folder:
+        save_graph(exported_graph(model, sample, dict.fromkeys(names, shapes)), Path(folder) / "model.onnx")
+        return (Path(folder) / "model.onnx").read_bytes()
 
 
 def inputs(rows: int = 3, length: int = 9, padding: int = 3) -> dict[str, np.ndarray]:
