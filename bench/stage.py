@@ -23,6 +23,7 @@ from compress.data.stage import DataSet, load_data
 from compress.errors import CompressError
 from compress.evaluation import load_predictions
 from compress.generation import Search
+from compress.inference import OPENVINO_MODEL
 from compress.metrics import agreement, compare, per_language, signatures
 from compress.models import load_tokenizer
 from compress.recipe_export import VARIANTS
@@ -32,7 +33,7 @@ from compress.tasks import Example, Prediction
 
 SCHEMA = 1
 ONNX_VARIANTS = ("onnx", *VARIANTS, "onnx-chosen")
-_WEIGHT_FILES = ("*.safetensors", "*.onnx", "*.onnx.data")
+_WEIGHT_FILES = ("*.safetensors", "*.onnx", "*.onnx.data", "openvino_model.*")
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def find_contenders(run: Run) -> list[Contender]:
     found = []
     for name, runtime in runtimes.items():
         if run.is_current(name):
+            if (run.folder / name / OPENVINO_MODEL).exists():
+                runtime = "OpenVINO"
             place = stages[name]["summary"].get("target", "any")
             found.append(Contender(name, run.path_of(name), runtime, place))
         elif name in stages:

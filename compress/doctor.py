@@ -18,7 +18,7 @@ from rich.table import Table
 from compress.target import cpu_features, resolve_target
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "onnx", "onnxscript", "onnxruntime",
-             "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13-bindings",
+             "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13-bindings",
              "onnxruntime-ep-nv-tensorrt-rtx-cu13")  # fmt: skip
 _SHOWN_FEATURES = ("avx2", "avx512_f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
 

@@ -21,13 +21,7 @@ from export.to_onnx import save_companions
 from export.trials import Candidate, Laboratory
 
 STAGE = "onnx-chosen"
-_REFERENCE = Candidate("onnx-fused")
-_USUAL = (
-    _REFERENCE,
-    Candidate("onnx-int8"),
-    *(Candidate("onnx-static", calibration=method) for method in ("minmax", "percentile", "entropy")),
-    Candidate("onnx-int4"),
-)
+_WITH_LAYERS = ("onnx-int8", "onnx-static")  # forms in which layers can be left out
 _WORTH_IT = 1.03  # what is not so much faster than the next best is noise
 
 
@@ -90,9 +84,9 @@ def search(laboratory: Laboratory, points: float) -> dict[str, Any]:
     :return: All trials in the order of their latency, the layers by sensitivity, and the chosen form.
     """
     _tell_resolution(laboratory, points)
-    trials = [laboratory.trial(candidate) for candidate in _USUAL]
+    trials = [laboratory.trial(candidate) for candidate in laboratory.candidates]
     sensitivity: list[dict[str, Any]] = []
-    fastest = max((trial for trial in trials if trial["variant"] != "onnx-fused"), key=_speed)
+    fastest = max((trial for trial in trials if trial["variant"] in _WITH_LAYERS), key=_speed)
     if not _is_accepted(fastest, points) and _speed(fastest) > _WORTH_IT * _speed(_best(trials, points)):
         say(f"search: {fastest['name']} loses too much: which layers are to blame?")
         sensitivity = laboratory.sensitivity(_candidate(fastest))

@@ -13,8 +13,9 @@ from compress.console import say
 from compress.data.encode import spread_over_languages
 from compress.data.rows import Row
 from compress.data.stage import DataSet, load_data
+from compress.errors import CompressError
 from compress.generation import Search
-from compress.inference import load_predict, predict_examples
+from compress.inference import load_predict, openvino_core, predict_examples
 from compress.models import load_tokenizer
 from compress.recipe_export import Export, Tolerance
 from compress.run import Run, run_stage
@@ -22,6 +23,7 @@ from compress.target import TARGETS, Target, resolve_target
 from compress.tasks import Example, Task
 from export.calibration import calibration_feeds
 from export.fuse import fuse_graphs
+from export.openvino import convert_openvino_int8
 from export.parity import Answers, check_parity, log_probabilities_of_labels, measure_parity
 from export.quantize import convert_fp16, quantize_dynamic_int8, quantize_int4, quantize_static_int8
 from export.to_onnx import export_onnx
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 ENGINE_SOURCES = {"fp16": "onnx-fp16", "int8": "onnx-static", "fp32": "onnx"}
 """For each precision of an engine the variant that it is built from."""
+
+
+GRAPH_FILES = ("*.onnx", "*.onnx.data", "openvino_model.*")
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,10 @@ def run_export_stages(run: Run) -> dict[str, Any]:
     data, settings = load_data(run), run.recipe.export
     target = resolve_target(settings.target)
     # What cannot be done is said before any work is.
+    if "openvino-int8" in wanted_variants(settings, target):
+        if run.task.GENERATES:
+            raise CompressError("export.variants: openvino-int8 is for models that read, the task is translation")
+        openvino_core()
     if settings.budget.points is not None:
         from export.search import STAGE, check_target, run_search_stage
 
@@ -123,6 +132,7 @@ def plan_variants(run: Run, data: DataSet, target: Target) -> list[Variant]:
     settings = run.recipe.export
     tolerances, calibration = settings.parity, settings.calibration
     static = static_target(settings, target)
+    cpu = resolve_target("auto") if target.is_gpu else target
     fused = "onnx" if target.is_gpu else "onnx-fused"
     static_source = "onnx" if static.is_gpu else "onnx-fused"
 
@@ -135,6 +145,11 @@ def plan_variants(run: Run, data: DataSet, target: Target) -> list[Variant]:
     def dynamic_int8(folder: Path) -> dict[str, Any]:
         quantize_dynamic_int8(run.path_of(fused), folder, target)
         return {"target": target.name, "weights": "7 bit per channel" if target.reduce_range else "8 bit per channel"}
+
+    def openvino_int8(folder: Path) -> dict[str, Any]:
+        feeds = calibration_feeds(run, data, run.path_of("onnx"))
+        convert_openvino_int8(run.path_of("onnx-fused"), folder, cpu, feeds, calibration.method)
+        return {"target": cpu.name, "calibration": calibration.model_dump(), "activations": "unsigned"}
 
     def int4(folder: Path) -> dict[str, Any]:
         quantize_int4(run.path_of(fused), folder)
@@ -163,6 +178,13 @@ def plan_variants(run: Run, data: DataSet, target: Target) -> list[Variant]:
         ),
         Variant("onnx-fp16", "onnx", tolerances.fp16, fp16),
         Variant("onnx-int4", fused, tolerances.int4, int4),
+        Variant(
+            "openvino-int8",
+            "onnx-fused",
+            tolerances.int8,
+            openvino_int8,
+            {"target": cpu.name, **calibration.model_dump()},
+        ),
     ]
     parents = {variant.name: variant.parent for variant in known}
     names = {"onnx", *wanted_variants(settings, target)}
@@ -228,7 +250,7 @@ def _run_variant(run: Run, variant: Variant, sample: Sample) -> dict[str, Any]:
 
 def graph_bytes(folder: Path) -> int:
     """Size of the graphs in a folder with their weights."""
-    return sum(path.stat().st_size for path in folder.glob("*.onnx*"))
+    return sum(path.stat().st_size for pattern in GRAPH_FILES for path in folder.glob(pattern))
 
 
 def _place(target: Target) -> str:

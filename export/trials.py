@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from collections.abc import Sequence
@@ -28,9 +29,11 @@ from compress.target import Target
 from compress.tasks import Prediction
 from export.calibration import calibration_feeds
 from export.fuse import fuse_graphs
+from export.openvino import convert_openvino_int8
 from export.quantize import Feeds, quantisable_layers, quantize_dynamic_int8, quantize_int4, quantize_static_int8
 from export.to_onnx import export_onnx
 
+_MODEL_FILES = (".onnx", ".data", ".xml", ".bin")
 _TIMED_EXAMPLES = 64
 _TIMED_ROUNDS = 20
 _TIMED_SECONDS = 4.0
@@ -89,6 +92,15 @@ class Laboratory:
             halves[turn % 2].append(number)
         return halves
 
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """The usual forms, those of OpenVINO among them where it is installed."""
+        usual = [Candidate("onnx-fused"), Candidate("onnx-int8")]
+        usual += [Candidate("onnx-static", calibration=method) for method in ("minmax", "percentile", "entropy")]
+        if importlib.util.find_spec("openvino") and not self.run.task.GENERATES:
+            usual.append(Candidate("openvino-int8"))
+        return [*usual, Candidate("onnx-int4")]
+
     def trial(self, candidate: Candidate) -> dict[str, Any]:
         """Size, latency at batch 1, and the drop against the student in 32 bits on both halves of the rows."""
         path = self.folder / f"{content_hash(asdict(candidate))}.json"
@@ -102,7 +114,7 @@ class Laboratory:
             found = {
                 **asdict(candidate),
                 "name": candidate.name,
-                "bytes": sum(file.stat().st_size for file in Path(scratch).glob("*.onnx*")),
+                "bytes": sum(file.stat().st_size for file in Path(scratch).iterdir() if file.suffix in _MODEL_FILES),
                 "p50_ms": milliseconds,
                 "faster": reference / milliseconds,
                 "search": self._drop(predictions, self.halves[0]),
@@ -127,6 +139,9 @@ class Laboratory:
             elif candidate.variant == "onnx-static":
                 method = candidate.calibration or self.run.recipe.export.calibration.method
                 quantize_static_int8(fused, folder, self.target, self._feeds, method, candidate.excluded)
+            elif candidate.variant == "openvino-int8":
+                method = self.run.recipe.export.calibration.method
+                convert_openvino_int8(fused, folder, self.target, self._feeds, method)
             elif candidate.variant == "onnx-int4":
                 quantize_int4(fused, folder)
 

@@ -26,6 +26,11 @@ class MadeUp:
         self.target = TARGETS["cpu-vnni"]
         self.rows = [SimpleNamespace(lang="en")] * 200
         self.halves = (list(range(100)), list(range(100, 200)))
+        self.candidates = [
+            Candidate("onnx-fused"),
+            Candidate("onnx-int8"),
+            Candidate("onnx-static", calibration="minmax"),
+        ]
 
     def trial(self, candidate: Candidate) -> dict[str, Any]:
         self.tried.append(candidate)
@@ -120,7 +125,7 @@ def searched(finished_run: Path, tmp_path_factory: pytest.TempPathFactory, compr
 
 def test_a_search_leaves_a_variant_a_report_and_a_plot(searched: Path):
     report = json.loads((searched / "onnx-chosen/search.json").read_text())
-    assert len(report["trials"]) == 6
+    assert {trial["variant"] for trial in report["trials"]} >= {"onnx-fused", "onnx-int8", "onnx-static", "onnx-int4"}
     for trial in report["trials"]:
         assert trial["p50_ms"] > 0
         for half in ("search", "confirmation"):
