@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -81,15 +81,16 @@ class Budget(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
 
 
-VARIANTS = ("onnx-fused", "onnx-int8", "onnx-static", "onnx-fp16", "onnx-int4", "openvino-int8")
+VariantName = Literal["onnx-fused", "onnx-int8", "onnx-static", "onnx-fp16", "onnx-int4", "openvino-int8"]
+VARIANTS = get_args(VariantName)
 """Forms of the student beside the plain ONNX, in the order of reports."""
 
 
 class Export(Section):
     target: str = "auto"
-    variants: (
-        list[Literal["onnx-fused", "onnx-int8", "onnx-static", "onnx-fp16", "onnx-int4", "openvino-int8"]] | None
-    ) = Field(None, description="beside the plain ONNX; null: what the target is best served with")
+    variants: list[VariantName] | None = Field(
+        None, description="beside the plain ONNX; null: what the target is best served with"
+    )
     calibration: Calibration = Calibration()
     budget: Budget = Budget()
     parity: Parity = Parity()

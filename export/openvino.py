@@ -1,4 +1,4 @@
-"""Static int8 for OpenVINO, whose kernels beat ONNX Runtime's on large batches of long texts (`make bench` shows it)."""
+"""Static int8 for OpenVINO, whose kernels are the faster ones on batches of long texts (see `bench.peers`)."""
 
 from __future__ import annotations
 
