@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable .[cpu,trt-rtx,dev]
+	$(BIN)/pip install --quiet --editable .[cpu,openvino,trt-rtx,dev]
 	touch $@
 
 demo: $(VENV)/installed

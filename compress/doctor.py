@@ -46,6 +46,7 @@ def examine(output: Path) -> dict[str, Any]:
             "cpu_features": [name for name in _SHOWN_FEATURES if features.get(name)],
             "target": resolve_target("auto").name,
             "gpus": gpus,
+            "gpu_targets": sorted({f"cuda-sm{gpu.split(', ')[1].replace('.', '')}" for gpu in gpus}),
         },
         "packages": {name: _version(name) for name in _PACKAGES},
         "abilities": [asdict(ability) for ability in _abilities(bool(gpus))],
@@ -74,6 +75,7 @@ def doctor_tables(report: dict[str, Any]) -> list[Table]:
 def _abilities(gpu: bool) -> list[Ability]:
     runtime = importlib.util.find_spec("onnxruntime") is not None
     bits = "7-bit weights, as this CPU has no VNNI" if resolve_target("auto").reduce_range else "8-bit weights"
+    openvino = importlib.util.find_spec("openvino") is not None
     native = gpu and importlib.util.find_spec("tensorrt") is not None
     ahead = all(importlib.util.find_spec(name) for name in ("tensorrt_rtx_bindings", "onnxruntime_ep_nv_tensorrt_rtx"))
     cuda = gpu and _version("onnxruntime-gpu") is not None
@@ -85,6 +87,11 @@ def _abilities(gpu: bool) -> list[Ability]:
         Ability("distil on a GPU", gpu, "PyTorch" if gpu else "needs an NVIDIA GPU and a CUDA build of torch"),
         Ability("export to ONNX and check it", runtime, "ONNX Runtime" if runtime else install_cpu),
         Ability("quantise to int8 for this CPU", runtime, bits if runtime else install_cpu),
+        Ability(
+            "quantise to int8 for OpenVINO",
+            openvino,
+            "OpenVINO" if openvino else "install the extra `openvino`",
+        ),
         Ability("run ONNX on a GPU", cuda, "ONNX Runtime with CUDA" if cuda else install_gpu),
         Ability("build TensorRT engines for this GPU", native, "TensorRT" if native else install_native),
         Ability(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compress.console import say
 from compress.data.stage import load_data
@@ -17,16 +17,23 @@ from compress.errors import CompressError
 from compress.run import Run, content_hash, run_stage, write_json
 from compress.target import Target, resolve_target
 from export.frontier import draw, frontier_of
+from export.parity import measure_parity
 from export.to_onnx import save_companions
 from export.trials import Candidate, Laboratory
+
+if TYPE_CHECKING:
+    from export.stage import Sample
 
 STAGE = "onnx-chosen"
 _WITH_LAYERS = ("onnx-int8", "onnx-static")  # forms in which layers can be left out
 _WORTH_IT = 1.03  # what is not so much faster than the next best is noise
 
 
-def run_search_stage(run: Run) -> dict[str, Any]:
-    """Fill ``onnx-chosen/`` with the fastest form within the budget, ``search.json`` and ``frontier.png``."""
+def run_search_stage(run: Run, sample: Sample) -> dict[str, Any]:
+    """Fill ``onnx-chosen/`` with the fastest form within the budget, ``search.json`` and ``frontier.png``.
+
+    :param sample: Rows for parity, which is noted; what decides is the budget.
+    """
     settings = run.recipe.export
     budget, target = settings.budget, resolve_target(settings.target)
     data = load_data(run)
@@ -59,6 +66,7 @@ def run_search_stage(run: Run) -> dict[str, Any]:
             "parent": "onnx",
             "target": target.name,
             "bytes": chosen["bytes"],
+            "parity": measure_parity(sample.answers(run.path_of("onnx")), sample.answers(folder)).as_dict(),
             **{name: report[name] for name in ("budget", "metric", "rows", "trials", "chosen")},
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -184,6 +185,7 @@ class Laboratory:
             distil(self.run, student, self.folder / "training", more)
             export_onnx(self.run.task, student, graphs, self.data.labels)
             graphs.rename(finished)
+        shutil.rmtree(self.folder / "training")  # its checkpoints
         return finished
 
     @cached_property
@@ -195,7 +197,7 @@ class Laboratory:
         return predict, self._predictions(predict)
 
     def _load(self, folder: Path) -> Predict:
-        return load_predict(folder, self.run.task, self._search, self.run.recipe.bench.threads)
+        return load_predict(folder, self.run.task, self._search, self.run.recipe.bench.threads or 1)
 
     def _predictions(self, predict: Predict) -> list[Prediction]:
         outputs = predict_examples(predict, self.run.task, self.examples, self.tokenizer.pad_token_id)

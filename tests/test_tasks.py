@@ -122,6 +122,14 @@ def test_attention_of_the_encoder_is_fused(run):
 
 
 @translation_only
+def test_openvino_is_not_for_translation(run, compress_command):
+    this, _, _ = run
+    done = compress_command("export", this.folder, "--variants", "openvino-int8")
+    assert done.returncode == 2
+    assert "error: export.variants: openvino-int8 is for models that read, the task is translation" in done.stderr
+
+
+@translation_only
 def test_static_int8_finds_its_ranges_while_translating(run, tmp_path):
     this, _, _ = run
     feeds = calibration_feeds(this, load_data(this), this.folder / "onnx")
