@@ -78,7 +78,7 @@ class Budget(Section):
     )
     rows: Positive = Field(2000, description="validation rows of the search, drawn evenly over the languages")
     epochs: Positive = Field(2, description="of quantisation-aware distillation, where excluding layers is not enough")
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
 
 
 VariantName = Literal["onnx-fused", "onnx-int8", "onnx-static", "onnx-fp16", "onnx-int4", "openvino-int8"]
