@@ -296,12 +296,13 @@ def _export_file(
 ) -> dict[str, Any]:
     """An engine of an ONNX file that no run has made, or what TensorRT would make of it."""
     from compress.recipe_file import load_recipe
-    from export.engines import compile_onnx, engine_table
+    from export.engines import compile_onnx, engine_table, resolved
     from export.explain import explain, explanation_table
     from export.onnx_check import check_onnx
     from export.tensorrt import choose_builder
 
-    settings = load_recipe(None, overrides).export.tensorrt
+    recipe = load_recipe(None, overrides)
+    settings = resolved(recipe.export.tensorrt, recipe.data.max_length)
     if explain_only:
         check_onnx(path)
         found = explain(choose_builder(), path)

@@ -34,8 +34,8 @@ class TensorRT(Section):
         None, description="GPU generations of an ahead-of-time engine; null: the target's, or 80, 86, 89 and 120"
     )
     precisions: Annotated[list[Literal["fp16", "int8", "fp32"]], Field(min_length=1)] = Field(["fp16"])
-    profiles: Annotated[list[Profile], Field(min_length=1)] = Field(
-        [Profile()], description="ranges of shapes that the engine is tuned for, for example short and long texts"
+    profiles: Annotated[list[Profile], Field(min_length=1)] | None = Field(
+        None, description="ranges of shapes that the engine is tuned for; null: short texts and long ones"
     )
     workspace_mb: Positive | None = Field(None, description="memory that a layer may use at most; null: no limit")
     optimization_level: Annotated[int, Field(ge=0, le=5)] | None = Field(

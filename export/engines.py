@@ -19,6 +19,7 @@ from compress.target import Target
 from export.engine_runtime import load_engine, runs_here
 from export.onnx_check import check_onnx
 from export.parity import Answers, check_parity, measure_parity
+from export.profiles import short_and_long
 from export.quantize import in_half_precision
 from export.tensorrt import EngineBuilder, EngineRequest, build_engine, check_options, choose_builder, gpu_name
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 def run_engine_stage(run: Run, precision: str, source: str, target: Target, sample: Sample) -> dict[str, Any]:
     """Fill ``tensorrt-<precision>/`` with an engine for each graph of a variant; compared with it where a GPU can."""
     builder = choose_builder()
-    settings = for_target(run.recipe.export.tensorrt, target)
+    settings = resolved(run.recipe.export.tensorrt, run.recipe.data.max_length, target)
     inputs = {
         **settings.model_dump(mode="json", exclude={"enabled", "precisions"}),
         "builder": builder.name,
@@ -49,7 +50,9 @@ def run_engine_stage(run: Run, precision: str, source: str, target: Target, samp
             "engines": engines,
         }
         if not run.task.GENERATES and not settings.strip_weights and runs_here(engines[0]):
-            described["parity"] = _parity(run, builder, folder / engines[0]["engine"], source, precision, sample)
+            described["parity"] = _parity(
+                run, builder, folder / engines[0]["engine"], source, precision, sample, settings
+            )
         return described
 
     return run_stage(run, f"tensorrt-{precision}", inputs, ("data", source), build)
@@ -122,21 +125,27 @@ def precision_of(path: Path) -> str:
     return "fp16" if half > whole else "fp32"
 
 
-def for_target(settings: TensorRT, target: Target) -> TensorRT:
-    """Let a GPU that is the target decide the generation, unless the recipe names some."""
-    if settings.sm is None and target.generation is not None:
-        return settings.model_copy(update={"sm": [target.generation]})
-    return settings
+def resolved(settings: TensorRT, longest: int, target: Target | None = None) -> TensorRT:
+    """The options with what follows from the rest of the recipe where they leave it open.
+
+    :param longest: Tokens of the longest row, from which the profiles follow.
+    :param target: If it is a GPU, it decides the generation.
+    """
+    found: dict[str, Any] = {}
+    if settings.profiles is None:
+        found["profiles"] = short_and_long(longest)
+    if settings.sm is None and target is not None and target.generation is not None:
+        found["sm"] = [target.generation]
+    return settings.model_copy(update=found)
 
 
-def _parity(
-    run: Run, builder: EngineBuilder, engine: Path, source: str, precision: str, sample: Sample
-) -> dict[str, Any]:
+def _parity(run: Run, builder: EngineBuilder, folder: Path, sidecar: dict[str, Any], sample: Sample) -> dict[str, Any]:
     """Compare what the engine says with what its ONNX says in ONNX Runtime."""
-    predict = load_engine(builder, engine, run.task)
-    batch = min(profile.batch[2] for profile in run.recipe.export.tensorrt.profiles)
+    predict = load_engine(builder, folder / sidecar["engine"], run.task)
+    batch = min(profile["maximum"]["batch"] for profile in sidecar["profiles"])
     outputs = predict_examples(predict, run.task, sample.examples, sample.tokenizer.pad_token_id, batch)
     predictions = run.task.decode(outputs, sample.examples, sample.rows, sample.labels, sample.tokenizer)
+    precision, source = sidecar["precision"], sidecar["parent"]
     parity = measure_parity(sample.answers(run.path_of(source)), Answers(outputs, predictions))
     tolerances = run.recipe.export.parity
     limits = {"fp16": tolerances.fp16, "int8": tolerances.int8, "fp32": tolerances.fp16}  # TF32 may be used

@@ -28,6 +28,12 @@ def parse_profile(text: str) -> dict[str, list[int]]:
     )
 
 
+def short_and_long(longest: int) -> list[Profile]:
+    """Two profiles, for texts up to half of the longest and for the others: each is tuned for its own lengths."""
+    half = longest // 2
+    return [Profile(length=(1, max(1, half // 2), half)), Profile(length=(half, (half + longest) // 2, longest))]
+
+
 @dataclass(frozen=True)
 class Input:
     """An input of a graph: sizes of its axes, -1 where they vary, and the names of those that do."""
@@ -74,7 +80,7 @@ def check_axes(graph: Path, inputs: list[Input], profile: Profile) -> None:
 def rebuild_command(graph: str, precision: str, settings: TensorRT) -> str:
     """The command that builds the same engine from its ONNX, on whatever machine it is given."""
     parts = ["compress export --onnx", graph, "--trt --precision", precision]
-    for profile in settings.profiles:
+    for profile in settings.profiles or ():
         parts += ["--profile", ",".join(":".join(map(str, edges)) for edges in (profile.batch, profile.length))]
     if settings.sm:
         parts += ["--sm", ",".join(map(str, settings.sm))]
@@ -87,8 +93,9 @@ def rebuild_command(graph: str, precision: str, settings: TensorRT) -> str:
 def trtexec_command(graph: str, engine: str, inputs: list[Input], settings: TensorRT) -> str:
     """The same for NVIDIA's own tool, which builds for the GPU that is present."""
     parts = [f"trtexec --onnx={graph} --saveEngine={engine} --stronglyTyped"]
-    for number, profile in enumerate(settings.profiles):
-        if len(settings.profiles) > 1:
+    profiles = settings.profiles or []
+    for number, profile in enumerate(profiles):
+        if len(profiles) > 1:
             parts.append(f"--profile={number}")
         ranges = {value.name: value.ranges(profile) for value in inputs}
         for edge, option in enumerate(("minShapes", "optShapes", "maxShapes")):

@@ -66,7 +66,8 @@ class EngineBuilder:
 class EngineRequest:
     """What an engine is built from, and how.
 
-    ``parent`` names the variant of the graph; ``timing_cache`` is read and written by the native builder.
+    ``parent`` names the variant of the graph; ``settings`` leave nothing open (`export.engines.resolved`);
+    ``timing_cache`` is read and written by the native builder.
     """
 
     graph: Path
@@ -178,7 +179,7 @@ def build_engine(builder: EngineBuilder, request: EngineRequest, folder: Path) -
     trt_builder, network, _, log = _parse(builder, request.graph)
     config = trt_builder.create_builder_config()
     configure(builder, config, request.settings)
-    for profile in request.settings.profiles:
+    for profile in request.settings.profiles or ():
         _add_profile(trt_builder, network, config, profile, request.graph)
     _read_timing_cache(builder, config, request.timing_cache)
     engine = trt_builder.build_serialized_network(network, config)
@@ -313,7 +314,7 @@ def _sidecar(builder: EngineBuilder, network: Any, request: EngineRequest, path:
                 edge: {"batch": profile.batch[position], "length": profile.length[position]}
                 for position, edge in enumerate(("minimum", "optimum", "maximum"))
             }
-            for profile in settings.profiles
+            for profile in settings.profiles or ()
         ],
         "options": settings.model_dump(mode="json", exclude={"enabled", "precisions", "profiles", "sm"}),
         "inputs": [_tensor(network.get_input(index)) for index in range(network.num_inputs)],

@@ -39,7 +39,7 @@ SHORT_AND_LONG = [Profile(length=(1, 16, 32)), Profile(batch=(1, 1, 4), length=(
 
 
 def request(graph: Path, precision: str = "fp32", **settings) -> EngineRequest:
-    return EngineRequest(graph, graph.parent.name, precision, TensorRT(**settings))
+    return EngineRequest(graph, graph.parent.name, precision, TensorRT(**{"profiles": [Profile()], **settings}))
 
 
 def test_the_run_has_an_engine_and_its_sidecar(finished_run: Path):
@@ -50,7 +50,11 @@ def test_the_run_has_an_engine_and_its_sidecar(finished_run: Path):
     assert sidecar["sha256"] == file_sha256(engine)
     assert sidecar["parent_sha256"] == file_sha256(finished_run / "onnx-fp16/model.onnx")
     assert sidecar["precision"] == "fp16"
-    assert sidecar["profiles"][0]["minimum"] == {"batch": 1, "length": 1}
+    # Rows have at most 32 tokens.
+    lengths = [
+        [profile[edge]["length"] for edge in ("minimum", "optimum", "maximum")] for profile in sidecar["profiles"]
+    ]
+    assert lengths == [[1, 8, 16], [16, 24, 32]]
     assert [(value["name"], value["type"]) for value in sidecar["inputs"]] == [
         ("input_ids", "int64"),
         ("attention_mask", "int64"),
