@@ -50,9 +50,7 @@ def run_engine_stage(run: Run, precision: str, source: str, target: Target, samp
             "engines": engines,
         }
         if not run.task.GENERATES and not settings.strip_weights and runs_here(engines[0]):
-            described["parity"] = _parity(
-                run, builder, folder / engines[0]["engine"], source, precision, sample, settings
-            )
+            described["parity"] = _parity(run, builder, folder, engines[0], sample)
         return described
 
     return run_stage(run, f"tensorrt-{precision}", inputs, ("data", source), build)
