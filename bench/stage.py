@@ -32,7 +32,7 @@ from compress.target import is_elsewhere
 from compress.tasks import Example, Prediction
 
 SCHEMA = 1
-ONNX_VARIANTS = ("onnx", *VARIANTS, "onnx-chosen")
+_VARIANTS = ("onnx", *VARIANTS, "onnx-chosen")
 _WEIGHT_FILES = ("*.safetensors", "*.onnx", "*.onnx.data", "openvino_model.*")
 
 
@@ -118,7 +118,7 @@ def find_contenders(run: Run) -> list[Contender]:
     """What this run has and this machine can run, the teacher first."""
     stages = run.manifest["stages"]
     run.path_of("teacher")
-    runtimes = {"teacher": "PyTorch", "student": "PyTorch", **dict.fromkeys(ONNX_VARIANTS, "ONNX Runtime")}
+    runtimes = {"teacher": "PyTorch", "student": "PyTorch", **dict.fromkeys(_VARIANTS, "ONNX Runtime")}
     found = []
     for name, runtime in runtimes.items():
         if run.is_current(name):

@@ -87,7 +87,7 @@ def export(
         str | None, typer.Option(help="What variants are for: cpu-avx2, cpu-vnni, cuda-sm89, … or auto.")
     ] = None,
     variants: Annotated[
-        str | None, typer.Option(help="Which: onnx-fused,onnx-int8,onnx-static,onnx-fp16,onnx-int4.")
+        str | None, typer.Option(help="Which: onnx-fused,onnx-int8,onnx-static,openvino-int8,onnx-int4,onnx-fp16.")
     ] = None,
     budget: Annotated[
         float | None, typer.Option(metavar="POINTS", help="Search the fastest variant within this worst-language drop.")

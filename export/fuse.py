@@ -39,7 +39,7 @@ def fuse(model: Any) -> int:
     Scaled dot-product attention becomes ``Attention`` (standard operators from opset 23 on), which also does the
     transpositions between (batch, length, width) and heads. A residual ``Add`` before a ``LayerNormalization``
     becomes ``Sum``: ONNX Runtime would join the two into SkipLayerNormalization, whose CPU kernel takes several times
-    as long as both (`make bench` shows it).
+    as long as both.
 
     :return: The number of attentions.
     """

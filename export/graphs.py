@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+_MODEL_FILES = ("*.onnx", "*.onnx.data", "openvino_model.*")
 SINGLE_FILE_LIMIT = 1_500_000_000  # bytes; protobuf ends at 2 GB
 
 
@@ -28,3 +29,8 @@ def save_graph(graph: Any, path: Path) -> None:
 
     weights = sum(value.const_value.nbytes for value in graph.graph.initializers.values())
     onnx_ir.save(graph, path, external_data=f"{path.name}.data" if weights > SINGLE_FILE_LIMIT else None)
+
+
+def graph_bytes(folder: Path) -> int:
+    """Size of the graphs in a folder with their weights."""
+    return sum(path.stat().st_size for pattern in _MODEL_FILES for path in folder.glob(pattern))

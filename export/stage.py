@@ -19,13 +19,12 @@ from compress.models import load_tokenizer
 from compress.run import Run, run_stage
 from compress.target import resolve_target
 from compress.tasks import Example, Task
+from export.graphs import graph_bytes
 from export.parity import Answers, check_parity, log_probabilities_of_labels, measure_parity
 from export.variants import ENGINE_SOURCES, Variant, plan_variants, wanted_variants
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-_GRAPH_FILES = ("*.onnx", "*.onnx.data", "openvino_model.*")
 
 
 @dataclass(frozen=True)
@@ -135,18 +134,13 @@ def _run_variant(run: Run, variant: Variant, sample: Sample) -> dict[str, Any]:
             "parent": variant.parent,
             "target": "any",
             **described,
-            "bytes": _graph_bytes(folder),
+            "bytes": graph_bytes(folder),
             "parity": parity.as_dict(),
         }
 
     inputs = {**variant.inputs, **run.tokenisation, "tolerance": variant.tolerance.model_dump()}
     inputs |= {"rows": len(sample.rows), "generation": run.recipe.generation.model_dump()}
     return run_stage(run, variant.name, inputs, ("data", variant.parent), build)
-
-
-def _graph_bytes(folder: Path) -> int:
-    """Size of the graphs in a folder with their weights."""
-    return sum(path.stat().st_size for pattern in _GRAPH_FILES for path in folder.glob(pattern))
 
 
 def _sample(run: Run, data: DataSet) -> Sample:

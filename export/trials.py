@@ -30,11 +30,11 @@ from compress.target import Target
 from compress.tasks import Prediction
 from export.calibration import calibration_feeds
 from export.fuse import fuse_graphs
+from export.graphs import graph_bytes
 from export.openvino import convert_openvino_int8
 from export.quantize import Feeds, quantisable_layers, quantize_dynamic_int8, quantize_int4, quantize_static_int8
 from export.to_onnx import export_onnx
 
-_MODEL_FILES = (".onnx", ".data", ".xml", ".bin")
 _TIMED_EXAMPLES = 64
 _TIMED_ROUNDS = 20
 _TIMED_SECONDS = 4.0
@@ -115,7 +115,7 @@ class Laboratory:
             found = {
                 **asdict(candidate),
                 "name": candidate.name,
-                "bytes": sum(file.stat().st_size for file in Path(scratch).iterdir() if file.suffix in _MODEL_FILES),
+                "bytes": graph_bytes(Path(scratch)),
                 "p50_ms": milliseconds,
                 "faster": faster,
                 "search": self._drop(predictions, self.halves[0]),
@@ -131,20 +131,18 @@ class Laboratory:
 
     def write(self, candidate: Candidate, folder: Path) -> None:
         """Fill a folder with the graphs of a candidate."""
-        plain = self._retrained if candidate.retrained else self.run.path_of("onnx")
-        with TemporaryDirectory(dir=self.folder) as scratch:
-            fused = folder if candidate.variant == "onnx-fused" else Path(scratch)
-            fuse_graphs(plain, fused)
-            if candidate.variant == "onnx-int8":
-                quantize_dynamic_int8(fused, folder, self.target, candidate.excluded)
-            elif candidate.variant == "onnx-static":
-                method = candidate.calibration or self.run.recipe.export.calibration.method
-                quantize_static_int8(fused, folder, self.target, self._feeds, method, candidate.excluded)
-            elif candidate.variant == "openvino-int8":
-                method = self.run.recipe.export.calibration.method
-                convert_openvino_int8(fused, folder, self.target, self._feeds, method)
-            elif candidate.variant == "onnx-int4":
-                quantize_int4(fused, folder)
+        fused = self._fused(candidate.retrained)
+        method = candidate.calibration or self.run.recipe.export.calibration.method
+        if candidate.variant == "onnx-fused":
+            shutil.copytree(fused, folder, dirs_exist_ok=True)
+        elif candidate.variant == "onnx-int8":
+            quantize_dynamic_int8(fused, folder, self.target, candidate.excluded)
+        elif candidate.variant == "onnx-static":
+            quantize_static_int8(fused, folder, self.target, self._feeds, method, candidate.excluded)
+        elif candidate.variant == "openvino-int8":
+            convert_openvino_int8(fused, folder, self.target, self._feeds, method)
+        elif candidate.variant == "onnx-int4":
+            quantize_int4(fused, folder)
 
     def sensitivity(self, candidate: Candidate) -> list[dict[str, Any]]:
         """How far the outputs move where one layer alone is quantised, the layers that move them most first."""
@@ -188,19 +186,28 @@ class Laboratory:
         shutil.rmtree(self.folder / "training")  # its checkpoints
         return finished
 
+    def _fused(self, retrained: bool) -> Path:
+        """Fused graphs of the student, which all candidates are made from."""
+        finished = self.folder / ("retrained-fused" if retrained else "fused")
+        if not finished.exists():
+            with TemporaryDirectory(dir=self.folder) as scratch:
+                graphs = Path(scratch) / "graphs"
+                graphs.mkdir()
+                fuse_graphs(self._retrained if retrained else self.run.path_of("onnx"), graphs)
+                graphs.rename(finished)
+        return finished
+
     @cached_property
     def _reference(self) -> tuple[Predict, list[Prediction]]:
         """The student in 32 bits, as it is fastest, and what it predicts."""
-        with TemporaryDirectory(dir=self.folder) as scratch:
-            self.write(Candidate("onnx-fused"), Path(scratch))
-            predict = self._load(Path(scratch))
+        predict = self._load(self._fused(retrained=False))
         return predict, self._predictions(predict)
 
     def _load(self, folder: Path) -> Predict:
         return load_predict(folder, self.run.task, self._search, self.run.recipe.bench.threads or 1)
 
     def _predictions(self, predict: Predict) -> list[Prediction]:
-        outputs = predict_examples(predict, self.run.task, self.examples, self.tokenizer.pad_token_id)
+        outputs = self._outputs(predict, len(self.examples))
         return self.run.task.decode(outputs, self.examples, self.rows, self.data.labels, self.tokenizer)
 
     def _drop(self, predictions: Sequence[Prediction], numbers: list[int]) -> dict[str, Any]:
@@ -235,16 +242,19 @@ class Laboratory:
         measured = np.array(pairs[len(feeds) :] or pairs)
         return float(np.median(measured[:, 0])) / 1e6, float(np.median(measured[:, 1] / measured[:, 0]))
 
+    @cached_property
+    def _some_outputs(self) -> list[np.ndarray]:
+        return self._outputs(self._reference[0], _SENSITIVITY_ROWS)
+
+    def _outputs(self, predict: Predict, count: int) -> list[np.ndarray]:
+        return predict_examples(predict, self.run.task, self.examples[:count], self.tokenizer.pad_token_id)
+
     def _difference(self, folder: Path) -> float:
         """Mean distance of the outputs from the reference's on some rows; of text, the share that is another."""
-        some = self.examples[:_SENSITIVITY_ROWS]
-        one, other = (
-            predict_examples(predict, self.run.task, some, self.tokenizer.pad_token_id)
-            for predict in (self._reference[0], self._load(folder))
-        )
+        pairs = list(zip(self._some_outputs, self._outputs(self._load(folder), _SENSITIVITY_ROWS), strict=True))
         if self.run.task.GENERATES:
-            return float(np.mean([not np.array_equal(a, b) for a, b in zip(one, other, strict=True)]))
-        return float(np.mean([np.abs(a - b).mean() for a, b in zip(one, other, strict=True)]))
+            return float(np.mean([not np.array_equal(a, b) for a, b in pairs]))
+        return float(np.mean([np.abs(a - b).mean() for a, b in pairs]))
 
 
 def _keep(path: Path, content: Any) -> None:
