@@ -1,284 +1,296 @@
-"""The bench stage: teacher, student and every variant on the same rows, one process and one session at a time."""
+"""The bench stage: teacher, student, every variant and models of the user's own, on the same rows, run by run in turn."""
 
 from __future__ import annotations
 
 import json
-import os
 import platform
-import subprocess
-import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
+from bench.accuracy import Accuracy
+from bench.contenders import STUDENT, TEACHER, Contender, Missing, find_contenders, user_contenders
+from bench.html import write_html
+from bench.latency import Group, RowTimes, measure_grid, measure_texts
+from bench.load import LoadSettings, measure_load
 from bench.report import write_markdown
+from bench.schema import Report
+from bench.sizes import size_on_disk
+from bench.statistics import ratio_interval
+from bench.workers import REFERENCE, Bench, Machine, Setup, Started, Worker, started
 from compress.console import progress, say
 from compress.data.encode import spread_over_languages
+from compress.data.rows import Row, row_as_dict
 from compress.data.stage import DataSet, load_data
-from compress.errors import CompressError
-from compress.evaluation import load_predictions
-from compress.generation import Search
-from compress.inference import OPENVINO_MODEL
-from compress.metrics import agreement, compare, per_language, signatures
+from compress.doctor import gpus
+from compress.evaluation import Predicted, load_predicted, predicted_of
+from compress.metrics import signatures
 from compress.models import load_tokenizer
-from compress.recipe_export import VARIANTS
-from compress.run import Run, recorded_versions, run_stage, write_json
-from compress.target import is_elsewhere
-from compress.tasks import Example, Prediction
+from compress.run import Run, content_hash, recorded_versions, run_stage
 
-SCHEMA = 1
-_VARIANTS = ("onnx", *VARIANTS, "onnx-chosen")
-_WEIGHT_FILES = ("*.safetensors", "*.onnx", "*.onnx.data", "openvino_model.*")
+_TEXT_ROWS = 100
+_BOUND = 5  # times the teacher's median
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One model to measure: its name in the report, its folder, the runtime that runs it, and what it is made for."""
+class Measured:
+    """What was measured of all models."""
 
-    name: str
-    folder: Path
-    runtime: str
-    target: str
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a measuring process is told, and what its tokenizer made of the test rows."""
-
-    request: dict[str, Any]
-    examples: list[Example]
-
-    def batches(self, rows: Sequence[int], size: int) -> list[list[int]]:
-        """Numbers of the examples of so many rows at a time."""
-        of_row: dict[int, list[int]] = defaultdict(list)
-        for index, example in enumerate(self.examples):
-            of_row[example["row"]].append(index)
-        return [
-            [index for row in rows[start : start + size] for index in of_row[row]]
-            for start in range(0, len(rows), size)
-        ]
+    starts: dict[str, Started]
+    times: RowTimes
+    grid: dict[str, list[dict[str, Any]]]
+    texts: dict[str, dict[str, Any]]
+    load: dict[str, list[dict[str, Any]]]
 
 
-@dataclass
-class Samples:
-    """What was measured of one model at one batch size: milliseconds of each batch and, where text is written, those up
-    to the first token, and the number of tokens of all batches."""
+def run_bench_stage(run: Run, named: Sequence[str] = (), load: bool = False) -> Report:
+    """Fill ``bench/`` with ``report.json``, ``report.html`` and ``report.md``; measured anew each time.
 
-    milliseconds: list[float] = field(default_factory=list)
-    first_token_milliseconds: list[float] = field(default_factory=list)
-    tokens: int = 0
+    :param named: Models of the user's own, as ``name=path``.
+    :param load: Measure under load even if the recipe does not ask for it.
+    """
+    if load:
+        wanted = run.recipe.bench.load.model_copy(update={"enabled": True})
+        bench = run.recipe.bench.model_copy(update={"load": wanted})
+        run = replace(run, recipe=run.recipe.model_copy(update={"bench": bench}))
+    reports: list[Report] = []
 
-    def add(self, answer: dict[str, Any]) -> None:
-        """Add what one round measured."""
-        self.milliseconds += answer["milliseconds"]
-        self.first_token_milliseconds += answer.get("first_token_milliseconds", [])
-        self.tokens += answer.get("tokens", 0)
+    def build(folder: Path, scratch: Path) -> dict[str, Any]:
+        report = _build(run, load_data(run), contenders, missing, scratch)
+        (folder / "report.json").write_text(json.dumps(report.as_json(), ensure_ascii=False) + "\n", "utf-8")
+        write_markdown(report, folder / "report.md")
+        write_html(report, folder / "report.html")
+        reports.append(report)
+        return {"models": list(report.models), "rows": report.rows.digest}
 
-
-class Worker:
-    """A measuring process that holds one model."""
-
-    def __init__(self, process: subprocess.Popen[str], name: str):
-        self._process = process
-        self._name = name
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send one request and wait for its answer.
-
-        :raises CompressError: If the process ended instead.
-        """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with suppress(BrokenPipeError):  # the answer that does not come tells
-            print(json.dumps(request), file=self._process.stdin, flush=True)
-        line = self._process.stdout.readline()
-        if not line:
-            assert self._process.stderr is not None
-            reason = self._process.stderr.read().strip().splitlines()[-1:] or ["no reason was given"]
-            raise CompressError(f"bench: the process that measures {self._name} ended ({reason[0]})")
-        return json.loads(line)
+    labels = load_data(run).labels
+    contenders, missing = find_contenders(run, labels)
+    contenders += user_contenders(named, run, labels)
+    parents = ("data", "evaluation", *(contender.origin for contender in contenders if contender.origin))
+    inputs = {**run.recipe.bench.model_dump(mode="json"), "variants": list(named)}
+    run_stage(run, "bench", inputs, parents, build, always=True)
+    return reports[0]
 
 
-def run_bench_stage(run: Run) -> dict[str, Any]:
-    """Fill ``bench/`` with ``report.json`` (raw samples too) and ``report.md``; measured anew each time."""
-    contenders = find_contenders(run)
-    parents = ("data", "evaluation", *(contender.folder.name for contender in contenders))
-    inputs = run.recipe.bench.model_dump(mode="json")
-    return run_stage(
-        run, "bench", inputs, parents, lambda folder, scratch: _build(run, contenders, folder, scratch), always=True
+def rows_digest(rows: Sequence[Row]) -> str:
+    """A hash of test rows, which two reports must share to be compared row by row."""
+    return content_hash([row_as_dict(row) for row in rows])
+
+
+def predict_rows(
+    run: Run, data: DataSet, contender: Contender, setup: Setup, worker: Worker, scratch: Path
+) -> Predicted:
+    """What a model says of the test rows.
+
+    :param data: Whose test rows the worker has.
+    """
+    file = scratch / f"{contender.name}-outputs.npz"
+    worker.ask({"measure": "predict", "file": str(file)})
+    with np.load(file) as found:
+        outputs = [found[name] for name in found.files]
+    file.unlink()
+    tokenizer, rows = load_tokenizer(str(contender.tokenizer)), list(data.splits["test"])
+    return predicted_of(run.task, outputs, setup.examples, rows, contender.labels, tokenizer)
+
+
+def grid_lengths(run: Run) -> list[int]:
+    """The lengths of the grid: the recipe's, or a quarter of the longest and the longest."""
+    longest = run.recipe.data.max_length
+    return run.recipe.bench.lengths or sorted({max(1, longest // 4), longest})
+
+
+def _build(
+    run: Run, data: DataSet, contenders: list[Contender], missing: list[Missing], scratch: Path
+) -> Report:
+    settings, rows = run.recipe.bench, list(data.splits["test"])
+    languages = [row.lang for row in rows]
+    chosen = spread_over_languages(languages, settings.rows, run.recipe.seed)
+    machine = Machine.with_threads(settings.threads)
+    bench = Bench(run.recipe, rows, machine, scratch, (max(settings.batch_sizes), max(grid_lengths(run))))
+    setups = {contender.name: bench.setup(contender) for contender in contenders}
+    say(f"bench: starting {len(contenders)} models, each {settings.starts} times in a fresh process")
+    with started({**setups, REFERENCE: bench.reference()}, settings.starts) as (workers, starts):
+        measured = _measure(run, chosen, Group(workers, {**setups, REFERENCE: bench.reference()}), starts)
+        say("bench: accuracy")
+        # The evaluation has asked teacher and student about the same rows already.
+        predicted = {name: load_predicted(run, name) for name in (TEACHER, STUDENT)}
+        for contender in contenders:
+            if contender.name not in predicted:
+                name = contender.name
+                predicted[name] = predict_rows(run, data, contender, setups[name], workers[name], scratch)
+    accuracy = Accuracy(run.task, rows, data.labels, predicted)
+    models = {
+        contender.name: _model(contender, contenders, measured, accuracy, languages, setups[contender.name])
+        for contender in contenders
+    }
+    return Report.model_validate(
+        {
+            "run": run.recipe.name,
+            "task": run.recipe.task,
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": machine_facts(machine),
+            "versions": recorded_versions(),
+            "rounds": settings.rounds,
+            "starts": settings.starts,
+            "batch_sizes": settings.batch_sizes,
+            "lengths": grid_lengths(run),
+            "metrics": list(accuracy.metrics[TEACHER]),
+            "signatures": signatures(accuracy.metrics[TEACHER]),
+            "rows": {
+                "latency": len(chosen),
+                "quality": len(rows),
+                "digest": rows_digest(rows),
+                "sampled": chosen,
+            },
+            "models": models,
+            "reference": measured.times.figures(REFERENCE)[str(settings.batch_sizes[0])],
+            "not_measured": [asdict(entry) for entry in [*missing, *_not_measured(run, accuracy)]],
+            "samples_ms": {
+                name: {str(size): [round(ms, 4) for ms in found.milliseconds] for size, found in sizes.items()}
+                for name, sizes in measured.times.samples.items()
+            },
+            "predictions": {name: found.predictions for name, found in predicted.items()},
+        }
     )
 
 
-def find_contenders(run: Run) -> list[Contender]:
-    """What this run has and this machine can run, the teacher first."""
-    stages = run.manifest["stages"]
-    run.path_of("teacher")
-    runtimes = {"teacher": "PyTorch", "student": "PyTorch", **dict.fromkeys(_VARIANTS, "ONNX Runtime")}
-    found = []
-    for name, runtime in runtimes.items():
-        if run.is_current(name):
-            if (run.folder / name / OPENVINO_MODEL).exists():
-                runtime = "OpenVINO"
-            place = stages[name]["summary"].get("target", "any")
-            found.append(Contender(name, run.path_of(name), runtime, place))
-        elif name in stages:
-            say(f"bench: {name} was made from another student and is left out; `compress export` makes it anew")
+def _measure(run: Run, chosen: list[int], group: Group, starts: dict[str, Started]) -> Measured:
+    settings = run.recipe.bench
+    models = Group({name: worker for name, worker in group.workers.items() if name != REFERENCE}, group.setups)
+    times = RowTimes(group, chosen, settings.batch_sizes, run.recipe.seed)
+    lengths, some = grid_lengths(run), chosen[:_TEXT_ROWS]
+    runs = settings.rounds * sum(len(batches) for batches in times.batches.values())
+    with progress() as bar:
+        task = bar.add_task("measuring", total=runs + len(settings.batch_sizes) * len(lengths) + len(some))
+
+        def advance(steps: int) -> None:
+            bar.advance(task, steps)
+
+        say(f"bench: {len(chosen)} rows in batches of {_listed(settings.batch_sizes)}, {settings.rounds} rounds")
+        times.warm_up()
+        for _ in range(settings.rounds):
+            times.add_round(advance)
+        say(f"bench: batches of {_listed(settings.batch_sizes)} rows with {_listed(lengths)} tokens")
+        grid = measure_grid(models, settings.batch_sizes, lengths, advance)
+        say("bench: from text to outputs")
+        texts = measure_texts(models, some, advance)
+    return Measured(starts, times, grid, texts, _loads(run, models, times))
+
+
+def _loads(run: Run, models: Group, times: RowTimes) -> dict[str, list[dict[str, Any]]]:
+    load = run.recipe.bench.load
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    if not load.enabled:
+        return found
+    size = min(times.samples[TEACHER])
+    bound = load.bound_ms or _BOUND * float(np.median(times.samples[TEACHER][size].milliseconds)) / size
+    for name, worker in models.workers.items():
+        for largest in sorted({1, load.largest_batch}):
+            capacity = times.figures(name)[str(size)]["rows_per_second"]
+            curve = measure_load(
+                worker, models.setups[name], times.rows, capacity, LoadSettings(bound, largest, load.seconds), run.recipe.seed
+            )
+            found[name].append(curve)
+            rate = f"{curve['highest_rate']:,.0f} rows/s" if curve["highest_rate"] else "no rate that was tried"
+            batches = f"batches of up to {largest}" if largest > 1 else "one row at a time"
+            say(f"bench: {name} under load, {batches}: {rate} with 99 % of the answers within {bound:.1f} ms")
     return found
 
 
-def _build(run: Run, contenders: list[Contender], folder: Path, scratch: Path) -> dict[str, Any]:
-    data, settings = load_data(run), run.recipe.bench
-    threads = settings.threads or len(os.sched_getaffinity(0))
-    rows = data.splits["test"]
-    chosen = spread_over_languages(rows.column("lang"), settings.rows, run.recipe.seed)
-    setups = {contender.name: _setup(run, contender, data, threads, scratch) for contender in contenders}
-    samples: dict[str, dict[int, Samples]] = {
-        c.name: {size: Samples() for size in settings.batch_sizes} for c in contenders
-    }
-    figures: dict[str, dict[str, Any]] = {contender.name: {"start_up_seconds": []} for contender in contenders}
-    # The evaluation has asked teacher and student about the same rows already.
-    predicted = {name: load_predictions(run, name) for name in ("teacher", "student")}
-    with progress() as bar:
-        task = bar.add_task("measuring", total=settings.rounds * len(contenders))
-        # In turn, so that a slow spell of the machine falls on every model alike.
-        for round_number in range(settings.rounds):
-            for contender in contenders:
-                say(f"bench: {contender.name}, round {round_number + 1} of {settings.rounds}")
-                with _worker(contender, setups[contender.name].request) as (worker, started):
-                    figures[contender.name]["start_up_seconds"].append(round(started["start_up_seconds"], 3))
-                    for size in settings.batch_sizes:
-                        batches = setups[contender.name].batches(chosen, size)
-                        answer = worker.ask({"measure": "latency", "batches": batches})
-                        samples[contender.name][size].add(answer)
-                    figures[contender.name]["memory"] = worker.ask({"measure": "memory"})
-                    if contender.name not in predicted:
-                        file = scratch / f"{contender.name}-outputs.npz"
-                        worker.ask({"measure": "predict", "file": str(file)})
-                        predicted[contender.name] = _decoded(run, data, contender, setups[contender.name], file)
-                bar.advance(task)
-    report = _report(run, contenders, data, samples, figures, predicted, threads, len(chosen))
-    raw = {name: {size: found.milliseconds for size, found in sizes.items()} for name, sizes in samples.items()}
-    write_json(folder / "report.json", {**report, "samples_ms": raw})
-    write_markdown(report, folder / "report.md")
-    return report
-
-
-def _setup(run: Run, contender: Contender, data: DataSet, threads: int, scratch: Path) -> Setup:
-    tokenizer = load_tokenizer(str(contender.folder))
-    path = scratch / f"{contender.name}-examples.json"
-    examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(list(data.splits["test"]))
-    path.write_text(json.dumps(examples), "utf-8")
-    request = {
-        "model": str(contender.folder),
-        "task": run.recipe.task,
-        "examples": str(path),
-        "pad_id": tokenizer.pad_token_id,
-        "search": asdict(Search.of(run.recipe)),
-        "threads": threads,
-    }
-    return Setup(request, examples)
-
-
-def _decoded(run: Run, data: DataSet, contender: Contender, setup: Setup, file: Path) -> list[Prediction]:
-    with np.load(file) as outputs:
-        arrays = [outputs[name] for name in outputs.files]
-    tokenizer = load_tokenizer(str(contender.folder))
-    return run.task.decode(arrays, setup.examples, list(data.splits["test"]), data.labels, tokenizer)
-
-
-@contextmanager
-def _worker(contender: Contender, request: dict[str, Any]) -> Iterator[tuple[Worker, dict[str, Any]]]:
-    environment = {**os.environ, "OMP_NUM_THREADS": str(request["threads"])}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    worker = Worker(process, contender.name)
-    try:
-        yield worker, worker.ask(request)
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def _report(
-    run: Run,
+def _model(
+    contender: Contender,
     contenders: list[Contender],
-    data: DataSet,
-    samples: dict[str, dict[int, Samples]],
-    figures: dict[str, dict[str, Any]],
-    predicted: dict[str, list[Prediction]],
-    threads: int,
-    rows: int,
+    measured: Measured,
+    accuracy: Accuracy,
+    languages: list[str],
+    setup: Setup,
 ) -> dict[str, Any]:
-    test_rows = list(data.splits["test"])
-    languages = [row.lang for row in test_rows]
-    metrics = {name: run.task.metrics(found, test_rows, data.labels) for name, found in predicted.items()}
-    first = contenders[0].name
-    models: dict[str, Any] = {}
-    for contender in contenders:
-        name = contender.name
-        models[name] = {
-            "runtime": contender.runtime,
-            "target": contender.target,
-            "made_for_another_target": is_elsewhere(contender.target),
-            "shape": run.manifest["stages"]["teacher" if name == "teacher" else "student"]["summary"]["shape"],
-            "model_bytes": _size(contender.folder, _WEIGHT_FILES),
-            "folder_bytes": _size(contender.folder, ("*",)),
-            "latency": {str(size): _percentiles(found, size, rows) for size, found in samples[name].items()},
-            "peak_memory_bytes": figures[name]["memory"]["peak_bytes"],
-            "start_up_seconds": figures[name]["start_up_seconds"],
-            "quality": per_language(metrics[name], languages),
-        }
-        models[name]["against_teacher"] = {
-            "smaller": round(models[first]["model_bytes"] / models[name]["model_bytes"], 2),
+    name, times = contender.name, measured.times
+    sizes = {other.name: size_on_disk(other.model, other.tokenizer) for other in contenders}
+    against = {}
+    for reference in (TEACHER, STUDENT):
+        if reference == name or name == TEACHER:
+            continue
+        against[reference] = {
+            **accuracy.comparison(reference, name),
+            "smaller": round((sizes[reference]["total"] or 0) / (sizes[name]["total"] or 1), 3),
             "faster": {
-                str(size): round(float(np.median(samples[first][size].milliseconds) / np.median(found.milliseconds)), 2)
-                for size, found in samples[name].items()
+                str(size): ratio_interval(
+                    times.samples[reference][size].milliseconds, found.milliseconds
+                ).as_dict()
+                for size, found in times.samples[name].items()
             },
-            **compare(metrics[first], metrics[name], languages),
-            "agreement": agreement(predicted[first], predicted[name]),
         }
     return {
-        "schema": SCHEMA,
-        "run": run.recipe.name,
-        "machine": {"processor": _processor(), "threads": threads, "system": platform.platform()},
-        "versions": recorded_versions(),
-        "metrics": list(metrics[first]),
-        "signatures": signatures(metrics[first]),
-        "rows": {"latency": rows, "quality": len(test_rows)},
-        "rounds": run.recipe.bench.rounds,
-        "models": models,
+        "runtime": contender.runtime,
+        "target": contender.target,
+        "made_for_another_target": not contender.is_for_this_machine,
+        "shape": contender.shape,
+        "origin": contender.origin or str(contender.model),
+        "size": sizes[name],
+        "memory": measured.starts[name].memory,
+        "start_up_seconds": measured.starts[name].seconds,
+        "warm_up": {str(size): asdict(found.warm_up) for size, found in times.samples[name].items() if found.warm_up},
+        "latency": times.figures(name),
+        "languages": _languages(name, times, languages, setup),
+        "grid": measured.grid[name],
+        "texts": measured.texts[name],
+        "load": measured.load[name],
+        "quality": accuracy.quality(name),
+        "calibration": accuracy.calibration(name),
+        "against": against,
     }
 
 
-def _percentiles(samples: Samples, batch_size: int, rows: int) -> dict[str, float]:
-    times = samples.milliseconds
-    p50, p90, p99 = np.percentile(times, [50, 90, 99])
-    rounds, seconds = len(times) / -(-rows // batch_size), sum(times) / 1000
-    found = {
-        "p50_ms": round(float(p50), 4),
-        "p90_ms": round(float(p90), 4),
-        "p99_ms": round(float(p99), 4),
-        "samples_per_second": round(rows * rounds / seconds, 1),
-    }
-    if samples.tokens:
-        found["tokens_per_second"] = round(samples.tokens / seconds, 1)
-        found["first_token_p50_ms"] = round(float(np.median(samples.first_token_milliseconds)), 4)
+def _languages(name: str, times: RowTimes, languages: list[str], setup: Setup) -> dict[str, dict[str, float]]:
+    """What a row of each language costs this model, one at a time."""
+    if 1 not in times.batches:
+        return {}
+    milliseconds = times.of_rows(name)
+    found = {}
+    for language in sorted({languages[row] for row in times.rows}):
+        places = [place for place, row in enumerate(times.rows) if languages[row] == language]
+        own = milliseconds[:, places]
+        found[language] = {
+            "rows": len(places),
+            "tokens_per_row": round(float(np.mean([setup.tokens_of(times.rows[place]) for place in places])), 2),
+            "p50_ms": round(float(np.median(own)), 4),
+            "p99_ms": round(float(np.percentile(own, 99)), 4),
+            "mean_ms": round(float(own.mean()), 4),
+        }
     return found
 
 
-def _size(folder: Path, patterns: tuple[str, ...]) -> int:
-    return sum(path.stat().st_size for pattern in patterns for path in folder.glob(pattern) if path.is_file())
+def _not_measured(run: Run, accuracy: Accuracy) -> list[Missing]:
+    found = []
+    if not gpus():
+        found.append(Missing("GPU memory", "there is no NVIDIA GPU, or no driver that tells"))
+    if accuracy.calibration(STUDENT) is None:
+        why = "confidences are not in the evaluation" if run.task.LABEL_A_ROW else "rows of this task have no label"
+        found.append(Missing("calibration error", why))
+    if 1 not in run.recipe.bench.batch_sizes:
+        found.append(Missing("latency by language", "batch size 1 is not among bench.batch_sizes"))
+    if not run.recipe.bench.load.enabled:
+        found.append(Missing("latency under load", "not asked for; `compress bench --load` measures it"))
+    return found
+
+
+def machine_facts(machine: Machine) -> dict[str, Any]:
+    """What this machine is, and which part of it was measured on."""
+    return {
+        "processor": _processor(),
+        "system": platform.platform(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "threads": machine.threads,
+        "cpus": list(machine.cpus),
+        "gpus": gpus(),
+    }
 
 
 def _processor() -> str:
@@ -286,3 +298,7 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -137,15 +137,27 @@ def export(
 @app.command(
     epilog="Examples:\n\n"
     "  compress bench                        the latest run\n\n"
+    "  compress bench --load                 under load too\n\n"
+    "  compress bench --variant ours=model/  beside a model of your own\n\n"
     "  compress bench artifacts/demo --set bench.threads=1 --json > report.json"
 )
-def bench(run: RunFolder = None, set_: Set = None, output: Output = ARTIFACTS, json_: Json = False) -> None:
-    """Measure teacher, student and every variant: latency, size, memory, accuracy per language."""
+def bench(
+    run: RunFolder = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PATH", help="A model of your own: a folder or an ONNX file; can be repeated."),
+    ] = None,
+    load: Annotated[bool, typer.Option("--load", help="Find the highest rate of requests that each can serve.")] = False,
+    set_: Set = None,
+    output: Output = ARTIFACTS,
+    json_: Json = False,
+) -> None:
+    """Measure teacher, student and every variant: latency, load, size, memory, accuracy per language."""
 
     def work() -> dict[str, Any]:
         from compress.run import find_run
 
-        return _bench(find_run(run, output, _parsed(set_)), json_)
+        return _bench(find_run(run, output, _parsed(set_)), json_, variant or [], load)
 
     _finish(work, json_)
 
@@ -315,16 +327,16 @@ def _export_file(
     return {"engine": engine}
 
 
-def _bench(run, in_json: bool) -> dict[str, Any]:
+def _bench(run, in_json: bool, variants: Sequence[str] = (), load: bool = False) -> dict[str, Any]:
     from compress.console import quiet_transformers
 
     quiet_transformers()
     from bench.report import bench_tables
     from bench.stage import run_bench_stage
 
-    report = run_bench_stage(run)
-    _show(bench_tables(report), in_json)
-    return {"run": str(run.folder), "bench": report}
+    report = run_bench_stage(run, variants, load)
+    _show([*bench_tables(report), f"report: {run.folder / 'bench' / 'report.html'}"], in_json)
+    return {"run": str(run.folder), "bench": report.without_raw()}
 
 
 def _show(results: list[Any], in_json: bool) -> None:

@@ -34,7 +34,7 @@ class Ability:
 
 def examine(output: Path) -> dict[str, Any]:
     """Look at processor, memory, disk, GPUs and installed packages."""
-    features, gpus = cpu_features(), _gpus()
+    features, gpus = cpu_features(), gpus()
     return {
         "machine": {
             "system": platform.platform(),
@@ -102,7 +102,7 @@ def _abilities(gpu: bool) -> list[Ability]:
     ]
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
     """Names of the GPUs as NVIDIA's driver tells them, whatever build of PyTorch is installed."""
     program = shutil.which("nvidia-smi")
     if program is None:

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.table import Table
 
 from compress.console import progress, say
+from compress.data.rows import Row
 from compress.data.stage import DataSet, load_data
 from compress.data.table import RowTable
 from compress.generation import Search
 from compress.inference import load_predict, predict_examples
-from compress.metrics import ALL, agreement, compare, per_language, signatures
+from compress.metrics import ALL, agreement, compare, confidences, per_language, signatures
 from compress.models import load_tokenizer
 from compress.recipe import Recipe
 from compress.run import Run, run_stage, write_json
-from compress.tasks import Prediction
+from compress.tasks import Example, Prediction, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 YARDSTICK = "TF-IDF"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a model says of the rows: a prediction for each and, where rows have one label, how sure it is of it."""
+
+    predictions: list[Prediction]
+    confidences: list[float] | None
 
 
 def run_evaluation_stage(run: Run) -> dict[str, Any]:
@@ -89,19 +102,22 @@ def _build(run: Run, folder: Path) -> dict[str, Any]:
         say("evaluation: fitting TF-IDF with logistic regression")
         predicted[YARDSTICK] = yardstick_predictions(data, run.recipe.data.labelled_languages)
     for stage in ("teacher", "student"):
-        predicted[stage] = _predictions(run, stage, data)
-        write_json(folder / f"{stage}-predictions.json", predicted[stage])
-    found = {model: task.metrics(predictions, rows, data.labels) for model, predictions in predicted.items()}
+        said = _predicted(run, stage, data)
+        predicted[stage] = said.predictions
+        write_json(folder / f"{stage}-predictions.json", said.predictions)
+        if said.confidences is not None:
+            write_json(folder / f"{stage}-confidences.json", said.confidences)
+    metrics = {model: task.metrics(predictions, rows, data.labels) for model, predictions in predicted.items()}
     report = {
         "split": "test",
-        "metrics": list(found["teacher"]),
-        "signatures": signatures(found["teacher"]),
+        "metrics": list(metrics["teacher"]),
+        "signatures": signatures(metrics["teacher"]),
         "rows": {language: languages.count(language) for language in data.languages} | {ALL: len(languages)},
         "seen in training": _seen_in_training(run.recipe, data, task.LABEL_A_ROW),
         "student's rows": run.manifest["stages"]["student"]["summary"]["rows"],
-        "models": {model: per_language(metrics, languages) for model, metrics in found.items()},
+        "models": {model: per_language(found, languages) for model, found in metrics.items()},
         "student against teacher": {
-            **compare(found["teacher"], found["student"], languages),
+            **compare(metrics["teacher"], metrics["student"], languages),
             "agreement": agreement(predicted["teacher"], predicted["student"]),
         },
     }
@@ -109,9 +125,25 @@ def _build(run: Run, folder: Path) -> dict[str, Any]:
     return report
 
 
-def load_predictions(run: Run, stage: str) -> list[Prediction]:
-    """What the teacher or the student predicted of the test rows."""
-    return json.loads((run.path_of("evaluation") / f"{stage}-predictions.json").read_text("utf-8"))
+def load_predicted(run: Run, stage: str) -> Predicted:
+    """What the teacher or the student said of the test rows."""
+    predictions, sure = (run.path_of("evaluation") / f"{stage}-{what}.json" for what in ("predictions", "confidences"))
+    return Predicted(
+        json.loads(predictions.read_text("utf-8")), json.loads(sure.read_text("utf-8")) if sure.exists() else None
+    )
+
+
+def predicted_of(
+    task: Task,
+    outputs: Sequence[np.ndarray],
+    examples: Sequence[Example],
+    rows: Sequence[Row],
+    labels: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+) -> Predicted:
+    """What a model's outputs say of the rows, as `Task.decode` takes them."""
+    sure = [round(value, 5) for value in confidences(outputs).tolist()] if task.LABEL_A_ROW else None
+    return Predicted(task.decode(outputs, examples, rows, labels, tokenizer), sure)
 
 
 def yardstick_predictions(data: DataSet, labelled_languages: Sequence[str] | None) -> list[Prediction]:
@@ -150,7 +182,7 @@ def _seen_in_training(recipe: Recipe, data: DataSet, text_alone: bool) -> dict[s
     return {language: seen(language) for language in data.languages}
 
 
-def _predictions(run: Run, stage: str, data: DataSet) -> list[Prediction]:
+def _predicted(run: Run, stage: str, data: DataSet) -> Predicted:
     folder, rows = run.path_of(stage), list(data.splits["test"])
     tokenizer = load_tokenizer(str(folder))
     examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(rows)
@@ -163,4 +195,4 @@ def _predictions(run: Run, stage: str, data: DataSet) -> list[Prediction]:
             tokenizer.pad_token_id,
             advance=lambda count: bar.advance(task, count),
         )
-    return run.task.decode(outputs, examples, rows, data.labels, tokenizer)
+    return predicted_of(run.task, outputs, examples, rows, data.labels, tokenizer)

@@ -15,6 +15,7 @@ import numpy as np
 
 _RESAMPLES = 1000
 _BLOCK = 4_000_000  # numbers in memory at once
+_BINS = 15
 ALL = "all"
 
 
@@ -29,6 +30,13 @@ class Figure:
     def as_dict(self) -> dict[str, float]:
         """For JSON, to four places."""
         return {"value": round(self.value, 4), "low": round(self.low, 4), "high": round(self.high, 4)}
+
+
+@dataclass(frozen=True)
+class Drop(Figure):
+    """What is lost from one model to another; ``p`` is the chance of a loss or gain as large if there were none."""
+
+    p: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -98,13 +106,54 @@ def f1_of_counts(counts: Sequence[tuple[int, int, int]]) -> Metric:
     )
 
 
-def paired_drop(reference: Metric, other: Metric, rows: np.ndarray, seed: int = 0) -> Figure:
-    """What is lost from ``reference`` to ``other`` on the same rows, with a paired bootstrap interval."""
+def paired_drop(reference: Metric, other: Metric, rows: np.ndarray) -> Drop:
+    """What is lost from ``reference`` to ``other`` on the same rows, with a paired bootstrap interval.
+
+    The test is McNemar's, exact, where rows are right or wrong (McNemar, 1947), else that of the paired bootstrap
+    (Koehn, 2004), both two-sided.
+    """
+    value, drops = resampled_drops(reference, other, rows, _RESAMPLES)
+    low, high = np.percentile(drops, [2.5, 97.5])
+    if reference.right_or_wrong and other.right_or_wrong:
+        p = _mcnemar(reference.statistics[rows, 0], other.statistics[rows, 0])
+    else:
+        p = min(1.0, 2 * (1 + min((drops <= 0).sum(), (drops >= 0).sum())) / (1 + len(drops)))
+    return Drop(value, float(low), float(high), float(p))
+
+
+def resampled_drops(
+    reference: Metric, other: Metric, rows: np.ndarray, resamples: int, seed: int = 0
+) -> tuple[float, np.ndarray]:
+    """What is lost from one model to another on some rows, and on rows drawn from them, float (resamples,)."""
     one, two = reference.statistics[rows], other.statistics[rows]
+    ones, twos = _resampled([one, two], seed, resamples)
     value = float(reference.value(one.sum(axis=0)) - other.value(two.sum(axis=0)))
-    ones, twos = _resampled([one, two], seed)
-    low, high = np.percentile(reference.value(ones) - other.value(twos), [2.5, 97.5])
-    return Figure(value, float(low), float(high))
+    return value, np.asarray(reference.value(ones) - other.value(twos))
+
+
+def holm(chances: Mapping[str, float]) -> dict[str, float]:
+    """Chances of several tests, adjusted so that the smallest one can be believed (Holm, 1979)."""
+    adjusted, largest = {}, 0.0
+    for rank, (name, p) in enumerate(sorted(chances.items(), key=lambda entry: entry[1])):
+        largest = max(largest, min(1.0, (len(chances) - rank) * p))
+        adjusted[name] = largest
+    return {name: adjusted[name] for name in chances}
+
+
+def calibration_error(confidences: np.ndarray, right: np.ndarray) -> float:
+    """How far the confidence in predictions is from the share that is right: the mean over 15 bins of equal width,
+    weighted by their rows (Guo et al., 2017). Both (rows,)."""
+    bins = np.minimum((np.asarray(confidences) * _BINS).astype(int), _BINS - 1)
+    rows = np.bincount(bins, minlength=_BINS)
+    sums = np.bincount(bins, weights=np.asarray(confidences) - right, minlength=_BINS)
+    return float(np.abs(sums).sum() / rows.sum())
+
+
+def confidences(outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """The largest probability of each row's logits, float (rows,)."""
+    from scipy.special import softmax
+
+    return softmax(np.stack(outputs).astype(np.float64), axis=-1).max(axis=-1)
 
 
 def per_language(metrics: Mapping[str, Metric], languages: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
@@ -123,15 +172,20 @@ def signatures(metrics: Mapping[str, Metric]) -> dict[str, str]:
 def compare(reference: Mapping[str, Metric], other: Mapping[str, Metric], languages: Sequence[str]) -> dict[str, Any]:
     """What is lost of the first metric from one model to another, language by language.
 
-    :return: ``drop`` (by language and for all) and ``worst_language_drop``.
+    :return: ``drop`` (by language and for all, with the chance ``p`` of one as large if there were none, and that chance
+        adjusted for the number of languages) and ``worst_language_drop``.
     """
     name = next(iter(reference))
     groups = rows_by_language(languages)
     drops = {key: paired_drop(reference[name], other[name], rows) for key, rows in groups.items()}
+    adjusted = holm({language: drop.p for language, drop in drops.items() if language != ALL}) | {ALL: drops[ALL].p}
     worst = max((language for language in drops if language != ALL), key=lambda language: drops[language].value)
     return {
         "metric": name,
-        "drop": {language: drop.as_dict() for language, drop in drops.items()},
+        "drop": {
+            language: {**drop.as_dict(), "p": _short(drop.p), "p_adjusted": _short(adjusted[language])}
+            for language, drop in drops.items()
+        },
         "worst_language_drop": {"language": worst, **drops[worst].as_dict()},
     }
 
@@ -150,13 +204,24 @@ def rows_by_language(languages: Sequence[str]) -> dict[str, np.ndarray]:
     return {**groups, ALL: np.arange(len(array))}
 
 
-def _resampled(statistics: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
+def _mcnemar(one: np.ndarray, other: np.ndarray) -> float:
+    from scipy.stats import binomtest
+
+    lost, gained = int(((one == 1) & (other == 0)).sum()), int(((one == 0) & (other == 1)).sum())
+    return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
+
+
+def _short(p: float) -> float:
+    return float(f"{p:.3g}")
+
+
+def _resampled(statistics: Sequence[np.ndarray], seed: int, resamples: int = _RESAMPLES) -> list[np.ndarray]:
     """Sums of statistics (rows, counts) over rows drawn with replacement, the same for all, (resamples, counts)."""
     generator, rows = np.random.default_rng(seed), len(statistics[0])
     sums: list[list[np.ndarray]] = [[] for _ in statistics]
     block = max(1, _BLOCK // rows)
-    for start in range(0, _RESAMPLES, block):
-        draws = generator.multinomial(rows, np.full(rows, 1 / rows), min(block, _RESAMPLES - start)).astype(np.float64)
+    for start in range(0, resamples, block):
+        draws = generator.multinomial(rows, np.full(rows, 1 / rows), min(block, resamples - start)).astype(np.float64)
         for found, counts in zip(sums, statistics, strict=True):
             found.append(draws @ counts)
     return [np.concatenate(found) for found in sums]

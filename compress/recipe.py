@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from compress.recipe_bench import Bench
 from compress.recipe_export import Export
 from compress.recipe_section import Fraction, Positive, Section
 
@@ -267,13 +268,6 @@ class Evaluation(Section):
     yardstick: bool = Field(False, description="also fit TF-IDF with logistic regression, for comparison")
 
 
-class Bench(Section):
-    rows: Positive = Field(200, description="rows of the latency measurement, drawn evenly over the languages")
-    batch_sizes: Annotated[list[Positive], Field(min_length=1)] = Field([1, 8])
-    threads: Positive | None = Field(1, description="of one model; null: every processor of this machine")
-    rounds: Positive = Field(2, description="each variant is measured this many times, in turn with the others")
-
-
 class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "demo"
     task: Literal["text-classification", "token-classification", "question-answering", "translation"] = (
@@ -287,6 +281,13 @@ class Recipe(Section):
     evaluation: Evaluation = Evaluation()
     export: Export = Export()
     bench: Bench = Bench()
+
+    @model_validator(mode="after")
+    def _measured_lengths_can_be_read(self) -> Recipe:
+        longest = max(self.bench.lengths or [0])
+        if longest > self.data.max_length:
+            raise ValueError(f"bench.lengths: {longest} is more than data.max_length {self.data.max_length}")
+        return self
 
     @model_validator(mode="after")
     def _only_rows_have_classes(self) -> Recipe:

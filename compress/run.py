@@ -28,7 +28,7 @@ from compress.tasks import Task, task_named
 
 MANIFEST_SCHEMA = 2
 _RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript",
-                      "babel", "tensorrt", "tensorrt-rtx-cu13-bindings")  # fmt: skip
+                      "openvino", "babel", "tensorrt", "tensorrt-rtx-cu13-bindings")  # fmt: skip
 
 
 @dataclass(frozen=True)
