@@ -55,7 +55,7 @@ class Accuracy:
         }
 
     def _changed(self, before: Sequence[str], after: Sequence[str]) -> list[dict[str, Any]]:
-        """The predictions that changed most often: from which class to which, and whether it was right before or after."""
+        """What changed most often: from which class to which, and how many were right before and after."""
         rows, lost, gained = Counter[tuple[str, str]](), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
         for row, one, other in zip(self._rows, before, after, strict=True):
             if one != other:

@@ -80,7 +80,7 @@ def user_contenders(named: Sequence[str], run: Run, labels: Sequence[str]) -> li
 
     :raises CompressError: If the path holds no model, or its labels are not the data's.
     """
-    found = []
+    found: list[Contender] = []
     for assignment in named:
         name, separator, text = assignment.partition("=")
         if not separator or not name or not text:

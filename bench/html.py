@@ -46,5 +46,3 @@ def _machine(report: Report) -> dict[str, str]:
         "rounds and starts": f"{report.rounds} rounds, {report.starts} starts",
         **report.versions,
     }
-
-

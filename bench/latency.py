@@ -54,8 +54,8 @@ class RowTimes:
     """Latency on real rows: each batch is run by every model, one right after the other, before the next batch."""
 
     def __init__(self, group: Group, rows: Sequence[int], sizes: Sequence[int], seed: int):
-        self._group, self._seed, self._rounds = group, seed, 0
-        self.rows = rows
+        self._group, self._seed = group, seed
+        self.rows, self.rounds = rows, 0
         self.batches = {size: batches_of(rows, size) for size in sizes}
         self.samples = {name: {size: Samples() for size in sizes} for name in group.workers}
 
@@ -68,8 +68,8 @@ class RowTimes:
 
     def add_round(self, advance: Callable[[int], object] = lambda batches: None) -> None:
         """Measure all batches once more, in an order of this round's own."""
-        generator = np.random.default_rng((self._seed, self._rounds))
-        self._rounds += 1
+        generator = np.random.default_rng((self._seed, self.rounds))
+        self.rounds += 1
         for size, batches in self.batches.items():
             found: dict[str, list[dict[str, Any]]] = {name: [{}] * len(batches) for name in self._group.workers}
             for turn, number in enumerate(generator.permutation(len(batches))):
@@ -89,7 +89,7 @@ class RowTimes:
     def _figures(self, samples: Samples) -> dict[str, float]:
         seconds = sum(samples.milliseconds) / 1000
         found = percentiles(samples.milliseconds)
-        found["rows_per_second"] = round(len(self.rows) * self._rounds / seconds, 2)
+        found["rows_per_second"] = round(len(self.rows) * self.rounds / seconds, 2)
         if samples.tokens:
             found["tokens_per_second"] = round(samples.tokens / seconds, 1)
             found["first_token_p50_ms"] = round(float(np.median(samples.first_token_milliseconds)), 4)
@@ -97,7 +97,7 @@ class RowTimes:
 
     def of_rows(self, name: str, size: int = 1) -> np.ndarray:
         """Milliseconds at a batch size, float (rounds, batches)."""
-        return np.array(self.samples[name][size].milliseconds).reshape(self._rounds, -1)
+        return np.array(self.samples[name][size].milliseconds).reshape(self.rounds, -1)
 
 
 def measure_grid(
@@ -116,7 +116,7 @@ def measure_grid(
 
 
 def measure_texts(group: Group, rows: Sequence[int], advance: Callable[[int], object]) -> dict[str, dict[str, Any]]:
-    """One row at a time from text to outputs: the tokenizer's milliseconds, and those of tokenizer and model together."""
+    """One row at a time from text to outputs: milliseconds of the tokenizer, and of it and the model together."""
     found: dict[str, dict[str, list[float]]] = {n: {"tokenise": [], "together": []} for n in group.workers}
     for turn, row in enumerate(rows):
         for name, worker, _ in group.in_turn(turn):

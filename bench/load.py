@@ -1,8 +1,8 @@
 """Latency under an open-loop load: requests arrive when they arrive, whether or not earlier ones have been answered.
 
-Arrivals are a Poisson process that is drawn beforehand, and a request's latency counts from its arrival, so that a server
-that falls behind cannot hide it (no coordinated omission). The highest rate at which 99 % of the answers come within a
-bound is the server scenario of MLPerf Inference (Reddi et al., 2020).
+Arrivals are a Poisson process that is drawn beforehand, and a request's latency counts from its arrival, so that a
+server that falls behind cannot hide it (no coordinated omission). The highest rate at which 99 % of the answers come
+within a bound is the server scenario of MLPerf Inference (Reddi et al., 2020).
 """
 
 from __future__ import annotations

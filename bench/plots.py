@@ -17,7 +17,7 @@ from bench.schema import Report
 _INK = "#010203"  # stands for the page's own text colour
 # Okabe & Ito (2008): told apart by colour-blind readers, and seen on light and on dark paper.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F")
-_STYLE = {
+_STYLE: Any = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
@@ -28,7 +28,9 @@ _STYLE = {
     "grid.alpha": 0.18,
     "font.size": 11,
     "svg.fonttype": "none",
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), _INK),
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), _INK
+    ),
 }
 
 
@@ -38,11 +40,12 @@ class Plot:
 
     svg: str
     caption: str
+    wide: bool = False
 
 
 def draw_plots(report: Report) -> list[Plot]:
     """All plots that the report has figures for."""
-    drawn = [_distributions(report), _frontier(report), _accuracies(report), _languages(report), _loads(report)]
+    drawn = [_distributions(report), _frontier(report), _languages(report), _loads(report), _accuracies(report)]
     return [plot for plot in drawn if plot is not None]
 
 
@@ -53,12 +56,14 @@ def _distributions(report: Report) -> Plot:
         for name, colour in _colours(report):
             times = np.sort(report.samples_ms[name][size])
             axes.plot(times, np.arange(1, len(times) + 1) / len(times), color=colour, label=name)
-        axes.set_xscale("log")
+        _logarithmic(axes.xaxis)
         axes.set_xlabel(f"milliseconds, batches of {size}")
         axes.set_ylabel("share of the runs")
         axes.axhline(0.99, color=_INK, linewidth=0.8, linestyle=":")
         axes.legend(loc="lower right")
-        return Plot(finish("Distribution of latency"), "How many of the runs took at most so long; the dotted line is p99.")
+        return Plot(
+            finish("Distribution of latency"), "How many of the runs took at most so long; the dotted line is p99."
+        )
 
 
 def _frontier(report: Report) -> Plot:
@@ -68,36 +73,41 @@ def _frontier(report: Report) -> Plot:
         for name, colour in _colours(report):
             model = report.models[name]
             loss = model.against[TEACHER].worst_language_drop if TEACHER in model.against else None
-            told = f"{name}\n{100 * loss.value:+.1f} in {loss.language}" if loss else name
+            told = f"{name}: {100 * loss.value:+.1f} in {loss.language}" if loss else name
             place = (model.size.total / 1e6, model.latency[size].p50_ms)
-            axes.scatter(*place, s=70, color=colour, marker="x" if model.made_for_another_target else "o", zorder=3)
-            axes.annotate(told, place, textcoords="offset points", xytext=(9, -4), fontsize=9)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.margins(0.25)
+            marker = "x" if model.made_for_another_target else "o"
+            axes.scatter(*place, s=70, color=colour, marker=marker, zorder=3, label=told)
+        _logarithmic(axes.xaxis, axes.yaxis)
+        axes.margins(0.1)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         axes.set_xlabel("MB on disk")
         axes.set_ylabel(f"p50 in milliseconds, batches of {size}")
-        caption = "Size, latency, and the points that the weakest language loses against the teacher. × was made for another target."
+        caption = (
+            "Size, latency, and the points that the weakest language loses against the teacher; × was made for another "
+            "target."
+        )
         return Plot(finish("Size, latency and worst-language drop"), caption)
 
 
 def _accuracies(report: Report) -> Plot:
     """The main metric of every language and model."""
     languages, metric = list(report.models[TEACHER].quality), report.metrics[0]
-    thick = 0.8 / len(report.models)
-    with _figure("accuracy", (8, 1.2 + 0.16 * len(languages) * (len(report.models) + 1))) as (axes, finish):
+    thick = 0.84 / len(report.models)
+    with _figure("accuracy", (2 + 0.15 * len(languages) * (len(report.models) + 1), 4.2)) as (axes, finish):
         for turn, (name, colour) in enumerate(_colours(report)):
             figures = [report.models[name].quality[language][metric] for language in languages]
             values = 100 * np.array([figure.value for figure in figures])
             ends = [values - [100 * f.low for f in figures], [100 * f.high for f in figures] - values]
             places = np.arange(len(languages)) + (turn - (len(report.models) - 1) / 2) * thick
-            axes.barh(places, values, thick * 0.9, color=colour, label=name)
-            axes.errorbar(values, places, xerr=np.abs(ends), fmt="none", ecolor=_INK, elinewidth=0.7)
-        axes.set_yticks(np.arange(len(languages)), languages)
-        axes.set_ylim(len(languages) - 0.5, -0.5)
-        axes.set_xlabel(f"{metric} %")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
-        return Plot(finish(f"{metric} by language"), f"Test {metric} by language, with 95 % intervals.")
+            axes.bar(places, values, thick * 0.9, color=colour, label=name)
+            axes.errorbar(places, values, yerr=np.abs(ends), fmt="none", ecolor=_INK, elinewidth=0.7)
+        axes.set_xticks(np.arange(len(languages)), languages)
+        axes.set_xlim(-0.6, len(languages) - 0.4)
+        axes.set_axisbelow(True)
+        axes.grid(visible=False, axis="x")
+        axes.set_ylabel(f"{metric} %")
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(report.models))
+        return Plot(finish(f"{metric} by language"), f"Test {metric} by language, with 95 % intervals.", wide=True)
 
 
 def _languages(report: Report) -> Plot | None:
@@ -114,11 +124,13 @@ def _languages(report: Report) -> Plot | None:
                 language, (figures.tokens_per_row, figures.p50_ms), textcoords="offset points", xytext=(0, 7),
                 fontsize=9, ha="center",
             )  # fmt: skip
-        axes.set_yscale("log")
+        _logarithmic(axes.yaxis)
         axes.set_xlabel("tokens a row")
         axes.set_ylabel("p50 in milliseconds")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-        caption = "What a row of each language costs, one at a time: languages that a tokenizer splits finely are slower."
+        caption = (
+            "What a row of each language costs, one at a time: languages that a tokenizer splits finely are slower."
+        )
         return Plot(finish("Tokens and latency by language"), caption)
 
 
@@ -140,18 +152,30 @@ def _loads(report: Report) -> Plot | None:
                 label=name if batched else None,
             )
         axes.axhline(curves[0][2].bound_ms, color=_INK, linewidth=0.8, linestyle=":")
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        _logarithmic(axes.xaxis, axes.yaxis)
         axes.set_xlabel("rows that arrive in a second")
         axes.set_ylabel("p99 in milliseconds")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-        caption = "Under a Poisson load: solid with dynamic batches, dashed one row at a time; the dotted line is the bound."
+        caption = (
+            "Under a Poisson load: solid with dynamic batches, dashed one row at a time; the dotted line is the bound."
+        )
         return Plot(finish("Latency under load"), caption)
 
 
 def _colours(report: Report) -> Iterator[tuple[str, str]]:
     for turn, name in enumerate(report.models):
         yield name, _COLOURS[turn % len(_COLOURS)]
+
+
+def _logarithmic(*axes: Any) -> None:
+    """Logarithmic scales whose numbers are written out."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    for axis in axes:
+        getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        axis.set_minor_formatter(FuncFormatter(lambda *_: ""))
 
 
 @contextmanager
@@ -184,5 +208,3 @@ def _for_pages(svg: str, title: str, name: str) -> str:
         f'<svg {view[0]} role="img" aria-label="{title}" xmlns="http://www.w3.org/2000/svg" '
         f'xmlns:xlink="http://www.w3.org/1999/xlink">{body}'
     )
-
-

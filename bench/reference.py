@@ -1,7 +1,7 @@
 """A fixed piece of work that a processor's speed is told by, so that two machines, or two days, can be compared.
 
-NumPy alone, whose speed does not hang on the runtimes that are measured: two products of matrices with GELU in between and
-a softmax, about as large as a layer of a student's.
+NumPy alone, whose speed does not hang on the runtimes that are measured: products of matrices, GELU and softmax, about
+as much as small layers of a transformer.
 """
 
 from __future__ import annotations

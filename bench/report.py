@@ -30,7 +30,13 @@ from compress.metrics import ALL
 
 def bench_tables(report: Report) -> list[Any]:
     """What models cost and how good they are, one sentence for each, and what was not measured."""
-    shown = [latency_table(report), cost_table(report), language_table(report), load_table(report), quality_table(report)]
+    shown = [
+        latency_table(report),
+        cost_table(report),
+        language_table(report),
+        load_table(report),
+        quality_table(report),
+    ]
     missing = [f"not measured: {entry.what} ({entry.why})" for entry in report.not_measured]
     return [*(terminal_table(table) for table in shown if table), *sentences(report), *missing]
 

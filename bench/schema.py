@@ -204,7 +204,7 @@ class Rows(_Part):
 class Report(_Part):
     """What `compress bench` measured."""
 
-    version: Literal[2] = Field(SCHEMA, alias="schema")
+    version: Literal[2] = Field(2, alias="schema")
     run: str
     task: str
     made: str = Field(description="when, ISO 8601")
@@ -247,7 +247,9 @@ def read_report(path: Path) -> Report:
     try:
         content = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise CompressError(f"{path}: cannot be read ({error.strerror}); name a report.json or a run directory") from None
+        raise CompressError(
+            f"{path}: cannot be read ({error.strerror}); name a report.json or a run directory"
+        ) from None
     except ValueError:
         content = None
     if not isinstance(content, dict) or "schema" not in content:

@@ -1,4 +1,4 @@
-"""The bench stage: teacher, student, every variant and models of the user's own, on the same rows, run by run in turn."""
+"""The bench stage: teacher, student, every variant and models of the user's own, on the same rows in turn."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from compress.data.encode import spread_over_languages
 from compress.data.rows import Row, row_as_dict
 from compress.data.stage import DataSet, load_data
 from compress.doctor import gpus
+from compress.errors import CompressError
 from compress.evaluation import Predicted, load_predicted, predicted_of
 from compress.metrics import signatures
 from compress.models import load_tokenizer
@@ -95,6 +96,11 @@ def predict_rows(
     with np.load(file) as found:
         outputs = [found[name] for name in found.files]
     file.unlink()
+    if contender.labels and outputs[0].shape[-1] != len(contender.labels):
+        raise CompressError(
+            f"{contender.name}: it tells {outputs[0].shape[-1]} classes apart, the data has {len(contender.labels)}; "
+            "leave it out, or name a model for these labels"
+        )
     tokenizer, rows = load_tokenizer(str(contender.tokenizer)), list(data.splits["test"])
     return predicted_of(run.task, outputs, setup.examples, rows, contender.labels, tokenizer)
 
@@ -105,9 +111,7 @@ def grid_lengths(run: Run) -> list[int]:
     return run.recipe.bench.lengths or sorted({max(1, longest // 4), longest})
 
 
-def _build(
-    run: Run, data: DataSet, contenders: list[Contender], missing: list[Missing], scratch: Path
-) -> Report:
+def _build(run: Run, data: DataSet, contenders: list[Contender], missing: list[Missing], scratch: Path) -> Report:
     settings, rows = run.recipe.bench, list(data.splits["test"])
     languages = [row.lang for row in rows]
     chosen = spread_over_languages(languages, settings.rows, run.recipe.seed)
@@ -194,7 +198,12 @@ def _loads(run: Run, models: Group, times: RowTimes) -> dict[str, list[dict[str,
         for largest in sorted({1, load.largest_batch}):
             capacity = times.figures(name)[str(size)]["rows_per_second"]
             curve = measure_load(
-                worker, models.setups[name], times.rows, capacity, LoadSettings(bound, largest, load.seconds), run.recipe.seed
+                worker,
+                models.setups[name],
+                times.rows,
+                capacity,
+                LoadSettings(bound, largest, load.seconds),
+                run.recipe.seed,
             )
             found[name].append(curve)
             rate = f"{curve['highest_rate']:,.0f} rows/s" if curve["highest_rate"] else "no rate that was tried"
@@ -221,9 +230,7 @@ def _model(
             **accuracy.comparison(reference, name),
             "smaller": round((sizes[reference]["total"] or 0) / (sizes[name]["total"] or 1), 3),
             "faster": {
-                str(size): ratio_interval(
-                    times.samples[reference][size].milliseconds, found.milliseconds
-                ).as_dict()
+                str(size): ratio_interval(times.samples[reference][size].milliseconds, found.milliseconds).as_dict()
                 for size, found in times.samples[name].items()
             },
         }

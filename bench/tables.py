@@ -41,7 +41,7 @@ def latency_table(report: Report) -> ReportTable:
     headings = ["model", "runtime", "batch", "p50 ms", "p90", "p95", "p99", "mean", "rows/s", *extra, "× faster"]
     title = (
         f"{report.rows.latency} test rows, {report.rounds} rounds, run by run in turn; {machine.processor}, "
-        f"{machine.threads} thread{'s' if machine.threads > 1 else ''} on processor{'s' if machine.threads > 1 else ''} "
+        f"{machine.threads} thread{'s' if machine.threads > 1 else ''}, kept on processor "
         f"{', '.join(map(str, machine.cpus))}"
     )
     return ReportTable(title, headings, rows, left=2)
@@ -90,7 +90,9 @@ def quality_table(report: Report) -> ReportTable:
 def drop_tables(report: Report) -> Iterator[ReportTable]:
     """Drops by language with intervals, against teacher and student."""
     for reference in (TEACHER, STUDENT):
-        compared = {name: model.against[reference] for name, model in report.models.items() if reference in model.against}
+        compared = {
+            name: model.against[reference] for name, model in report.models.items() if reference in model.against
+        }
         languages = list(_teacher(report).quality)
         rows = [[language, *(_loss(found, language) for found in compared.values())] for language in languages]
         title = (
@@ -171,7 +173,9 @@ def text_table(report: Report) -> ReportTable:
         ]
         for name, model in report.models.items()
     ]
-    title = f"From text to outputs, one row at a time, {len(_teacher(report).texts.together.samples_ms)} rows: p50 in ms"
+    title = (
+        f"From text to outputs, one row at a time, {len(_teacher(report).texts.together.samples_ms)} rows: p50 in ms"
+    )
     return ReportTable(title, ["model", "tokeniser", "with the model", "tokeniser's share"], rows)
 
 
@@ -181,9 +185,11 @@ def load_table(report: Report) -> ReportTable | None:
     for name, model in report.models.items():
         for curve in model.load:
             point = next((p for p in reversed(curve.rates) if p.holds), None)
-            cells = [f"{point.rate:,.0f}", f"{point.p50_ms:.2f}", f"{point.p99_ms:.2f}", f"{point.mean_batch:.1f}"]
+            cells = ["none", "", "", ""]
+            if point:
+                cells = [f"{point.rate:,.0f}", f"{point.p50_ms:.2f}", f"{point.p99_ms:.2f}", f"{point.mean_batch:.1f}"]
             batches = f"up to {curve.largest_batch}" if curve.largest_batch > 1 else "one"
-            rows.append([name, batches, *(cells if point else ["none", "", "", ""])])
+            rows.append([name, batches, *cells])
     if not rows:
         return None
     bound = next(curve.bound_ms for model in report.models.values() for curve in model.load)

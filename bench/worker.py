@@ -86,9 +86,7 @@ class MeasuredModel:
             return self._run_text(request["row"])
         if what == "serve":
             return serve(lambda rows: self._predict(self._padded(*rows)), request)
-        np.savez(
-            request["file"], *predict_examples(self._predict, self._task, self._examples, self._setup["pad_id"])
-        )
+        np.savez(request["file"], *predict_examples(self._predict, self._task, self._examples, self._setup["pad_id"]))
         return {}
 
     def _load(self) -> Predict:

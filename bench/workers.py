@@ -1,4 +1,4 @@
-"""The measuring processes: one a model, all but the one that is asked something stopped, so that none disturbs another."""
+"""The measuring processes: one a model, stopped while others are asked something, so that none disturbs another."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from compress.run import write_json
 from compress.tasks import Example, task_named
 
 REFERENCE = "reference"
+WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-m", "bench.worker")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all processes of a measurement share: recipe, labels, test rows, processors, and a folder for their files."""
+    """What all processes of a measurement share: recipe, test rows, processors, and a folder for their files."""
 
     recipe: Recipe
     rows: Sequence[Row]
@@ -137,8 +138,8 @@ class Worker:
         self._name = name
         self._errors = TemporaryFile("w+")  # noqa: SIM115 - as long as the process
         threads = str(setup.request["threads"])
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.worker"],
+        self._process = subprocess.Popen(  # noqa: S603
+            WORKER_COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from compress import commands
 from compress.errors import CompressError
 from compress.processes import is_main_process, remember_interrupts
 
@@ -68,7 +69,7 @@ def distill(
 
     def work() -> dict[str, Any]:
         run = _new_run(recipe, {key: value for key, value in overrides.items() if value is not None}, set_, output)
-        return _distill(run, json_)
+        return commands.distill(run, json_)
 
     _finish(work, json_)
 
@@ -127,9 +128,9 @@ def export(
         if not trt and (explain or onnx):
             raise CompressError(f"{'--explain' if explain else '--onnx'} is about TensorRT: add --trt")
         if onnx is not None:
-            return _export_file(onnx, output, given, precision, explain, json_)
+            return commands.export_file(onnx, output, given, precision, explain, json_)
         found = find_run(run, output, given)
-        return _explain(found, json_) if explain else _export(found, json_)
+        return commands.explain(found, json_) if explain else commands.export(found, json_)
 
     _finish(work, json_)
 
@@ -147,7 +148,12 @@ def bench(
         list[str] | None,
         typer.Option(metavar="NAME=PATH", help="A model of your own: a folder or an ONNX file; can be repeated."),
     ] = None,
-    load: Annotated[bool, typer.Option("--load", help="Find the highest rate of requests that each can serve.")] = False,
+    load: Annotated[
+        bool, typer.Option("--load", help="Find the highest rate of requests that each can serve.")
+    ] = False,
+    pytest_json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write latencies as pytest-benchmark does, for its compare.")
+    ] = None,
     set_: Set = None,
     output: Output = ARTIFACTS,
     json_: Json = False,
@@ -157,9 +163,43 @@ def bench(
     def work() -> dict[str, Any]:
         from compress.run import find_run
 
-        return _bench(find_run(run, output, _parsed(set_)), json_, variant or [], load)
+        return commands.bench(find_run(run, output, _parsed(set_)), json_, variant or [], load, pytest_json)
 
     _finish(work, json_)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  compress check artifacts/new --baseline artifacts/released\n\n"
+    "  compress check --baseline released/report.json --max-drop 0.5 --variants onnx-int8\n\n"
+    "Exit codes: 0 nothing is beyond its limit, 1 something is, 2 bad input, 3 noise or too few rows hide the answer."
+)
+def check(
+    run: RunFolder = None,
+    baseline: Annotated[
+        Path, typer.Option(help="A run directory, or the report.json of one that is elsewhere.", show_default=False)
+    ] = ...,  # type: ignore[assignment]
+    max_slowdown: Annotated[float, typer.Option(min=0.01, help="Ratio of times that is allowed.")] = 1.10,
+    max_growth: Annotated[float, typer.Option(min=0.01, help="Ratio of bytes, on disk and in memory.")] = 1.05,
+    max_drop: Annotated[float, typer.Option(min=0, metavar="POINTS", help="Loss in any language.")] = 1.0,
+    variants: Annotated[
+        str | None, typer.Option(help="Which to compare; left out, all that both have for this machine.")
+    ] = None,
+    set_: Set = None,
+    output: Output = ARTIFACTS,
+    json_: Json = False,
+) -> None:
+    """Compare a run with its baseline: is any variant slower, larger, or worse in any language?"""
+
+    def work() -> dict[str, Any]:
+        from compress.run import find_run
+
+        wanted = {"max_slowdown": max_slowdown, "max_growth": max_growth, "max_drop": max_drop}
+        found = find_run(run, output, _parsed(set_))
+        return commands.check(found, baseline, wanted, variants.split(",") if variants else None, json_)
+
+    verdict = _finish(work, json_)["verdict"]
+    raise typer.Exit({"pass": 0, "fail": 1, "inconclusive": 3}[verdict])
 
 
 @app.command(
@@ -178,7 +218,7 @@ def run(
 
     def work() -> dict[str, Any]:
         this = _new_run(recipe, {"export.tensorrt.enabled": True} if trt else {}, set_, output)
-        return {**_distill(this, json_), **_export(this, json_), **_bench(this, json_)}
+        return {**commands.distill(this, json_), **commands.export(this, json_), **commands.bench(this, json_)}
 
     _finish(work, json_)
 
@@ -194,18 +234,18 @@ def doctor(
         from compress.doctor import doctor_tables, examine
 
         report = examine(output)
-        _show(doctor_tables(report), json_)
+        commands.show(doctor_tables(report), json_)
         return report
 
     _finish(work, json_)
 
 
 def main() -> None:
-    """Entry point: exit code 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    """Entry point: exit code 0, 2 for what the user can mend, 130 for Ctrl-C; `check` has 1 and 3 besides."""
     app()
 
 
-def _finish(work: Callable[[], dict[str, Any]], in_json: bool) -> None:
+def _finish(work: Callable[[], dict[str, Any]], in_json: bool) -> dict[str, Any]:
     """Do a command's work and print its result, or one line about what went wrong."""
     from compress.console import quiet_libraries
 
@@ -226,6 +266,7 @@ def _finish(work: Callable[[], dict[str, Any]], in_json: bool) -> None:
         raise typer.Exit(2) from None
     if in_json and is_main_process():
         print(json.dumps(result, ensure_ascii=False))
+    return result
 
 
 def _user_message(error: Exception) -> str | None:
@@ -247,109 +288,6 @@ def _new_run(recipe: Path | None, given: dict[str, Any], set_: list[str] | None,
     from compress.run import open_run
 
     return open_run(load_recipe(recipe, {**given, **_parsed(set_)}), output)
-
-
-def _distill(run, in_json: bool) -> dict[str, Any]:
-    from compress.console import quiet_transformers, say
-    from compress.data.stage import run_data_stage
-
-    say(f"run: {run.folder}")
-    data = run_data_stage(run)
-    quiet_transformers()
-    from compress.cache import run_cache_stage
-    from compress.teacher import run_teacher_stage
-
-    teacher = run_teacher_stage(run)
-    from compress.sequences import run_sequences_stage, wanted_stages
-
-    sequences = {stage: run_sequences_stage(run) for stage in wanted_stages(run)}
-    cache = run_cache_stage(run)
-    from compress.evaluation import comparison_line, evaluation_table, run_evaluation_stage
-    from compress.student import run_student_stage
-
-    student = run_student_stage(run)
-    evaluation = run_evaluation_stage(run)
-    line = comparison_line(evaluation["student against teacher"], "student", "teacher")
-    _show([evaluation_table(evaluation), line], in_json)
-    stages = {"cache": cache, "student": student, "evaluation": evaluation}
-    return {"run": str(run.folder), "data": data, "teacher": teacher, **sequences, **stages}
-
-
-def _export(run, in_json: bool) -> dict[str, Any]:
-    from compress.console import quiet_transformers
-
-    quiet_transformers()
-    from export.stage import export_table, run_export_stages
-
-    variants = run_export_stages(run)
-    tables = [export_table(variants)]
-    if "onnx-chosen" in variants:
-        from export.frontier import frontier_table
-
-        tables.append(frontier_table(variants["onnx-chosen"]))
-    _show(tables, in_json)
-    return {"run": str(run.folder), "variants": variants}
-
-
-def _explain(run, in_json: bool) -> dict[str, Any]:
-    from compress.console import quiet_transformers
-
-    quiet_transformers()
-    from export.explain import explanation_table
-    from export.stage import explain_engines
-
-    found = explain_engines(run)
-    _show([explanation_table(name, graph) for name, graph in found.items()], in_json)
-    return {"run": str(run.folder), "graphs": found}
-
-
-def _export_file(
-    path: Path, output: Path, overrides: dict[str, Any], precision: str | None, explain_only: bool, in_json: bool
-) -> dict[str, Any]:
-    """An engine of an ONNX file that no run has made, or what TensorRT would make of it."""
-    from compress.recipe_file import load_recipe
-    from export.engines import compile_onnx, engine_table, resolved
-    from export.explain import explain, explanation_table
-    from export.onnx_check import check_onnx
-    from export.tensorrt import choose_builder
-
-    recipe = load_recipe(None, overrides)
-    settings = resolved(recipe.export.tensorrt, recipe.data.max_length)
-    if explain_only:
-        check_onnx(path)
-        found = explain(choose_builder(), path)
-        _show([explanation_table(path.name, found)], in_json)
-        return {"graphs": {path.name: found}}
-    if len(settings.precisions) > 1:
-        raise CompressError(f"--precision {precision}: an ONNX file makes one engine; name one precision")
-    engine = compile_onnx(path, output, settings, precision)
-    _show([engine_table(engine)], in_json)
-    return {"engine": engine}
-
-
-def _bench(run, in_json: bool, variants: Sequence[str] = (), load: bool = False) -> dict[str, Any]:
-    from compress.console import quiet_transformers
-
-    quiet_transformers()
-    from bench.report import bench_tables
-    from bench.stage import run_bench_stage
-
-    report = run_bench_stage(run, variants, load)
-    _show([*bench_tables(report), f"report: {run.folder / 'bench' / 'report.html'}"], in_json)
-    return {"run": str(run.folder), "bench": report.without_raw()}
-
-
-def _show(results: list[Any], in_json: bool) -> None:
-    """Print tables and sentences: to standard output, or to standard error where that is kept for JSON."""
-    from rich.console import Console
-
-    if not is_main_process():
-        return
-    console = Console(stderr=in_json, highlight=False)
-    if not console.is_terminal:
-        console = Console(stderr=in_json, highlight=False, width=160)
-    for result in results:
-        console.print(result, markup=False) if isinstance(result, str) else console.print(result)
 
 
 def _parsed(assignments: list[str] | None) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Ability:
 
 def examine(output: Path) -> dict[str, Any]:
     """Look at processor, memory, disk, GPUs and installed packages."""
-    features, gpus = cpu_features(), gpus()
+    features, found = cpu_features(), gpus()
     return {
         "machine": {
             "system": platform.platform(),
@@ -45,11 +45,11 @@ def examine(output: Path) -> dict[str, Any]:
             "cpu": features.get("cpu_name", platform.processor()),
             "cpu_features": [name for name in _SHOWN_FEATURES if features.get(name)],
             "target": resolve_target("auto").name,
-            "gpus": gpus,
-            "gpu_targets": sorted({f"cuda-sm{gpu.split(', ')[1].replace('.', '')}" for gpu in gpus}),
+            "gpus": found,
+            "gpu_targets": sorted({f"cuda-sm{gpu.split(', ')[1].replace('.', '')}" for gpu in found}),
         },
         "packages": {name: _version(name) for name in _PACKAGES},
-        "abilities": [asdict(ability) for ability in _abilities(bool(gpus))],
+        "abilities": [asdict(ability) for ability in _abilities(bool(found))],
     }
 
 

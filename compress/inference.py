@@ -13,33 +13,57 @@ from compress.errors import CompressError
 from compress.generation import Search, load_generator
 from compress.tasks import Example, Task
 
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OPENVINO_MODEL = "openvino_model.xml"  # the name that Optimum looks for
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]
 """From padded inputs, int64 (examples, tokens), to float32 (examples, classes) or (examples, tokens, classes), or to
 the tokens that are written, int64 (examples, tokens)."""
 
 
-def load_predict(folder: Path, task: Task, search: Search, threads: int | None = None) -> Predict:
-    """Load a model folder: ONNX or OpenVINO where it holds such graphs, else PyTorch.
+def load_predict(model: Path, task: Task, search: Search, threads: int | None = None) -> Predict:
+    """Load a model folder, ONNX or OpenVINO where it holds such graphs, else PyTorch; or an encoder's ONNX file.
 
     :param search: How text is searched for, where the task generates.
     :param threads: Threads of one run; none for the runtime's own choice.
     """
     if task.GENERATES:
-        return load_generator(folder, search, threads)
-    if (folder / OPENVINO_MODEL).exists():
-        return load_openvino(folder, task, threads)
-    return (load_onnx if (folder / "model.onnx").exists() else load_torch)(folder, task, threads)
+        return load_generator(model, search, threads)
+    if model.is_file():
+        return load_onnx(model, task, threads)
+    if (model / OPENVINO_MODEL).exists():
+        return load_openvino(model, task, threads)
+    return (
+        load_onnx(model / "model.onnx", task, threads)
+        if (model / "model.onnx").exists()
+        else load_torch(model, task, threads)
+    )
 
 
-def load_onnx(folder: Path, task: Task, threads: int | None = None) -> Predict:
-    """Open an encoder's graph in ONNX Runtime, on the CPU."""
-    session = onnx_session(folder / "model.onnx", threads)
-    names = {value.name for value in session.get_inputs()}
+def load_onnx(path: Path, task: Task, threads: int | None = None) -> Predict:
+    """Open an encoder's graph in ONNX Runtime, on the CPU.
+
+    Graphs from elsewhere may want int32, or token types that the tokenizer does not give (zeros); outputs with other
+    names than the task's are taken in their order.
+
+    :raises CompressError: If the graph wants other inputs, or has too few outputs.
+    """
+    session = onnx_session(path, threads)
+    types = {value.name: np.int32 if value.type == "tensor(int32)" else np.int64 for value in session.get_inputs()}
+    outputs = [value.name for value in session.get_outputs()]
+    if set(types) - set(_INPUTS) or len(outputs) < len(task.OUTPUTS):
+        raise CompressError(
+            f"{path}: its inputs are {', '.join(types)} and its outputs {', '.join(outputs)}; wanted are "
+            f"{', '.join(_INPUTS)} and {', '.join(task.OUTPUTS)}: export it with these"
+        )
+    wanted = list(task.OUTPUTS) if set(task.OUTPUTS) <= set(outputs) else outputs[: len(task.OUTPUTS)]
 
     def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
-        outputs = session.run(list(task.OUTPUTS), {name: array for name, array in inputs.items() if name in names})
-        return outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=-1)
+        feed = {
+            name: inputs[name].astype(kind, copy=False) if name in inputs else np.zeros_like(inputs["input_ids"], kind)
+            for name, kind in types.items()
+        }
+        found = session.run(wanted, feed)
+        return found[0] if len(found) == 1 else np.stack(found, axis=-1)
 
     return predict
 

@@ -112,7 +112,7 @@ def paired_drop(reference: Metric, other: Metric, rows: np.ndarray) -> Drop:
     The test is McNemar's, exact, where rows are right or wrong (McNemar, 1947), else that of the paired bootstrap
     (Koehn, 2004), both two-sided.
     """
-    value, drops = resampled_drops(reference, other, rows, _RESAMPLES)
+    value, drops = _drops(reference, other, rows)
     low, high = np.percentile(drops, [2.5, 97.5])
     if reference.right_or_wrong and other.right_or_wrong:
         p = _mcnemar(reference.statistics[rows, 0], other.statistics[rows, 0])
@@ -121,12 +121,22 @@ def paired_drop(reference: Metric, other: Metric, rows: np.ndarray) -> Drop:
     return Drop(value, float(low), float(high), float(p))
 
 
-def resampled_drops(
-    reference: Metric, other: Metric, rows: np.ndarray, resamples: int, seed: int = 0
-) -> tuple[float, np.ndarray]:
-    """What is lost from one model to another on some rows, and on rows drawn from them, float (resamples,)."""
+def drop_and_error(reference: Metric, other: Metric, rows: np.ndarray) -> tuple[float, float]:
+    """What is lost from one model to another on the same rows, and its standard error.
+
+    Where rows are right or wrong the error is that of the mean of their differences, else the bootstrap's.
+    """
+    if reference.right_or_wrong and other.right_or_wrong:
+        differences = reference.statistics[rows, 0] - other.statistics[rows, 0]
+        return float(differences.mean()), float(differences.std() / len(rows) ** 0.5)
+    value, drops = _drops(reference, other, rows)
+    return value, float(drops.std())
+
+
+def _drops(reference: Metric, other: Metric, rows: np.ndarray, seed: int = 0) -> tuple[float, np.ndarray]:
+    """What is lost on some rows, and on rows drawn from them, float (resamples,)."""
     one, two = reference.statistics[rows], other.statistics[rows]
-    ones, twos = _resampled([one, two], seed, resamples)
+    ones, twos = _resampled([one, two], seed)
     value = float(reference.value(one.sum(axis=0)) - other.value(two.sum(axis=0)))
     return value, np.asarray(reference.value(ones) - other.value(twos))
 
@@ -172,8 +182,8 @@ def signatures(metrics: Mapping[str, Metric]) -> dict[str, str]:
 def compare(reference: Mapping[str, Metric], other: Mapping[str, Metric], languages: Sequence[str]) -> dict[str, Any]:
     """What is lost of the first metric from one model to another, language by language.
 
-    :return: ``drop`` (by language and for all, with the chance ``p`` of one as large if there were none, and that chance
-        adjusted for the number of languages) and ``worst_language_drop``.
+    :return: ``drop`` (by language and for all, with the chance ``p`` of one as large if there were none, and that
+        chance adjusted for the number of languages) and ``worst_language_drop``.
     """
     name = next(iter(reference))
     groups = rows_by_language(languages)
@@ -215,13 +225,13 @@ def _short(p: float) -> float:
     return float(f"{p:.3g}")
 
 
-def _resampled(statistics: Sequence[np.ndarray], seed: int, resamples: int = _RESAMPLES) -> list[np.ndarray]:
+def _resampled(statistics: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
     """Sums of statistics (rows, counts) over rows drawn with replacement, the same for all, (resamples, counts)."""
     generator, rows = np.random.default_rng(seed), len(statistics[0])
     sums: list[list[np.ndarray]] = [[] for _ in statistics]
     block = max(1, _BLOCK // rows)
-    for start in range(0, resamples, block):
-        draws = generator.multinomial(rows, np.full(rows, 1 / rows), min(block, resamples - start)).astype(np.float64)
+    for start in range(0, _RESAMPLES, block):
+        draws = generator.multinomial(rows, np.full(rows, 1 / rows), min(block, _RESAMPLES - start)).astype(np.float64)
         for found, counts in zip(sums, statistics, strict=True):
             found.append(draws @ counts)
     return [np.concatenate(found) for found in sums]

@@ -32,7 +32,7 @@ def test_openvino_loads_the_folder(run: Path):
     inputs = AutoTokenizer.from_pretrained(folder)(["3,50 €", "午後3時"], padding=True, return_tensors="np")
     compiled = openvino.Core().compile_model(folder / "openvino_model.xml", "CPU")
     logits = compiled({name: inputs[name] for name in ("input_ids", "attention_mask")})["logits"]
-    expected = load_onnx(run / "onnx", task_named("text-classification"))(dict(inputs))
+    expected = load_onnx(run / "onnx/model.onnx", task_named("text-classification"))(dict(inputs))
     assert logits.shape == expected.shape
     assert (logits.argmax(axis=1) == expected.argmax(axis=1)).all()
     assert 0 < np.abs(logits - expected).max() < 3

@@ -255,7 +255,7 @@ def test_an_engine_answers_as_its_onnx_does(finished_run: Path):
         pytest.skip(f"the engine is for {sidecar['sm']}")
     task = task_named("text-classification")
     predict = load_engine(choose_builder(), finished_run / "tensorrt-fp16" / sidecar["engine"], task)
-    known = load_onnx(finished_run / "onnx-fp16", task)
+    known = load_onnx(finished_run / "onnx-fp16/model.onnx", task)
     feed = small_encoders.inputs()
     assert np.abs(predict(feed) - known(feed)).max() < 0.1
 
