@@ -268,4 +268,4 @@ def read_report(path: Path) -> Report:
 
 
 if __name__ == "__main__":
-    print(json.dumps(Report.model_json_schema(), indent=2))
+    print(json.dumps(Report.model_json_schema(by_alias=True), indent=2))

@@ -118,7 +118,7 @@ def _build(run: Run, data: DataSet, contenders: list[Contender], missing: list[M
     machine = Machine.with_threads(settings.threads)
     bench = Bench(run.recipe, rows, machine, scratch, (max(settings.batch_sizes), max(grid_lengths(run))))
     setups = {contender.name: bench.setup(contender) for contender in contenders}
-    say(f"bench: starting {len(contenders)} models, each {settings.starts} times in a fresh process")
+    say(f"bench: starting {len(contenders)} models in fresh processes, {settings.starts} × each")
     with started({**setups, REFERENCE: bench.reference()}, settings.starts) as (workers, starts):
         measured = _measure(run, chosen, Group(workers, {**setups, REFERENCE: bench.reference()}), starts)
         say("bench: accuracy")

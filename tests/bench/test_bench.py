@@ -1,15 +1,19 @@
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import onnx_ir
 import pytest
 
-from bench.stage import Contender, _worker, find_contenders
-from bench.worker import WARM_UP_BATCHES, measure_latency
+from bench.contenders import Contender
+from bench.latency import Group, RowTimes
+from bench.workers import Bench, Machine, Setup, Worker
+from compress.data.rows import Row
 from compress.errors import CompressError
-from compress.run import find_run
-from compress.target import is_elsewhere, resolve_target
+from compress.metrics import calibration_error
+from compress.recipe_file import load_recipe
 
 MODELS = ["teacher", "student", "onnx", "onnx-fused", "onnx-int8", "onnx-fp16"]
 
@@ -21,27 +25,58 @@ def report(finished_run: Path) -> dict:
 
 def test_every_model_is_measured_on_the_same_rows(report: dict):
     assert list(report["models"]) == MODELS
+    assert list(report["samples_ms"]) == [*MODELS, "reference"]
     for name, model in report["models"].items():
         for size, batches in (("1", 24), ("8", 3)):
             samples = report["samples_ms"][name][size]
             assert len(samples) == 2 * batches  # two rounds
-            assert model["latency"][size]["p50_ms"] == pytest.approx(np.median(samples), abs=1e-3)
-            assert 0 < model["latency"][size]["p50_ms"] <= model["latency"][size]["p99_ms"]
+            latency = model["latency"][size]
+            assert latency["p50_ms"] == pytest.approx(np.median(samples), abs=1e-3)
+            assert latency["mean_ms"] == pytest.approx(np.mean(samples), abs=1e-3)
+            assert 0 < latency["p50_ms"] <= latency["p90_ms"] <= latency["p95_ms"] <= latency["p99_ms"]
+            assert latency["rows_per_second"] == pytest.approx(2 * 24 / (sum(samples) / 1000), rel=0.01)
 
 
-def test_ratios_are_against_the_teacher(report: dict):
+def test_ratios_are_of_pairs_of_runs(report: dict):
     teacher, int8 = report["models"]["teacher"], report["models"]["onnx-int8"]
-    assert teacher["against_teacher"]["smaller"] == 1
-    assert int8["against_teacher"]["smaller"] == pytest.approx(teacher["model_bytes"] / int8["model_bytes"], abs=0.01)
-    faster = teacher["latency"]["1"]["p50_ms"] / int8["latency"]["1"]["p50_ms"]
-    assert int8["against_teacher"]["faster"]["1"] == pytest.approx(faster, abs=0.1)
-    assert int8["against_teacher"]["faster"]["1"] > 1
+    against = int8["against"]["teacher"]
+    assert against["smaller"] == pytest.approx(teacher["size"]["total"] / int8["size"]["total"], abs=0.001)
+    pairs = np.divide(report["samples_ms"]["teacher"]["1"], report["samples_ms"]["onnx-int8"]["1"])
+    faster = against["faster"]["1"]
+    assert faster["value"] == pytest.approx(np.median(pairs), rel=0.01)
+    assert 1 < faster["low"] <= faster["value"] <= faster["high"]
 
 
-def test_memory_is_that_of_a_process_of_its_own(report: dict):
-    memory = {name: model["peak_memory_bytes"] for name, model in report["models"].items()}
-    assert memory["onnx"] < memory["teacher"] / 2  # no PyTorch in it
-    assert memory["onnx"] > 20e6
+def test_memory_is_that_of_fresh_processes(report: dict):
+    for model in report["models"].values():
+        assert len(model["memory"]) == len(model["start_up_seconds"]) == report["starts"] == 2
+        for memory in model["memory"]:
+            assert 10e6 < memory["before"] < memory["loaded"] <= memory["peak"]
+            assert memory["gpu"] is None
+    peaks = {name: model["memory"][0]["peak"] for name, model in report["models"].items()}
+    assert peaks["onnx"] < peaks["teacher"] / 2  # no PyTorch in it
+
+
+def test_languages_tell_tokens_and_latency(report: dict):
+    for model in report["models"].values():
+        assert list(model["languages"]) == ["de", "en", "ja"]
+        assert sum(found["rows"] for found in model["languages"].values()) == 24
+        assert all(found["tokens_per_row"] > 2 and found["p50_ms"] > 0 for found in model["languages"].values())
+
+
+def test_the_grid_has_every_size(report: dict):
+    assert report["lengths"] == [8, 32]
+    for model in report["models"].values():
+        assert [(cell["batch"], cell["length"]) for cell in model["grid"]] == [(1, 8), (1, 32), (8, 8), (8, 32)]
+        for cell in model["grid"]:
+            assert cell["p50_ms"] == pytest.approx(np.median(cell["samples_ms"]), abs=1e-3)
+
+
+def test_texts_take_the_tokenizers_time_and_the_models(report: dict):
+    for model in report["models"].values():
+        tokenise, together = (model["texts"][part]["samples_ms"] for part in ("tokenise", "together"))
+        assert len(tokenise) == len(together) == 24
+        assert np.all(np.array(tokenise) < np.array(together))
 
 
 def test_accuracy_is_that_of_the_evaluation(finished_run: Path, report: dict):
@@ -51,54 +86,122 @@ def test_accuracy_is_that_of_the_evaluation(finished_run: Path, report: dict):
     assert set(report["models"]["onnx-int8"]["quality"]) == {"de", "en", "ja", "all"}
 
 
-def test_the_markdown_report_has_every_figure(finished_run: Path):
-    text = (finished_run / "bench/report.md").read_text()
-    for name in MODELS:
-        assert f"| {name} | " in text
-    assert "worst-language drop" in text
+def test_what_changed_is_counted(report: dict):
+    one, other = (report["predictions"][name] for name in ("teacher", "student"))
+    found = report["models"]["student"]["against"]["teacher"]
+    changes = Counter((a, b) for a, b in zip(one, other, strict=True) if a != b)
+    assert [change["rows"] for change in found["changed"]] == [count for _, count in changes.most_common(10)]
+    for change in found["changed"]:
+        assert change["rows"] == changes[change["from"], change["to"]] >= change["was_right"] + change["is_right"]
+    assert found["agreement"] == pytest.approx(1 - changes.total() / len(one), abs=1e-4)
+
+
+def test_calibration_is_that_of_the_confidences(finished_run: Path, report: dict):
+    evaluation = finished_run / "evaluation"
+    sure = np.array(json.loads((evaluation / "student-confidences.json").read_text()))
+    rows = [json.loads(line) for line in (finished_run / "data/test.jsonl").read_text().splitlines()]
+    predictions = json.loads((evaluation / "student-predictions.json").read_text())
+    right = np.array([p == row["label"] for p, row in zip(predictions, rows, strict=True)])
+    assert report["models"]["student"]["calibration"]["all"] == pytest.approx(calibration_error(sure, right), abs=1e-3)
+    assert report["models"]["onnx"]["calibration"]["all"] == pytest.approx(
+        report["models"]["student"]["calibration"]["all"], abs=1e-3
+    )
+
+
+def test_it_says_what_was_not_measured(report: dict):
+    missing = {entry["what"]: entry["why"] for entry in report["not_measured"]}
+    assert missing["tensorrt-fp16"].startswith("needs a GPU")
+    assert "--load" in missing["latency under load"]
 
 
 def test_a_variant_for_another_target_is_marked(finished_run: Path, report: dict):
     marked = {name for name, model in report["models"].items() if model["made_for_another_target"]}
     assert marked == {"onnx-fp16"}
     assert "| onnx-fp16 | ONNX Runtime (made for cuda) |" in (finished_run / "bench/report.md").read_text()
-    assert is_elsewhere("cpu-arm" if resolve_target("auto").name != "cpu-arm" else "cpu-avx2")
 
 
-def test_a_variant_of_an_earlier_student_is_left_out(finished_run: Path, tmp_path: Path):
-    shutil.copytree(finished_run, tmp_path / "run")
-    run = find_run(tmp_path / "run", tmp_path)
-    manifest = run.manifest
-    manifest["stages"]["onnx-fused"]["parents"]["onnx"] = "another digest"
-    (tmp_path / "run/manifest.json").write_text(json.dumps(manifest))
-    names = [contender.name for contender in find_contenders(run)]
-    assert names == ["teacher", "student", "onnx", "onnx-fp16"]  # nor what was made from it
+def test_all_models_are_run_before_the_next_batch():
+    """Each batch is run by all, one after the other, and each starts as often as the others."""
+    asked: list[tuple[str, int]] = []
+
+    class Recorder:
+        def __init__(self, name: str):
+            self.name = name
+
+        def ask(self, request: dict) -> dict:
+            asked.append((self.name, request["rows"][0]))
+            return {"ms": 1.0}
+
+    names = ("a", "b", "c")
+    examples = [{"row": number, "input_ids": [1]} for number in range(6)]
+    group = Group({name: Recorder(name) for name in names}, dict.fromkeys(names, Setup({}, examples)))  # type: ignore[arg-type]
+    times = RowTimes(group, range(6), [1], seed=0)
+    times.add_round()
+    times.add_round()
+    turns = [asked[start : start + 3] for start in range(0, len(asked), 3)]
+    assert all({name for name, _ in turn} == set(names) and len({row for _, row in turn}) == 1 for turn in turns)
+    assert [turn[0][0] for turn in turns[:6]] == ["a", "b", "c", "a", "b", "c"]
+    assert [turn[0][1] for turn in turns[:6]] != [turn[0][1] for turn in turns[6:]]  # another order each round
+    assert times.of_rows("a").shape == (2, 6)
 
 
-def test_warm_up_is_not_counted():
-    calls = []
-
-    def predict(batch):
-        calls.append(batch)
-        return np.zeros((1, 2), dtype=np.float32)
-
-    batches = [{"input_ids": np.ones((1, 1))}] * 15
-    milliseconds, outputs = measure_latency(predict, batches)
-    assert len(milliseconds) == len(outputs) == 15
-    assert len(calls) == 15 + WARM_UP_BATCHES
+def test_measuring_processes_are_kept_on_their_processors():
+    one, every = Machine.with_threads(1), Machine.with_threads(None)
+    assert one.cpus == every.cpus[-1:]
+    assert one.threads == 1
 
 
-def test_a_measuring_process_that_ends_is_said(tmp_path: Path):
-    (tmp_path / "examples.json").write_text('[{"input_ids": [1]}]')
-    (tmp_path / "model.onnx").write_bytes(b"nothing")
-    setup = {
-        "model": str(tmp_path),
-        "task": "text-classification",
-        "examples": str(tmp_path / "examples.json"),
-        "pad_id": 0,
-        "search": {"beams": 1, "length_penalty": 1.0, "max_tokens": 8},
-        "threads": 1,
-    }
-    contender = Contender("broken", tmp_path, "ONNX Runtime", "any")
-    with pytest.raises(CompressError, match=r"measures broken ended .*refuses it"), _worker(contender, setup):
-        pass
+def test_a_measuring_process_that_ends_is_said(tmp_path: Path, finished_run: Path):
+    shutil.copytree(finished_run / "onnx", tmp_path / "onnx")
+    (tmp_path / "onnx/model.onnx").write_bytes(b"nothing")
+    recipe = load_recipe(finished_run / "recipe.yaml", {})
+    bench = Bench(recipe, [Row("12:30", "time", "en")], Machine.with_threads(1), tmp_path, (1, 8))
+    contender = Contender("broken", tmp_path / "onnx", tmp_path / "onnx", (), "ONNX Runtime")
+    with pytest.raises(CompressError, match=r"measures broken ended .*refuses it"):
+        Worker("broken", bench.setup(contender))
+
+
+def test_models_of_ones_own_are_measured_beside(finished_run: Path, tmp_path: Path, compress_command):
+    """An ONNX file that wants int32 and names its output its own way, and a folder; with load and pytest's JSON."""
+    shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    graph = onnx_ir.load(finished_run / "onnx/model.onnx")
+    for value in graph.graph.inputs:
+        wide = onnx_ir.Value(name=f"{value.name}_wide", shape=value.shape)
+        value.replace_all_uses_with(wide)
+        value.type = onnx_ir.TensorType(onnx_ir.DataType.INT32)
+        cast = onnx_ir.Node("", "Cast", [value], [onnx_ir.AttrInt64("to", 7)], outputs=[wide])
+        graph.graph.insert_before(graph.graph[0], cast)
+    graph.graph.outputs[0].name = "scores"
+    onnx_ir.save(graph, tmp_path / "theirs.onnx")
+    done = compress_command(
+        "bench", tmp_path / "run", "--variant", f"file={tmp_path / 'theirs.onnx'}",
+        "--variant", f"folder={finished_run / 'student'}", "--load", "--pytest-json", tmp_path / "bench.json", "--json",
+        "--set", "bench.rounds=1", "--set", "bench.starts=1", "--set", "bench.load.seconds=0.05",
+        "--set", "bench.load.bound_ms=20",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["bench"]
+    assert "samples_ms" not in found
+    for name in ("file", "folder"):
+        assert found["models"][name]["quality"] == found["models"]["student"]["quality"]
+        assert found["models"][name]["against"]["student"]["agreement"] == 1
+    assert found["models"]["file"]["origin"] == str(tmp_path / "theirs.onnx")
+    curves = found["models"]["file"]["load"]
+    assert [curve["largest_batch"] for curve in curves] == [1, 8]
+    assert all(curve["bound_ms"] == 20 for curve in curves)
+    names = [benchmark["param"] for benchmark in json.loads((tmp_path / "bench.json").read_text())["benchmarks"]]
+    assert {"file-batch1", "teacher-batch8", "onnx-int8-batch8-length32"} <= set(names)
+
+
+def test_a_model_for_other_classes_is_refused(finished_run: Path, tmp_path: Path, compress_command):
+    import small_encoders
+
+    shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    small_encoders.write_onnx("bert", tmp_path / "three.onnx")
+    done = compress_command(
+        "bench", tmp_path / "run", "--variant", f"three={tmp_path / 'three.onnx'}", "--set", "bench.rounds=1",
+        "--set", "bench.starts=1",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")

@@ -72,18 +72,15 @@ def test_the_same_predictions_have_no_drop_however_few():
 
 
 def test_it_says_how_many_rows_would_tell():
-    rows, lost = 500, 10
-    found = drop(
-        "x", "accuracy", "de", mean(scores(rows, 0)), mean(scores(rows, lost)), np.arange(rows), 1.0, ALPHA / 15
-    )
+    def two_points_lost(rows: int):
+        old, new = mean(scores(rows, 0)), mean(scores(rows, round(0.02 * rows)))
+        return drop("x", "accuracy", "de", old, new, np.arange(rows), 1.0, ALPHA / 15)
+
+    found = two_points_lost(500)
     assert found.verdict == "inconclusive"
     needed = int(found.note.partition("about ")[2].split()[0].replace(",", ""))
-    more = 1.1 * needed / rows
-    again = drop(
-        "x", "accuracy", "de", mean(scores(int(rows * more), 0)), mean(scores(int(rows * more), round(lost * more))),
-        np.arange(int(rows * more)), 1.0, ALPHA / 15,
-    )  # fmt: skip
-    assert again.verdict == "fail"
+    assert two_points_lost(int(0.9 * needed)).verdict == "inconclusive"
+    assert two_points_lost(int(1.1 * needed)).verdict == "fail"
 
 
 def test_the_worst_figure_decides():
