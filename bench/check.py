@@ -189,10 +189,14 @@ def _compare(comparing: Comparing, scratch: Path) -> CheckReport:
         new.run.recipe, comparing.rows, machine, scratch, (max(settings.batch_sizes), max(grid_lengths(new.run)))
     )
     contenders = {name: new.contenders[name] for name in comparing.names}
-    if old.side is not None:
-        contenders |= {_OLD + name: replace(old.side.contenders[name], name=_OLD + name) for name in comparing.names}
     setups = {name: bench.setup(contender) for name, contender in contenders.items()}
-    if old.side is None:
+    if old.side is not None:
+        # As its own recipe has it read and write.
+        theirs = replace(bench, recipe=old.side.run.recipe)
+        others = {_OLD + name: replace(old.side.contenders[name], name=_OLD + name) for name in comparing.names}
+        setups |= {name: theirs.setup(contender) for name, contender in others.items()}
+        contenders |= others
+    else:
         setups[REFERENCE] = bench.reference()
     say(f"check: {', '.join(comparing.names)} against {old.name}, {_method(old)}")
     with started(setups, max(_FEWEST_STARTS, settings.starts)) as (workers, starts):
@@ -272,7 +276,7 @@ def _latency_findings(comparing: Comparing, times: RowTimes) -> list[Finding]:
 
 def _log_ratios(times: RowTimes, name: str, other: str, size: int) -> np.ndarray:
     """Logarithms of one model's times over another's, float (rounds, batches)."""
-    return np.log(times.of_rows(name, size)) - np.log(times.of_rows(other, size))
+    return np.log(times.milliseconds_of(name, size)) - np.log(times.milliseconds_of(other, size))
 
 
 def _logs(times: RowTimes, name: str, size: int, report: Report) -> np.ndarray:

@@ -95,7 +95,7 @@ class RowTimes:
             found["first_token_p50_ms"] = round(float(np.median(samples.first_token_milliseconds)), 4)
         return found
 
-    def of_rows(self, name: str, size: int = 1) -> np.ndarray:
+    def milliseconds_of(self, name: str, size: int = 1) -> np.ndarray:
         """Milliseconds at a batch size, float (rounds, batches)."""
         return np.array(self.samples[name][size].milliseconds).reshape(self.rounds, -1)
 

@@ -119,8 +119,9 @@ def _build(run: Run, data: DataSet, contenders: list[Contender], missing: list[M
     bench = Bench(run.recipe, rows, machine, scratch, (max(settings.batch_sizes), max(grid_lengths(run))))
     setups = {contender.name: bench.setup(contender) for contender in contenders}
     say(f"bench: starting {len(contenders)} models in fresh processes, {settings.starts} × each")
-    with started({**setups, REFERENCE: bench.reference()}, settings.starts) as (workers, starts):
-        measured = _measure(run, chosen, Group(workers, {**setups, REFERENCE: bench.reference()}), starts)
+    everyone = {**setups, REFERENCE: bench.reference()}
+    with started(everyone, settings.starts) as (workers, starts):
+        measured = _measure(run, chosen, Group(workers, everyone), starts)
         say("bench: accuracy")
         # The evaluation has asked teacher and student about the same rows already.
         predicted = {name: load_predicted(run, name) for name in (TEACHER, STUDENT)}
@@ -259,7 +260,7 @@ def _languages(name: str, times: RowTimes, languages: list[str], setup: Setup) -
     """What a row of each language costs this model, one at a time."""
     if 1 not in times.batches:
         return {}
-    milliseconds = times.of_rows(name)
+    milliseconds = times.milliseconds_of(name)
     found = {}
     for language in sorted({languages[row] for row in times.rows}):
         places = [place for place, row in enumerate(times.rows) if languages[row] == language]

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property, partial
@@ -151,21 +151,15 @@ class MeasuredModel:
 
     def _of_size(self, batch: int, length: int) -> Feed:
         """A batch in which every row has this many tokens: those of the test rows, one row after the other."""
-        examples = self._examples[:batch] or [{}]
-        tokens = itertools.cycle(itertools.chain.from_iterable(_tokens(example) for example in self._examples))
-        rows = [
-            {
-                **inputs_of(examples[number % len(examples)]),
-                "input_ids": list(itertools.islice(tokens, length)),
-                **({"token_type_ids": [0] * length} if "token_type_ids" in examples[0] else {}),
-            }
-            for number in range(batch)
-        ]
+        tokens = itertools.cycle(token for example in self._examples for token in example["input_ids"])
+        rows = []
+        for number in range(batch):
+            row = inputs_of(self._examples[number % len(self._examples)])
+            row["input_ids"] = list(itertools.islice(tokens, length))
+            if "token_type_ids" in row:
+                row["token_type_ids"] = [0] * length
+            rows.append(row)
         return pad(rows, self._setup["pad_id"])
-
-
-def _tokens(example: Example) -> Sequence[int]:
-    return example["input_ids"]
 
 
 if __name__ == "__main__":

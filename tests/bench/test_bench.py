@@ -142,7 +142,7 @@ def test_all_models_are_run_before_the_next_batch():
     assert all({name for name, _ in turn} == set(names) and len({row for _, row in turn}) == 1 for turn in turns)
     assert [turn[0][0] for turn in turns[:6]] == ["a", "b", "c", "a", "b", "c"]
     assert [turn[0][1] for turn in turns[:6]] != [turn[0][1] for turn in turns[6:]]  # another order each round
-    assert times.of_rows("a").shape == (2, 6)
+    assert times.milliseconds_of("a").shape == (2, 6)
 
 
 def test_measuring_processes_are_kept_on_their_processors():
