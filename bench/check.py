@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench.check_report import write_junit, write_markdown
 from bench.contenders import STUDENT, TEACHER, Contender, find_contenders
@@ -31,7 +31,6 @@ from compress.errors import CompressError
 from compress.metrics import rows_by_language
 from compress.run import Run, find_run, run_stage, write_json
 
-CHECK_SCHEMA = 1
 _LOOKS = (2, 4, 8, 16)
 """Rounds after which the figures are judged: each look takes its share of the chance of a false alarm."""
 _MOST_SECONDS = 600
@@ -42,7 +41,9 @@ _OLD = "baseline "
 class CheckReport(BaseModel):
     """The result of a check, as it is written to ``check.json``."""
 
-    schema_version: int = Field(CHECK_SCHEMA, serialization_alias="schema")
+    model_config = ConfigDict(populate_by_name=True)
+
+    version: Literal[1] = Field(1, alias="schema")
     run: str
     baseline: str
     interleaved: bool = Field(description="whether the baseline's files were run beside; else times are scaled")
@@ -110,19 +111,17 @@ def run_check_stage(run: Run, baseline: Path, limits: Limits, variants: Sequence
     old = open_baseline(baseline)
     comparing = Comparing(new, old, _names(new, old, variants), list(data.splits["test"]), limits, data)
     _check_comparable(comparing)
-    reports: list[CheckReport] = []
 
     def build(folder: Path, scratch: Path) -> dict[str, Any]:
         report = _compare(comparing, scratch)
         write_json(folder / "check.json", report.as_json())
         write_markdown(report, folder / "check.md")
         write_junit(report, folder / "junit.xml")
-        reports.append(report)
         return {"verdict": report.verdict}
 
     inputs = {"baseline": old.name, "limits": limits.model_dump(), "variants": comparing.names}
     run_stage(run, "check", inputs, ("data", *comparing.names), build, always=True)
-    return reports[0]
+    return CheckReport.model_validate_json((run.path_of("check") / "check.json").read_text("utf-8"))
 
 
 def open_baseline(path: Path) -> Baseline:

@@ -86,9 +86,11 @@ def measure_load(
         return point["holds"]
 
     rate, best = _FIRST_SHARE * capacity, 0.0
-    while holds(rate):
+    # No server is faster than all of its batches full: beyond that only a bound longer than the load itself holds.
+    fastest = 2 * capacity * settings.largest_batch
+    while rate < fastest and holds(rate):
         best, rate = rate, rate * _STEP
-    for _ in range(_BISECTIONS):
+    for _ in range(_BISECTIONS if rate < fastest else 0):
         middle = (best * rate) ** 0.5 if best else rate / 2
         if holds(middle):
             best = middle

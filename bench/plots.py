@@ -60,7 +60,7 @@ def _distributions(report: Report) -> Plot:
         axes.set_xlabel(f"milliseconds, batches of {size}")
         axes.set_ylabel("share of the runs")
         axes.axhline(0.99, color=_INK, linewidth=0.8, linestyle=":")
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
         return Plot(
             finish("Distribution of latency"), "How many of the runs took at most so long; the dotted line is p99."
         )
@@ -79,7 +79,7 @@ def _frontier(report: Report) -> Plot:
             axes.scatter(*place, s=70, color=colour, marker=marker, zorder=3, label=told)
         _logarithmic(axes.xaxis, axes.yaxis)
         axes.margins(0.1)
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
         axes.set_xlabel("MB on disk")
         axes.set_ylabel(f"p50 in milliseconds, batches of {size}")
         caption = (
@@ -127,7 +127,7 @@ def _languages(report: Report) -> Plot | None:
         _logarithmic(axes.yaxis)
         axes.set_xlabel("tokens a row")
         axes.set_ylabel("p50 in milliseconds")
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
         caption = (
             "What a row of each language costs, one at a time: languages that a tokenizer splits finely are slower."
         )
@@ -155,7 +155,7 @@ def _loads(report: Report) -> Plot | None:
         _logarithmic(axes.xaxis, axes.yaxis)
         axes.set_xlabel("rows that arrive in a second")
         axes.set_ylabel("p99 in milliseconds")
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
         caption = (
             "Under a Poisson load: solid with dynamic batches, dashed one row at a time; the dotted line is the bound."
         )

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from compress.errors import CompressError
 
@@ -226,6 +226,18 @@ class Report(_Part):
     )
     predictions: dict[str, list[Any]] = Field(description="by model, one a test row")
 
+    @model_validator(mode="after")
+    def _rows_and_samples_are_all_there(self) -> Report:
+        for name, predictions in self.predictions.items():
+            if len(predictions) != self.rows.quality:
+                raise ValueError(f"predictions.{name} has {len(predictions)} rows, not {self.rows.quality}")
+        for name, sizes in self.samples_ms.items():
+            for size, samples in sizes.items():
+                wanted = self.rounds * -(-self.rows.latency // int(size))
+                if len(samples) != wanted:
+                    raise ValueError(f"samples_ms.{name}.{size} has {len(samples)} values, not {wanted}")
+        return self
+
     def as_json(self) -> dict[str, Any]:
         """As it is written."""
         return self.model_dump(mode="json", by_alias=True)
@@ -263,8 +275,8 @@ def read_report(path: Path) -> Report:
         return Report.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise CompressError(f"{path}: not a bench report: {place}: {first['msg']}; measure it again") from None
+        place = "".join(f"{part}: " for part in (".".join(map(str, first["loc"])),) if part)
+        raise CompressError(f"{path}: not a bench report: {place}{first['msg']}; measure it again") from None
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from bench.html import write_html
 from bench.latency import Group, RowTimes, measure_grid, measure_texts
 from bench.load import LoadSettings, measure_load
 from bench.report import write_markdown
-from bench.schema import Report
+from bench.schema import Report, read_report
 from bench.sizes import size_on_disk
 from bench.statistics import ratio_interval
 from bench.workers import REFERENCE, Bench, Machine, Setup, Started, Worker, started
@@ -60,14 +60,12 @@ def run_bench_stage(run: Run, named: Sequence[str] = (), load: bool = False) -> 
         wanted = run.recipe.bench.load.model_copy(update={"enabled": True})
         bench = run.recipe.bench.model_copy(update={"load": wanted})
         run = replace(run, recipe=run.recipe.model_copy(update={"bench": bench}))
-    reports: list[Report] = []
 
     def build(folder: Path, scratch: Path) -> dict[str, Any]:
         report = _build(run, load_data(run), contenders, missing, scratch)
         (folder / "report.json").write_text(json.dumps(report.as_json(), ensure_ascii=False) + "\n", "utf-8")
         write_markdown(report, folder / "report.md")
         write_html(report, folder / "report.html")
-        reports.append(report)
         return {"models": list(report.models), "rows": report.rows.digest}
 
     labels = load_data(run).labels
@@ -76,7 +74,7 @@ def run_bench_stage(run: Run, named: Sequence[str] = (), load: bool = False) -> 
     parents = ("data", "evaluation", *(contender.origin for contender in contenders if contender.origin))
     inputs = {**run.recipe.bench.model_dump(mode="json"), "variants": list(named)}
     run_stage(run, "bench", inputs, parents, build, always=True)
-    return reports[0]
+    return read_report(run.path_of("bench") / "report.json")
 
 
 def rows_digest(rows: Sequence[Row]) -> str:
@@ -96,11 +94,6 @@ def predict_rows(
     with np.load(file) as found:
         outputs = [found[name] for name in found.files]
     file.unlink()
-    if contender.labels and outputs[0].shape[-1] != len(contender.labels):
-        raise CompressError(
-            f"{contender.name}: it tells {outputs[0].shape[-1]} classes apart, the data has {len(contender.labels)}; "
-            "leave it out, or name a model for these labels"
-        )
     tokenizer, rows = load_tokenizer(str(contender.tokenizer)), list(data.splits["test"])
     return predicted_of(run.task, outputs, setup.examples, rows, contender.labels, tokenizer)
 
@@ -121,6 +114,8 @@ def _build(run: Run, data: DataSet, contenders: list[Contender], missing: list[M
     say(f"bench: starting {len(contenders)} models in fresh processes, {settings.starts} × each")
     everyone = {**setups, REFERENCE: bench.reference()}
     with started(everyone, settings.starts) as (workers, starts):
+        for contender in contenders:
+            _check_classes(contender, workers[contender.name].start["classes"])
         measured = _measure(run, chosen, Group(workers, everyone), starts)
         say("bench: accuracy")
         # The evaluation has asked teacher and student about the same rows already.
@@ -163,6 +158,14 @@ def _build(run: Run, data: DataSet, contenders: list[Contender], missing: list[M
             "predictions": {name: found.predictions for name, found in predicted.items()},
         }
     )
+
+
+def _check_classes(contender: Contender, classes: int) -> None:
+    if contender.labels and classes != len(contender.labels):
+        raise CompressError(
+            f"{contender.name}: {contender.model} tells {classes} classes apart, the data has {len(contender.labels)}; "
+            "leave it out, or name a model for these labels"
+        )
 
 
 def _measure(run: Run, chosen: list[int], group: Group, starts: dict[str, Started]) -> Measured:

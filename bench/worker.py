@@ -66,12 +66,12 @@ class MeasuredModel:
         before = resident_memory()
         started = time.perf_counter()
         self._predict = self._load()
-        self._predict(self._padded(0))
+        classes = self._predict(self._padded(0)).shape[-1]
         seconds, loaded = time.perf_counter() - started, resident_memory()
         self._predict(self._of_size(*self._setup["largest"]))
         collect_and_keep_off()
         memory = {"before": before, "loaded": loaded, "peak": peak_memory(), "gpu": gpu_memory()}
-        return {"start_up_seconds": seconds, "memory": memory}
+        return {"start_up_seconds": seconds, "memory": memory, "classes": classes}
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what is asked: warm up, run a batch of rows or one of a size, a text, serve requests, or predict."""

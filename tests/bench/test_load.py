@@ -71,6 +71,12 @@ def test_a_bound_that_nothing_holds_has_no_rate():
     assert not any(point["holds"] for point in found["rates"])
 
 
+def test_a_bound_that_always_holds_ends_the_search_too():
+    server, capacity = Server(), 1 / SERVICE
+    found = measure_load(server, server, [0], capacity, LoadSettings(60_000.0, 1, 0.1), seed=0)
+    assert capacity < found["highest_rate"] <= 2 * capacity
+
+
 def test_arrivals_are_a_poisson_process():
     asked = []
 

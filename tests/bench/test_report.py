@@ -112,7 +112,8 @@ def test_the_page_shows_everything_to_everyone(html: str, report: Report):
     identifiers = [attributes["id"] for _, attributes, _ in page.found if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
     tables = sum(tag == "table" for tag, _, _ in page.found)
-    assert tables == sum(tag == "caption" for tag, _, _ in page.found) >= 11
+    titles = [attributes["aria-labelledby"] for tag, attributes, _ in page.found if tag == "table"]
+    assert tables == len(set(titles) & set(identifiers)) >= 11
     for text in (*report.models, *report.versions.values(), *(entry.why for entry in report.not_measured)):
         assert text in html
 
@@ -173,6 +174,14 @@ def test_what_is_no_report_is_said_in_one_line(tmp_path: Path, content: str, mes
     assert str(caught.value).startswith(str(tmp_path / "report.json"))
     with pytest.raises(CompressError, match="cannot be read"):
         read_report(tmp_path / "missing.json")
+
+
+def test_a_report_with_missing_rows_is_refused(report: Report, tmp_path: Path):
+    content = report.as_json()
+    content["predictions"]["onnx"].pop()
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    with pytest.raises(CompressError, match=r"predictions\.onnx has \d+ rows, not \d+; measure it again"):
+        read_report(tmp_path / "report.json")
 
 
 def test_pytest_benchmark_compares_it(report: Report, tmp_path: Path):
