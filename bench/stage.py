@@ -115,7 +115,7 @@ def _build(run: Run, data: DataSet, contenders: list[Contender], missing: list[M
     everyone = {**setups, REFERENCE: bench.reference()}
     with started(everyone, settings.starts) as (workers, starts):
         for contender in contenders:
-            _check_classes(contender, workers[contender.name].start["classes"])
+            check_classes(contender, workers[contender.name].start["classes"])
         measured = _measure(run, chosen, Group(workers, everyone), starts)
         say("bench: accuracy")
         # The evaluation has asked teacher and student about the same rows already.
@@ -160,7 +160,11 @@ def _build(run: Run, data: DataSet, contenders: list[Contender], missing: list[M
     )
 
 
-def _check_classes(contender: Contender, classes: int) -> None:
+def check_classes(contender: Contender, classes: int) -> None:
+    """Refuse a model whose outputs are not one for each label.
+
+    :param classes: How many its first run had.
+    """
     if contender.labels and classes != len(contender.labels):
         raise CompressError(
             f"{contender.name}: {contender.model} tells {classes} classes apart, the data has {len(contender.labels)}; "
