@@ -176,7 +176,7 @@ def text_table(report: Report) -> ReportTable:
     title = (
         f"From text to outputs, one row at a time, {len(_teacher(report).texts.together.samples_ms)} rows: p50 in ms"
     )
-    return ReportTable(title, ["model", "tokeniser", "with the model", "tokeniser's share"], rows)
+    return ReportTable(title, ["model", "tokenizer", "with the model", "tokenizer's share"], rows)
 
 
 def load_table(report: Report) -> ReportTable | None:
