@@ -34,6 +34,7 @@ from compress.run import Run, find_run, run_stage, write_json
 _LOOKS = (2, 4, 8, 16)
 """Rounds after which the figures are judged: each look takes its share of the chance of a false alarm."""
 _MOST_SECONDS = 600
+_DOUBT = 0.25
 _FEWEST_STARTS = 3
 _OLD = "baseline "
 
@@ -266,7 +267,8 @@ def _latency_findings(comparing: Comparing, times: RowTimes) -> list[Finding]:
         for size in times.batches:
             logs = _logs(times, name, size, report) if report else _log_ratios(times, name, _OLD + name, size)
             figure = f"latency, batches of {size}"
-            findings.append(slowdown(name, figure, None, logs.ravel(), limit, chance))
+            doubt = _doubt(times, size, report) if report else 0.0
+            findings.append(slowdown(name, figure, None, logs.ravel(), limit, chance, doubt))
             for language in by_language if size == 1 else ():
                 own = logs[:, languages == language].ravel()
                 findings.append(slowdown(name, figure, str(language), own, limit, chance))
@@ -283,6 +285,15 @@ def _logs(times: RowTimes, name: str, size: int, report: Report) -> np.ndarray:
     old, reference = (np.array(report.samples_ms[who][str(size)]) for who in (name, REFERENCE))
     before = (np.log(old) - np.log(reference)).reshape(report.rounds, -1)
     return np.median(_log_ratios(times, name, REFERENCE, size), axis=0) - np.median(before, axis=0)
+
+
+def _doubt(times: RowTimes, size: int, report: Report) -> float:
+    """How far scaled times may be wrong, as a logarithm: a share of how far the reference workload itself has moved.
+
+    On another machine, or beside other work, a model's time does not move just as the reference's does.
+    """
+    now, before = np.median(times.milliseconds_of(REFERENCE, size)), np.median(report.samples_ms[REFERENCE][str(size)])
+    return _DOUBT * abs(float(np.log(now / before)))
 
 
 def _size_findings(comparing: Comparing, starts: dict[str, Started]) -> list[Finding]:

@@ -77,14 +77,16 @@ def slowdown(
     logs: np.ndarray,
     limit: float,
     chance: float,
+    doubt: float = 0.0,
 ) -> Finding:
     """A ratio of times, the median with an interval.
 
     :param logs: Logarithms of the time over that of the baseline, one value a pair of runs.
     :param chance: That the lower end of the interval is too high.
+    :param doubt: By how much more, as a logarithm, either end may be wrong.
     """
     wide, narrow = (median_interval(logs, 1 - 2 * one_sided) for one_sided in (chance, ALPHA))
-    value, low, high = (float(np.exp(end)) for end in (wide.value, wide.low, narrow.high))
+    value, low, high = (float(np.exp(end)) for end in (wide.value, wide.low - doubt, narrow.high + doubt))
     verdict = judge(low, high, limit)
     note = f"after {len(logs)} pairs of runs" if verdict == "inconclusive" else ""
     return _finding(variant, figure, language, "ratio", (value, low, high), limit, verdict, note)

@@ -34,6 +34,14 @@ def test_times_at_the_limit_fail_no_more_often_than_is_stated():
     assert alarms / 500 <= ALPHA / figures + 0.005
 
 
+def test_doubt_widens_the_interval_to_both_sides():
+    sure = slowdown("x", "y", None, pairs(1.15, 200, 0.02), 1.10, ALPHA)
+    doubted = slowdown("x", "y", None, pairs(1.15, 200, 0.02), 1.10, ALPHA, doubt=0.1)
+    assert (sure.verdict, doubted.verdict) == ("fail", "inconclusive")
+    assert doubted.low == pytest.approx(sure.low * np.exp(-0.1), rel=1e-3)
+    assert doubted.high == pytest.approx(sure.high * np.exp(0.1), rel=1e-3)
+
+
 def test_too_few_pairs_decide_nothing():
     found = slowdown("x", "y", None, pairs(3.0, 4, 0.01), 1.10, ALPHA)
     assert (found.verdict, found.low, found.high) == ("inconclusive", None, None)
