@@ -55,7 +55,7 @@ def test_run_prints_one_json_object_and_tells_the_rest_elsewhere(finished_run: P
     content = json.loads((finished_run.parents[1] / "stdout.json").read_text())
     assert content["evaluation"]["student against teacher"]["worst_language_drop"]["language"] in ("de", "en", "ja")
     assert set(content["variants"]) == {"onnx", "onnx-fused", "onnx-int8", "onnx-fp16", "tensorrt-fp16"}
-    assert content["bench"]["models"]["onnx-int8"]["model_bytes"] > 0
+    assert content["bench"]["models"]["onnx-int8"]["size"]["total"] > 0
     told = (finished_run.parents[1] / "stderr.txt").read_text()
     assert "student: epoch 3 of 3" in told
     for chatter in ("Warning", "torchvision", "[torch.onnx]", "experimental"):

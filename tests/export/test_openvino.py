@@ -10,7 +10,7 @@ import openvino
 import pytest
 from transformers import AutoTokenizer
 
-from bench.stage import find_contenders
+from bench.contenders import find_contenders
 from compress.errors import CompressError
 from compress.inference import load_onnx, load_predict
 from compress.run import find_run
@@ -43,7 +43,8 @@ def test_it_is_small_and_measured_with_its_own_runtime(run: Path):
         name: sum(path.stat().st_size for path in (run / name).glob("*odel.*")) for name in ("onnx", "openvino-int8")
     }
     assert sizes["openvino-int8"] < 2 * sizes["onnx"]  # of a model of a few kilobytes the description is most
-    runtimes = {contender.name: contender.runtime for contender in find_contenders(find_run(run, run.parent))}
+    found, _ = find_contenders(find_run(run, run.parent), [])
+    runtimes = {contender.name: contender.runtime for contender in found}
     assert runtimes["openvino-int8"] == "OpenVINO"
     assert runtimes["onnx-int8"] == "ONNX Runtime"
 
