@@ -16,13 +16,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.check_report import write_junit, write_markdown
-from bench.contenders import STUDENT, TEACHER, Contender, find_contenders
+from bench.contenders import REFERENCE, STUDENT, TEACHER, Contender, find_contenders
 from bench.gate import ALPHA, Finding, Limits, Verdict, drop, growth, overall, slowdown
 from bench.latency import Group, RowTimes
 from bench.schema import MachineFacts, Report, read_report
 from bench.sizes import size_on_disk
 from bench.stage import grid_lengths, machine_facts, predict_rows, rows_digest
-from bench.workers import REFERENCE, Bench, Machine, Setup, Started, Worker, started
+from bench.workers import Bench, Machine, Setup, Started, Worker, started
 from compress.console import progress, say
 from compress.data.encode import spread_over_languages
 from compress.data.rows import Row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from compress.recipe_export import VARIANTS
 from compress.run import Run
 from compress.target import is_elsewhere
 
-TEACHER, STUDENT = "teacher", "student"
+TEACHER, STUDENT, REFERENCE = "teacher", "student", "reference"
 _VARIANTS = ("onnx", *VARIANTS, "onnx-chosen")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes a part of file names
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,13 @@ def user_contenders(named: Sequence[str], run: Run, labels: Sequence[str]) -> li
     found: list[Contender] = []
     for assignment in named:
         name, separator, text = assignment.partition("=")
-        if not separator or not name or not text:
-            raise CompressError(f"--variant {assignment}: expected NAME=PATH, for example --variant ours=model.onnx")
-        if name in (TEACHER, STUDENT, *_VARIANTS) or name in [contender.name for contender in found]:
+        if not separator or not _NAME.fullmatch(name) or not text:
+            raise CompressError(
+                f"--variant {assignment}: expected NAME=PATH, for example --variant ours=model.onnx; "
+                "a name has letters, digits, '.', '_' and '-'"
+            )
+        taken = (*_VARIANTS, *run.manifest["stages"], REFERENCE, *(contender.name for contender in found))
+        if name in taken:
             raise CompressError(f"--variant {assignment}: the name '{name}' is taken; choose another")
         path = Path(text)
         folder = path if path.is_dir() else path.parent

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.inference import OPENVINO_MODEL
-
-_GRAPH_FILES = ("*.onnx", "*.onnx.data", "*.onnx_data", "openvino_model.*")
+from export.graphs import graph_files
 
 
 def size_on_disk(model: Path, tokenizer: Path) -> dict[str, int | None]:
@@ -29,11 +28,7 @@ def model_files(model: Path) -> list[Path]:
     if model.is_file():
         beside = {model.parent / name for name in _external_data(model)}
         return [model, *sorted(beside)]
-    for patterns in (_GRAPH_FILES, ("*.engine",), ("*.safetensors",)):
-        files = sorted({path for pattern in patterns for path in model.glob(pattern)})
-        if files:
-            return files
-    return []
+    return graph_files(model) or sorted(model.glob("*.engine")) or sorted(model.glob("*.safetensors"))
 
 
 def _vocabulary_size(folder: Path) -> int | None:

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 
 from bench.accuracy import Accuracy
-from bench.contenders import STUDENT, TEACHER, Contender, Missing, find_contenders, user_contenders
+from bench.contenders import REFERENCE, STUDENT, TEACHER, Contender, Missing, find_contenders, user_contenders
 from bench.html import write_html
 from bench.latency import Group, RowTimes, measure_grid, measure_texts
 from bench.load import LoadSettings, measure_load
@@ -23,7 +23,7 @@ from bench.report import write_markdown
 from bench.schema import Report, read_report
 from bench.sizes import size_on_disk
 from bench.statistics import ratio_interval
-from bench.workers import REFERENCE, Bench, Machine, Setup, Started, Worker, started
+from bench.workers import Bench, Machine, Setup, Started, Worker, started
 from compress.console import progress, say
 from compress.data.encode import spread_over_languages
 from compress.data.rows import Row, row_as_dict
@@ -125,8 +125,9 @@ def _build(run: Run, data: DataSet, contenders: list[Contender], missing: list[M
                 name = contender.name
                 predicted[name] = predict_rows(run, data, contender, setups[name], workers[name], scratch)
     accuracy = Accuracy(run.task, rows, data.labels, predicted)
+    sizes = {contender.name: size_on_disk(contender.model, contender.tokenizer) for contender in contenders}
     models = {
-        contender.name: _model(contender, contenders, measured, accuracy, languages, setups[contender.name])
+        contender.name: _model(contender, sizes, measured, accuracy, languages, setups[contender.name])
         for contender in contenders
     }
     return Report.model_validate(
@@ -150,7 +151,7 @@ def _build(run: Run, data: DataSet, contenders: list[Contender], missing: list[M
             },
             "models": models,
             "reference": measured.times.figures(REFERENCE)[str(settings.batch_sizes[0])],
-            "not_measured": [asdict(entry) for entry in [*missing, *_not_measured(run, accuracy)]],
+            "not_measured": [asdict(entry) for entry in [*missing, *_not_measured(run, accuracy, measured)]],
             "samples_ms": {
                 name: {str(size): [round(ms, 4) for ms in found.milliseconds] for size, found in sizes.items()}
                 for name, sizes in measured.times.samples.items()
@@ -203,8 +204,8 @@ def _loads(run: Run, models: Group, times: RowTimes) -> dict[str, list[dict[str,
     size = min(times.samples[TEACHER])
     bound = load.bound_ms or _BOUND * float(np.median(times.samples[TEACHER][size].milliseconds)) / size
     for name, worker in models.workers.items():
+        capacity = times.figures(name)[str(size)]["rows_per_second"]
         for largest in sorted({1, load.largest_batch}):
-            capacity = times.figures(name)[str(size)]["rows_per_second"]
             curve = measure_load(
                 worker,
                 models.setups[name],
@@ -222,14 +223,13 @@ def _loads(run: Run, models: Group, times: RowTimes) -> dict[str, list[dict[str,
 
 def _model(
     contender: Contender,
-    contenders: list[Contender],
+    sizes: dict[str, dict[str, int | None]],
     measured: Measured,
     accuracy: Accuracy,
     languages: list[str],
     setup: Setup,
 ) -> dict[str, Any]:
     name, times = contender.name, measured.times
-    sizes = {other.name: size_on_disk(other.model, other.tokenizer) for other in contenders}
     against = {}
     for reference in (TEACHER, STUDENT):
         if reference == name or name == TEACHER:
@@ -282,10 +282,11 @@ def _languages(name: str, times: RowTimes, languages: list[str], setup: Setup) -
     return found
 
 
-def _not_measured(run: Run, accuracy: Accuracy) -> list[Missing]:
+def _not_measured(run: Run, accuracy: Accuracy, measured: Measured) -> list[Missing]:
     found = []
-    if not gpus():
-        found.append(Missing("GPU memory", "there is no NVIDIA GPU, or no driver that tells"))
+    if all(memory["gpu"] is None for seen in measured.starts.values() for memory in seen.memory):
+        why = "NVML does not tell; install the extra `gpu`" if gpus() else "there is no NVIDIA GPU"
+        found.append(Missing("GPU memory", why))
     if accuracy.calibration(STUDENT) is None:
         why = "confidences are not in the evaluation" if run.task.LABEL_A_ROW else "rows of this task have no label"
         found.append(Missing("calibration error", why))

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from bench.contenders import Contender
+from bench.contenders import REFERENCE, Contender
 from compress.data.rows import Row, row_as_dict
 from compress.errors import CompressError
 from compress.generation import Search
@@ -25,7 +25,6 @@ from compress.recipe import Recipe
 from compress.run import write_json
 from compress.tasks import Example, task_named
 
-REFERENCE = "reference"
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-m", "bench.worker")
 
 
@@ -111,7 +110,7 @@ class Bench:
 
     def reference(self) -> Setup:
         """The fixed piece of work, measured as a model is."""
-        path = self.scratch / "reference-examples.json"
+        path = self.scratch / f"{REFERENCE}-examples.json"
         examples = [{"row": number, "input_ids": [0]} for number in range(len(self.rows))]
         write_json(path, examples)
         return Setup({**self._shared, "model": None, "examples": str(path), "pad_id": 0}, examples)

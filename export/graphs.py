@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-_MODEL_FILES = ("*.onnx", "*.onnx.data", "openvino_model.*")
+_MODEL_FILES = ("*.onnx", "*.onnx.data", "*.onnx_data", "openvino_model.*")  # onnx_data is Optimum's name
 SINGLE_FILE_LIMIT = 1_500_000_000  # bytes; protobuf ends at 2 GB
 
 
@@ -31,6 +31,11 @@ def save_graph(graph: Any, path: Path) -> None:
     onnx_ir.save(graph, path, external_data=f"{path.name}.data" if weights > SINGLE_FILE_LIMIT else None)
 
 
+def graph_files(folder: Path) -> list[Path]:
+    """The graphs in a folder and their weights."""
+    return sorted(path for pattern in _MODEL_FILES for path in folder.glob(pattern))
+
+
 def graph_bytes(folder: Path) -> int:
     """Size of the graphs in a folder with their weights."""
-    return sum(path.stat().st_size for pattern in _MODEL_FILES for path in folder.glob(pattern))
+    return sum(path.stat().st_size for path in graph_files(folder))

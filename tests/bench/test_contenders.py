@@ -55,7 +55,10 @@ def test_labels_keep_the_order_of_the_model(run, tmp_path: Path):
     ("named", "message"),
     [
         ("ours", "--variant ours: expected NAME=PATH"),
+        ("../../ours=x", "a name has letters, digits"),
         ("onnx-int8=x", "the name 'onnx-int8' is taken"),
+        ("tensorrt-fp16=x", "the name 'tensorrt-fp16' is taken"),
+        ("reference=x", "the name 'reference' is taken"),
         ("ours=nowhere", "nowhere holds no model; name an ONNX file, or a folder with model.onnx"),
         ("ours={run}/data", "data holds no model"),
         ("ours={run}/recipe.yaml", "recipe.yaml holds no model"),
