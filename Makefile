@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable .[cpu,openvino,trt-rtx,dev]
+	$(BIN)/pip install --quiet --editable .[cpu,openvino,text,sign,trt-rtx,dev]
 	touch $@
 
 demo: $(VENV)/installed
@@ -32,10 +32,19 @@ $(VENV)-interop/installed: Makefile
 		"optimum-onnx[onnxruntime]==0.1.0" "pytest>=8.4"
 	touch $@
 
-interop: $(VENV)/installed $(VENV)-interop/installed
+# Triton's own server wants an older NumPy; what its Python models need, and no PyTorch
+$(VENV)-triton/installed: Makefile
+	$(PYTHON) -m venv $(VENV)-triton
+	$(VENV)-triton/bin/pip install --quiet "nvidia-pytriton==0.7.0" "tritonclient[grpc,http]>=2.60,<3" \
+		"onnxruntime>=1.27,<1.33" "transformers>=5.13,<5.24" pydantic scipy "pytest>=8.4"
+	$(VENV)-triton/bin/pip install --quiet --no-deps --editable .
+	touch $@
+
+interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed
 	rm -rf artifacts/interop && mkdir -p artifacts/interop
 	$(BIN)/python tests/interop/make_runs.py artifacts/interop
-	COMPRESS_INTEROP=artifacts/interop $(VENV)-interop/bin/pytest --quiet --noconftest tests/interop
+	COMPRESS_INTEROP=artifacts/interop $(VENV)-interop/bin/pytest --quiet --noconftest tests/interop/test_optimum.py tests/interop/test_client.py
+	COMPRESS_INTEROP=artifacts/interop $(VENV)-triton/bin/pytest --quiet --noconftest tests/interop/test_triton.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -43,4 +52,4 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(VENV)-interop build *.egg-info
+	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton build *.egg-info

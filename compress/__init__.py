@@ -1,3 +1,24 @@
 """Distil, export, quantise and verify multilingual transformers for serving."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from export.bundle.client import Model
+
 __version__ = "0.1.0"
+
+
+def load(bundle: str | Path, model: str | None = None, threads: int | None = None) -> Model:
+    """Open a model of a bundle: ``load(bundle).predict(texts)``.
+
+    :param bundle: The bundle's folder, or the folder of one of its models.
+    :param model: Which model; none: the bundle's first one.
+    :param threads: Threads of one run; none for the runtime's own choice.
+    :raises CompressError: If there is no such model, or it cannot run here.
+    """
+    from export.bundle.client import load_model
+
+    return load_model(Path(bundle), model, threads)

@@ -204,6 +204,75 @@ def check(
 
 @app.command(
     epilog="Examples:\n\n"
+    "  compress bundle                                  the fastest variant for this machine\n\n"
+    "  compress bundle --variant onnx-int8 --accept tensorrt-fp16 --archive\n\n"
+    "  compress bundle --sign private.pem --certificate signer.pem --certificate issuer.pem"
+)
+def bundle(
+    run: RunFolder = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="What to pack; can be repeated.", show_default="the fastest for this machine"
+        ),
+    ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Pack it even if it was not measured or not compared; the card says so."),
+    ] = None,
+    text_input: Annotated[
+        bool, typer.Option("--text-input", help="Add graphs with the tokenizer inside, if their tokens are the same.")
+    ] = False,
+    archive: Annotated[bool, typer.Option("--archive", help="Write bundle.tar.zst too.")] = False,
+    sign: Annotated[Path | None, typer.Option(metavar="KEY", help="Sign with this private key (PEM).")] = None,
+    certificate: Annotated[
+        list[Path] | None, typer.Option(metavar="PEM", help="The signer's certificate, then its issuers'.")
+    ] = None,
+    set_: Set = None,
+    output: Output = ARTIFACTS,
+    json_: Json = False,
+) -> None:
+    """Pack variants for serving: models, Triton configuration, report, model card, client, bill of materials."""
+
+    def work() -> dict[str, Any]:
+        from compress.run import find_run
+
+        if certificate and sign is None:
+            raise CompressError("--certificate: there is nothing to sign with; name the key with --sign")
+        wanted = {"variants": variant or [], "accepted": accept or [], "text_input": text_input}
+        wanted |= {"key": sign, "certificates": certificate or []}
+        return commands.bundle(find_run(run, output, _parsed(set_)), wanted, archive, json_)
+
+    _finish(work, json_)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  compress verify artifacts/latest/bundle\n\n"
+    "  compress verify bundle.tar.zst --key public.pem --unpack /srv/models/bundle\n\n"
+    "Exit codes: 0 every check passes, 1 one fails, 2 no bundle, or one that must not be unpacked"
+)
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder or .tar.zst.")],
+    key: Annotated[Path | None, typer.Option(metavar="PEM", help="The signer's public key.")] = None,
+    certificate: Annotated[
+        list[Path] | None, typer.Option(metavar="PEM", help="Of those who issue signers' certificates.")
+    ] = None,
+    unpack: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Leave the archive's folder here if all is well.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Check a bundle: nothing altered, missing or added, the signature, and models that still say the same."""
+
+    def work() -> dict[str, Any]:
+        return commands.verify(bundle, key, certificate or [], unpack, json_)
+
+    raise typer.Exit(0 if _finish(work, json_)["verdict"] == "pass" else 1)
+
+
+@app.command(
+    epilog="Examples:\n\n"
     "  compress run my.yaml                  distil, export, measure\n\n"
     "  compress run my.yaml --trt --output /data/runs"
 )
@@ -241,7 +310,7 @@ def doctor(
 
 
 def main() -> None:
-    """Entry point: exit code 0, 2 for what the user can mend, 130 for Ctrl-C; `check` has 1 and 3 besides."""
+    """Entry point: exit code 0, 2 for what the user can mend, 130 for Ctrl-C; `check` and `verify` have others."""
     app()
 
 

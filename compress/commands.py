@@ -127,6 +127,42 @@ def check(
     return report.as_json()
 
 
+def bundle(run, wanted: dict[str, Any], archive: bool, in_json: bool) -> dict[str, Any]:
+    """Pack variants for those who serve them."""
+    from compress.console import quiet_transformers, say
+
+    quiet_transformers()
+    from bench.schema import read_report
+    from export.bundle.archive import pack
+    from export.bundle.format import ARCHIVE_SUFFIX
+    from export.bundle.stage import Wanted, bundle_table, run_bundle_stage
+
+    report = run.folder / "bench" / "report.json"
+    measured = read_report(report).as_json() if report.exists() else None
+    summary = run_bundle_stage(run, Wanted(**wanted), measured)
+    folder, packed = run.folder / "bundle", run.folder / f"bundle{ARCHIVE_SUFFIX}"
+    packed.unlink(missing_ok=True)  # of an earlier bundle
+    if archive:
+        say(f"bundle: writing {packed}")
+        pack(folder, packed)
+    show([bundle_table(folder), f"bundle: {folder}"], in_json)
+    return {"run": str(run.folder), "bundle": str(folder), "archive": str(packed) if archive else None, **summary}
+
+
+def verify(
+    bundle: Path, key: Path | None, certificates: Sequence[Path], unpack_to: Path | None, in_json: bool
+) -> dict[str, Any]:
+    """Check a bundle."""
+    from compress.console import quiet_transformers
+
+    quiet_transformers()
+    from export.bundle.verify import verification_table, verify
+
+    found = verify(bundle, key, certificates, unpack_to)
+    show([verification_table(found), "pass" if found.passed else "fail"], in_json)
+    return found.as_json()
+
+
 def show(results: list[Any], in_json: bool) -> None:
     """Print tables and sentences: to standard output, or to standard error where that is kept for JSON."""
     from rich.console import Console

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,10 +94,15 @@ class OnnxDecoder:
         return {name: array[origins] if ".decoder." in name else array for name, array in state.items()}
 
 
-def load_generator(folder: Path, search: Search, threads: int | None = None) -> Generate:
-    """Load a translation folder: ONNX where it holds graphs, else PyTorch, whose library then searches."""
+def load_generator(folder: Path, search: Search, threads: int | None = None, *, cuda: bool = False) -> Generate:
+    """Load a translation folder: ONNX where it holds graphs, else PyTorch, whose library then searches.
+
+    :param cuda: Run ONNX on the GPU where ONNX Runtime can.
+    """
     if (folder / ENCODER).exists():
-        decoder = OnnxDecoder(folder, threads)
+        from compress.inference import onnx_session
+
+        decoder = OnnxDecoder(folder, threads, partial(onnx_session, cuda=cuda))
         return lambda inputs, max_tokens=search.max_tokens: generate(decoder, inputs, search, max_tokens)
     import torch
     from transformers import AutoModelForSeq2SeqLM

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from compress.data.encode import batches_by_length, pad
-from compress.errors import CompressError
+from compress.errors import CompressError, UnavailableError
 from compress.generation import Search, load_generator
 from compress.tasks import Example, Task
 
@@ -20,34 +20,35 @@ Predict = Callable[[dict[str, np.ndarray]], np.ndarray]
 the tokens that are written, int64 (examples, tokens)."""
 
 
-def load_predict(model: Path, task: Task, search: Search, threads: int | None = None) -> Predict:
+def load_predict(model: Path, task: Task, search: Search, threads: int | None = None, *, cuda: bool = False) -> Predict:
     """Load a model folder, ONNX or OpenVINO where it holds such graphs, else PyTorch; or an encoder's ONNX file.
 
     :param search: How text is searched for, where the task generates.
     :param threads: Threads of one run; none for the runtime's own choice.
+    :param cuda: Run ONNX on the GPU where ONNX Runtime can.
     """
     if task.GENERATES:
-        return load_generator(model, search, threads)
+        return load_generator(model, search, threads, cuda=cuda)
     if model.is_file():
-        return load_onnx(model, task, threads)
+        return load_onnx(model, task, threads, cuda=cuda)
     if (model / OPENVINO_MODEL).exists():
         return load_openvino(model, task, threads)
     return (
-        load_onnx(model / "model.onnx", task, threads)
+        load_onnx(model / "model.onnx", task, threads, cuda=cuda)
         if (model / "model.onnx").exists()
         else load_torch(model, task, threads)
     )
 
 
-def load_onnx(path: Path, task: Task, threads: int | None = None) -> Predict:
-    """Open an encoder's graph in ONNX Runtime, on the CPU.
+def load_onnx(path: Path, task: Task, threads: int | None = None, *, cuda: bool = False) -> Predict:
+    """Open an encoder's graph in ONNX Runtime.
 
     Graphs from elsewhere may want int32, or token types that the tokenizer does not give (zeros); outputs with other
     names than the task's are taken in their order.
 
     :raises CompressError: If the graph wants other inputs, or has too few outputs.
     """
-    session = onnx_session(path, threads)
+    session = onnx_session(path, threads, cuda=cuda)
     types = {value.name: np.int32 if value.type == "tensor(int32)" else np.int64 for value in session.get_inputs()}
     outputs = [value.name for value in session.get_outputs()]
     if set(types) - set(_INPUTS) or len(outputs) < len(task.OUTPUTS):
@@ -89,31 +90,41 @@ def load_openvino(folder: Path, task: Task, threads: int | None = None) -> Predi
 def openvino_core() -> Any:
     """OpenVINO's entry point.
 
-    :raises CompressError: If it is not installed.
+    :raises UnavailableError: If it is not installed.
     """
     try:
         import openvino
     except ImportError:
-        raise CompressError("OpenVINO is not installed; install the extra `openvino`") from None
+        raise UnavailableError("OpenVINO is not installed; install the extra `openvino`") from None
     return openvino.Core()
 
 
-def onnx_session(path: Path, threads: int | None = None) -> Any:
-    """Open an ONNX Runtime session on the CPU.
+def onnx_session(
+    path: Path | bytes, threads: int | None = None, *, cuda: bool = False, operators: str | None = None
+) -> Any:
+    """Open an ONNX Runtime session, on the CPU unless ``cuda`` is wanted and can be had.
 
+    :param path: Of the graph, or the graph itself.
+    :param operators: A library of further operators.
     :raises CompressError: If ONNX Runtime is not installed or refuses the file.
     """
     try:
         import onnxruntime
     except ImportError:
-        raise CompressError("onnxruntime is not installed; install the extra `cpu` (or `gpu`)") from None
+        raise UnavailableError("onnxruntime is not installed; install the extra `cpu` (or `gpu`)") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = 4
+    wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+    providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        if operators is not None:
+            options.register_custom_ops_library(operators)
+        graph = path if isinstance(path, bytes) else str(path)
+        return onnxruntime.InferenceSession(graph, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no public base class
-        raise CompressError(f"{path}: ONNX Runtime refuses it ({error})") from None
+        name = "graph" if isinstance(path, bytes) else path
+        raise CompressError(f"{name}: ONNX Runtime refuses it ({error})") from None
 
 
 def load_torch(folder: Path, task: Task, threads: int | None = None) -> Predict:

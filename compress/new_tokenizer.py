@@ -19,7 +19,8 @@ _LONGEST_TEXT = 100_000  # bytes; SentencePiece passes over longer ones
 def train_tokenizer(
     texts: Iterable[str], settings: NewTokenizer, max_length: int, asking: Sequence[str] | None = None
 ) -> PreTrainedTokenizerFast:
-    """Train a byte-pair (Sennrich et al., 2016) or Unigram tokenizer (Kudo, 2018).
+    """Train a tokenizer: byte-pair (Sennrich et al., 2016) of characters or of bytes (Radford et al., 2019), or Unigram
+    (Kudo, 2018).
 
     :param asking: For models that write: the tokens that ask for a language. Text can then be read back from its
         tokens, and ends with the separator.
@@ -28,9 +29,9 @@ def train_tokenizer(
     from transformers import PreTrainedTokenizerFast
 
     special = [*SPECIAL_TOKENS.values(), *(asking or [])]
-    train = _byte_pair if settings.model == "byte-pair" else _unigram
+    train = {"byte-pair": _byte_pair, "unigram": _unigram, "byte-level": _byte_level}[settings.model]
     tokenizer = train(texts, settings, special, writes=asking is not None)
-    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.decoder = decoders.ByteLevel() if settings.model == "byte-level" else decoders.Metaspace()
     first, last = SPECIAL_TOKENS["cls"], SPECIAL_TOKENS["sep"]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{first} $A {last}" if asking is None else f"$A {last}",
@@ -58,6 +59,23 @@ def _byte_pair(texts: Iterable[str], settings: NewTokenizer, special: list[str],
         vocab_size=settings.vocabulary_size,
         special_tokens=special,
         max_token_length=settings.longest_piece,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _byte_level(texts: Iterable[str], settings: NewTokenizer, special: list[str], *, writes: bool) -> Tokenizer:
+    """Without a normalizer, which the tokenizers inside of ONNX graphs do not have."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocabulary_size,
+        special_tokens=special,
+        max_token_length=settings.longest_piece,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)

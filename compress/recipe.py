@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from compress.recipe_bench import Bench
+from compress.recipe_bundle import Bundle
 from compress.recipe_export import Export
 from compress.recipe_section import Fraction, Positive, Section
 
@@ -94,10 +95,23 @@ class Training(Section):
 class NewTokenizer(Section):
     """A tokenizer that is trained on the training rows' text."""
 
-    model: Literal["byte-pair", "unigram"] = "byte-pair"
+    model: Literal["byte-pair", "unigram", "byte-level"] = Field(
+        "byte-pair",
+        description="byte-level: byte pairs of UTF-8, case kept; can be put into the ONNX graph with the same tokens",
+    )
     vocabulary_size: Annotated[int, Field(ge=100)] = 4000
-    longest_piece: Positive = Field(2, description="characters of a token at most")
-    lowercase: bool | None = Field(None, description="null: where the model reads, not where it writes")
+    longest_piece: Positive = Field(2, description="characters of a token at most; byte-level: bytes")
+    lowercase: bool | None = Field(
+        None, description="null: where the model reads, not where it writes; byte-level: never"
+    )
+
+    @model_validator(mode="after")
+    def _bytes_are_taken_as_they_are(self) -> NewTokenizer:
+        if self.model == "byte-level" and self.lowercase:
+            raise ValueError("lowercase: a byte-level tokenizer takes text as it is; leave it out")
+        if self.model == "byte-level" and self.vocabulary_size < 300:  # 256 bytes and the special tokens
+            raise ValueError(f"vocabulary_size {self.vocabulary_size}: a byte-level tokenizer needs 300 or more")
+        return self
 
 
 class Scratch(Section):
@@ -281,6 +295,7 @@ class Recipe(Section):
     evaluation: Evaluation = Evaluation()
     export: Export = Export()
     bench: Bench = Bench()
+    bundle: Bundle = Bundle()
 
     @model_validator(mode="after")
     def _measured_lengths_can_be_read(self) -> Recipe:

@@ -216,7 +216,7 @@ def _described(filling: Path, stage: str) -> list[dict[str, Any]]:
     return [
         {
             "path": f"{stage}/{path.relative_to(filling).as_posix()}",
-            "role": _role(path),
+            "role": role_of(path),
             "sha256": file_sha256(path),
             "bytes": path.stat().st_size,
         }
@@ -224,7 +224,8 @@ def _described(filling: Path, stage: str) -> list[dict[str, Any]]:
     ]
 
 
-def _role(path: Path) -> str:
+def role_of(path: Path) -> str:
+    """What a file of a stage is for, by its name."""
     if path.name.startswith(("tokenizer", "special_tokens", "vocab", "merges")):
         return "tokenizer"
     if path.suffix in (".safetensors", ".onnx", ".data", ".engine"):

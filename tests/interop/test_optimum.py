@@ -32,7 +32,10 @@ def share_of_equal(found: list, wanted: list) -> float:
     return sum(one == other for one, other in zip(found, wanted, strict=True)) / len(wanted)
 
 
-@pytest.fixture(params=[("onnx", 1.0), ("onnx-int8", 0.8)], ids=["onnx", "onnx-int8"])
+FOLDERS = {"onnx": 1.0, "onnx-int8": 0.8, "bundle/models/cpu/onnx/1": 1.0}
+
+
+@pytest.fixture(params=FOLDERS.items(), ids=FOLDERS)
 def variant(request) -> tuple[str, float]:
     """A folder, and the share of rows with the same prediction at least."""
     return request.param

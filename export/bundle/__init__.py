@@ -1,0 +1,1 @@
+"""The bundle: what a serving team gets, how it is made, checked and loaded."""

@@ -1,0 +1,77 @@
+"""The bill of materials, in CycloneDX (ECMA-424): the models, what they were learnt from, and what made them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from compress import __version__
+from export.bundle.format import BundleFile
+
+_NAMESPACE = uuid.UUID("5d1b8a52-3a8e-4a3c-8e57-0d2b1f6f6c11")
+
+
+def write_bom(
+    path: Path,
+    run: str,
+    made: datetime,
+    files: Sequence[BundleFile],
+    materials: Mapping[str, tuple[str, str | None]],
+    versions: Mapping[str, str],
+) -> None:
+    """Write the bill of materials; the same contents give the same bytes.
+
+    :param made: When the run's last stage was finished.
+    :param files: Of the bundle.
+    :param materials: Data and teacher: what they are called, and their licence as it was given.
+    :param versions: Of the packages that made the models.
+    """
+    from cyclonedx.contrib.license.factories import LicenseFactory
+    from cyclonedx.model import HashAlgorithm, HashType
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.output import make_outputter
+    from cyclonedx.schema import OutputFormat, SchemaVersion
+    from packageurl import PackageURL
+
+    bom = Bom()
+    bom.metadata.timestamp = made
+    tool = Component(name="compress-export", version=__version__, type=ComponentType.APPLICATION)
+    bom.metadata.tools.components.add(tool)
+    root = Component(name=run, type=ComponentType.MACHINE_LEARNING_MODEL, bom_ref=f"run:{run}")
+    bom.metadata.component = root
+    kinds = {"model": ComponentType.MACHINE_LEARNING_MODEL, "data": ComponentType.DATA}
+    parts = [
+        Component(
+            name=file.path,
+            type=kinds.get(file.role, ComponentType.FILE),
+            bom_ref=f"file:{file.path}",
+            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=file.sha256)],
+        )
+        for file in files
+    ]
+    for role, (name, licence) in materials.items():
+        kind = ComponentType.DATA if role == "data" else ComponentType.MACHINE_LEARNING_MODEL
+        named = [LicenseFactory().make_from_string(licence)] if licence else []
+        parts.append(Component(name=name, type=kind, bom_ref=f"{role}:{name}", licenses=named, description=role))
+    packages = [
+        Component(
+            name=name,
+            version=version,
+            type=ComponentType.LIBRARY,
+            bom_ref=f"package:{name}",
+            purl=PackageURL("pypi", name=name, version=version),
+        )
+        for name, version in versions.items()
+        if name not in ("compress", "python")
+    ]
+    for component in (*parts, *packages):
+        bom.components.add(component)
+    bom.register_dependency(root, [*parts, *packages])
+    hashes = json.dumps([[file.path, file.sha256] for file in files])
+    bom.serial_number = uuid.uuid5(_NAMESPACE, hashes)
+    output = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6)
+    path.write_text(output.output_as_string(indent=2) + "\n", "utf-8")

@@ -1,0 +1,130 @@
+"""The model card: what the models are, what they were learnt from, how good they are in each language."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from compress.data.rows import Row
+from compress.evaluation import percent
+from compress.metrics import ALL
+from compress.recipe import Recipe
+from compress.run import Run
+from export.bundle.choice import Report
+from export.bundle.example import Example
+from export.bundle.format import BundleModel
+from export.graphs import graph_bytes
+
+_SURE = 0.05
+_FILES = Path(__file__).parent / "files"
+
+
+def write_card(
+    run: Run, models: Sequence[BundleModel], report: Report | None, rows: Sequence[Row], example: Example, path: Path
+) -> None:
+    """Write the card as Markdown, with the head that model hubs read.
+
+    :param report: Of the run's bench stage, if it has been run.
+    :param rows: The canary's.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(  # noqa: S701 — Markdown, not HTML
+        loader=jinja2.FileSystemLoader(_FILES), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    folder = path.parent
+    environment.filters |= {"parity": _parity, "megabytes": lambda model: graph_bytes(folder / model.folder) / 1e6}
+    stages, recipe = run.manifest["stages"], run.recipe
+    evaluation = stages["evaluation"]["summary"]
+    measured = [model for model in models if report and model.measured and model.reads == "tokens"]
+    text = environment.get_template("card.md.jinja").render(
+        run=recipe,
+        task=recipe.task,
+        languages=[language for language in evaluation["rows"] if language != ALL],
+        models=models,
+        measured=measured,
+        report=report,
+        data_name=_data_name(recipe),
+        teacher_name="trained from scratch" if recipe.teacher.model is None else Path(recipe.teacher.model).name,
+        canary_rows=len(rows),
+        pairs=rows[0].text_pair is not None,
+        example=example.model.name,
+        example_is_plain=example.plain,
+        optimum=next((model for model in models if model.runtime == "ONNX Runtime" and model.reads == "tokens"), None),
+        optimum_class=run.task.AUTO_CLASS.replace("AutoModel", "ORTModel"),
+        repositories=sorted({model.folder.split("/")[1] for model in models}),
+        data=stages["data"]["summary"],
+        teacher=stages["teacher"]["summary"],
+        student=stages["student"]["summary"],
+        evaluation=evaluation,
+        table=language_table(report, measured) if report and measured else [],
+        weak=weak_languages(report, measured, evaluation["seen in training"]) if report and measured else {},
+        rebuild=rebuild_commands(models, folder),
+    )
+    path.write_text(text, "utf-8")
+
+
+def language_table(report: Report, models: Sequence[BundleModel]) -> list[list[str]]:
+    """The main metric by language, of the teacher and each model: percent with its 95 % interval."""
+    metric = report["metrics"][0]
+    names = ["teacher", *(model.name for model in models)]
+    return [
+        [language, *(percent(report["models"][name]["quality"][language][metric]) for name in names)]
+        for language in report["models"]["teacher"]["quality"]
+    ]
+
+
+def weak_languages(report: Report, models: Sequence[BundleModel], seen: dict[str, str]) -> dict[str, list[str]]:
+    """For each language with a known weakness, what it is."""
+    metric = report["metrics"][0]
+    found: dict[str, list[str]] = {}
+    for language, how in seen.items():
+        if how != "labels":
+            found.setdefault(language, []).append(
+                "not seen in training" if how == "nothing" else "its text was seen in training, none of its labels"
+            )
+    for model in models:
+        measured = report["models"][model.name]
+        overall = measured["quality"][ALL][metric]["value"]
+        for language, figures in measured["quality"].items():
+            if language == ALL:
+                continue
+            loss = measured["against"]["teacher"]["drop"][language]
+            if loss["value"] > 0 and loss["p_adjusted"] < _SURE:
+                said = f"{model.name} loses {100 * loss['value']:.1f} points of {metric} against the teacher"
+                found.setdefault(language, []).append(said)
+            if figures[metric]["high"] < overall:
+                said = f"{model.name} has {percent(figures[metric])} % {metric}, all languages {100 * overall:.1f} %"
+                found.setdefault(language, []).append(said)
+    return found
+
+
+def rebuild_commands(models: Sequence[BundleModel], folder: Path) -> list[str]:
+    """The commands that build the bundle's engines again from the graphs beside them."""
+    graphs = {model.name: model.folder for model in models}
+    sidecars = [
+        (model, json.loads(engine.with_suffix(".json").read_text("utf-8")))
+        for model in models
+        for engine in sorted((folder / model.folder).glob("*.engine"))
+    ]
+    return [_moved(sidecar["rebuild"], model.parent, graphs[model.parent]) for model, sidecar in sidecars]
+
+
+def _moved(command: str, parent: str, folder: str) -> str:
+    """A command that names a graph of the run, for the same graph of the bundle."""
+    return command.replace(f" {parent}/", f" {folder}/", 1)
+
+
+def _parity(model: BundleModel) -> str:
+    """What a variant was accepted by."""
+    if model.parity is None:
+        return f"the same tokens as {model.parent}'s" if model.reads == "text" else ""
+    return f"{100 * model.parity.agreement:.2f} % of {model.parity.rows} predictions are {model.parent}'s"
+
+
+def _data_name(recipe: Recipe) -> str:
+    """Paths of the packer's machine stay there."""
+    names = [name for name in (recipe.data.train, recipe.data.validation, recipe.data.test) if name]
+    return ", ".join(Path(name).name for name in names) or Path(recipe.data.source).name

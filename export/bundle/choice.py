@@ -1,0 +1,125 @@
+"""Which variants are packed: what was measured and agrees with its parent, or what the user accepts by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compress.errors import CompressError
+from compress.inference import OPENVINO_MODEL
+from compress.run import Run
+from export.bundle.format import Runtime
+
+Report = dict[str, Any]
+"""A bench report, as JSON."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A variant to pack.
+
+    ``summary`` is what the manifest says of its stage; ``refused`` why it would not be packed, had it not been
+    accepted by name.
+    """
+
+    name: str
+    runtime: Runtime
+    summary: dict[str, Any]
+    measured: bool
+    refused: str | None
+
+    @property
+    def target(self) -> str:
+        """What it was made for."""
+        return self.summary["target"]
+
+    @property
+    def repository(self) -> str:
+        """The model repository that it belongs to: those who serve on a CPU need not see what needs a GPU."""
+        if self.runtime.startswith("TensorRT"):
+            return self.runtime.lower()
+        if self.runtime == "OpenVINO":
+            return "openvino"
+        return "cuda" if self.target.startswith("cuda") else "cpu"
+
+    @property
+    def folder(self) -> str:
+        """The version folder of its model, inside of the bundle."""
+        return f"models/{self.repository}/{self.name}/1"
+
+
+def choose_variants(run: Run, report: Report | None, named: Sequence[str], accepted: Sequence[str]) -> list[Chosen]:
+    """The variants that the user names, or the fastest that may be packed; behind engines what they are built from.
+
+    :param report: Of the run's bench stage, if it has been run.
+    :param accepted: Packed even if they were not measured, or do not agree with their parent.
+    :raises CompressError: Naming what was not measured or did not pass, and what to do.
+    """
+    names = list(dict.fromkeys([*named, *accepted])) or [_fastest(run, report)]
+    for name in list(names):
+        parent = _summary(run, name)["parent"]
+        if name.startswith("tensorrt-") and parent not in names:
+            names.append(parent)
+    chosen = [_examined(run, report, name) for name in names]
+    for variant in chosen:
+        if variant.refused and variant.name not in accepted:
+            raise CompressError(
+                f"{variant.name}: {variant.refused}; or pack it all the same with --accept {variant.name}, "
+                "and the card will say so"
+            )
+    return chosen
+
+
+def _examined(run: Run, report: Report | None, name: str) -> Chosen:
+    summary, measured = _summary(run, name), _is_measured(run, report, name)
+    reasons = []
+    if "parity" not in summary:
+        reasons.append("its outputs were not compared with its parent's, which needs a GPU here")
+    if not measured:
+        reasons.append("it was not measured as it is now; run `compress bench` where it can run")
+    return Chosen(name, _runtime(run, name, summary), summary, measured, " and ".join(reasons) or None)
+
+
+def _summary(run: Run, name: str) -> dict[str, Any]:
+    stages = run.manifest["stages"]
+    known = [stage for stage in stages if stage.startswith(("onnx", "openvino-", "tensorrt-"))]
+    if name not in known:
+        raise CompressError(
+            f"--variant {name}: {run.folder} has no such variant; it has {', '.join(known) or 'none'}: run "
+            "`compress export` first"
+        )
+    if not run.is_current(name):
+        raise CompressError(f"--variant {name}: made from another student; `compress export` makes it anew")
+    return stages[name]["summary"]
+
+
+def _is_measured(run: Run, report: Report | None, name: str) -> bool:
+    bench = run.manifest["stages"].get("bench")
+    return bool(report and bench and name in report["models"] and bench["parents"].get(name) == run.digest(name))
+
+
+def _fastest(run: Run, report: Report | None) -> str:
+    """What a search has chosen, or the variant for this machine that takes least time for the fewest rows at once."""
+    if report is None:
+        raise CompressError(f"{run.folder}: nothing was measured yet; run `compress bench` first, or name a --variant")
+    own = {
+        name: model
+        for name, model in report["models"].items()
+        if model["origin"] == name
+        and name not in ("teacher", "student")
+        and not model["made_for_another_target"]
+        and name in run.manifest["stages"]
+        and _examined(run, report, name).refused is None
+    }
+    if not own:
+        raise CompressError(f"{run.folder}: no variant was measured as it is now; run `compress bench` first")
+    if "onnx-chosen" in own:
+        return "onnx-chosen"
+    return min(own, key=lambda name: next(iter(own[name]["latency"].values()))["p50_ms"])
+
+
+def _runtime(run: Run, name: str, summary: dict[str, Any]) -> Runtime:
+    if name.startswith("tensorrt-"):
+        return "TensorRT-RTX" if summary["engines"][0]["ahead_of_time"] else "TensorRT"
+    return "OpenVINO" if (run.path_of(name) / OPENVINO_MODEL).exists() else "ONNX Runtime"

@@ -1,0 +1,36 @@
+"""Answer questions with ONNX Runtime and tokenizers alone: python client.py QUESTION CONTEXT"""
+
+import json
+import sys
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+FOLDER = Path(__file__).parent / "MODEL_FOLDER"
+ABOUT = json.loads((FOLDER / "compress.json").read_text("utf-8"))
+SESSION = onnxruntime.InferenceSession(FOLDER / "model.onnx", providers=["CPUExecutionProvider"])
+TOKENIZER = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
+TOKENIZER.enable_truncation(ABOUT["max_length"], stride=ABOUT["max_length"] // 4, strategy="only_second")
+ARRAYS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+
+
+def predict(question: str, context: str) -> str:
+    """The span of at most thirty tokens that is most likely, in any window of the context."""
+    question, context = (unicodedata.normalize("NFC", text).strip() for text in (question, context))
+    encoded, best = TOKENIZER.encode(question, context), (-np.inf, "")
+    for window in (encoded, *encoded.overflowing):
+        feed = {value.name: np.array([getattr(window, ARRAYS[value.name])], np.int64) for value in SESSION.get_inputs()}
+        start, end = (logits[0] for logits in SESSION.run(["start_logits", "end_logits"], feed))
+        inside = [at for at, side in enumerate(window.sequence_ids) if side == 1]
+        for first in inside:
+            last = max(range(first, min(first + 30, inside[-1] + 1)), key=lambda at: end[at])
+            span = context[window.offsets[first][0] : window.offsets[last][1]]
+            best = max(best, (start[first] + end[last], span), key=lambda found: found[0])
+    return best[1]
+
+
+if __name__ == "__main__":
+    print(predict(*sys.argv[1:3]))

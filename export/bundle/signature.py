@@ -1,0 +1,85 @@
+"""Signatures of bundles, by OpenSSF's model-signing: over every file's hash, in `model.sig`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from compress.errors import CompressError
+from compress.run import file_sha256
+from export.bundle.format import SIGNATURE, SIGNATURE_SUM
+
+
+def sign(folder: Path, key: Path, certificates: Sequence[Path] = ()) -> None:
+    """Sign a bundle.
+
+    :param key: Private key on an elliptic curve, PEM.
+    :param certificates: The signer's certificate and then those of its issuers; none: the bare key signs.
+    :raises CompressError: If model-signing is not installed, or a file is not what it must be.
+    """
+    signing = _library().signing
+    if len(certificates) == 1:
+        raise CompressError(
+            "--certificate: name the signer's certificate and then its issuer's, each with --certificate"
+        )
+    for path in (key, *certificates):
+        if not path.is_file():
+            raise CompressError(f"{path}: no such file; name a PEM file")
+    try:
+        config = signing.Config().set_hashing_config(_hashing())
+        if certificates:
+            first, *issuers = certificates
+            config.use_certificate_signer(private_key=key, signing_certificate=first, certificate_chain=issuers)
+        else:
+            config.use_elliptic_key_signer(private_key=key)
+        config.sign(folder, folder / SIGNATURE)
+    except (ValueError, TypeError) as error:
+        raise CompressError(
+            f"{key}: cannot sign with it ({_first_line(error)}); name a PEM key on an elliptic curve"
+        ) from None
+    # No key is needed to see that the signature itself was damaged.
+    (folder / SIGNATURE_SUM).write_text(f"{file_sha256(folder / SIGNATURE)}  {SIGNATURE}\n", "utf-8")
+
+
+def signature_problem(folder: Path, key: Path | None, certificates: Sequence[Path]) -> str | None:
+    """What is wrong with a bundle's signature; nothing where it is the key's, or a certificate's that the given ones
+    have issued.
+
+    :raises CompressError: If model-signing is not installed, or a key or certificate cannot be read.
+    """
+    verifying = _library().verifying
+    for path in (*([key] if key else []), *certificates):
+        if not path.is_file():
+            raise CompressError(f"{path}: no such file; name a PEM file")
+    config = verifying.Config().set_hashing_config(_hashing())
+    try:
+        if key is not None:
+            config.use_elliptic_key_verifier(public_key=key)
+        else:
+            config.use_certificate_verifier(certificate_chain=list(certificates))
+    except (ValueError, TypeError) as error:
+        raise CompressError(
+            f"{key or certificates[0]}: cannot be read ({_first_line(error)}); name a PEM file"
+        ) from None
+    try:
+        config.verify(folder, folder / SIGNATURE)
+    except Exception as error:  # the library lets those of several others through
+        return _first_line(error) or type(error).__name__
+    return None
+
+
+def _hashing() -> Any:
+    return _library().hashing.Config().set_ignored_paths(paths=[SIGNATURE, SIGNATURE_SUM], ignore_git_paths=False)
+
+
+def _library() -> Any:
+    try:
+        import model_signing
+    except ImportError:
+        raise CompressError("model-signing is not installed; install the extra `sign`") from None
+    return model_signing
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else ""

@@ -1,0 +1,277 @@
+"""The bundle stage: the chosen variants with all that a serving team needs to load, check and trust them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from compress.console import say
+from compress.data.encode import spread_over_languages
+from compress.data.rows import Row
+from compress.data.stage import DataSet, load_data
+from compress.errors import CompressError
+from compress.models import load_tokenizer
+from compress.recipe_export import Tolerance
+from compress.run import Run, file_sha256, role_of, run_stage, write_json
+from export.bundle.bom import write_bom
+from export.bundle.canary import record_canary
+from export.bundle.card import write_card
+from export.bundle.choice import Chosen, Report, choose_variants
+from export.bundle.example import write_example
+from export.bundle.format import (
+    CARD,
+    DESCRIPTION,
+    MANIFEST,
+    BundleFile,
+    BundleModel,
+    BundleParity,
+    Description,
+    Manifest,
+    read_manifest,
+)
+from export.bundle.serving import write_serving, write_text_serving
+from export.bundle.signature import sign
+from export.bundle.text_input import add_text_model
+from export.graphs import graph_bytes, graph_files
+
+_CANARY_ROWS = 32
+_NOT_SERVED = ("search.json",)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user asks for.
+
+    ``variants`` and ``accepted`` are names (`export.bundle.choice`); ``text_input`` adds graphs that read text;
+    ``key`` and ``certificates`` sign (`export.bundle.signature`).
+    """
+
+    variants: Sequence[str] = ()
+    accepted: Sequence[str] = ()
+    text_input: bool = False
+    key: Path | None = None
+    certificates: Sequence[Path] = ()
+
+
+def run_bundle_stage(run: Run, wanted: Wanted, report: Report | None) -> dict[str, Any]:
+    """Fill ``bundle/``.
+
+    :param report: Of the run's bench stage, if it has been run.
+    :return: The stage's summary: models and bytes.
+    :raises CompressError: If a variant may not be packed, or cannot be with what is asked for.
+    """
+    chosen = choose_variants(run, report, wanted.variants, wanted.accepted)
+    if wanted.text_input and (run.task.GENERATES or not run.task.LABEL_A_ROW or _reads_pairs(run)):
+        raise CompressError("--text-input is for classes of single texts; leave it out")
+    inputs = {
+        "variants": [[variant.name, variant.refused] for variant in chosen],
+        "text input": wanted.text_input,
+        **run.recipe.bundle.model_dump(),
+        **run.tokenisation,
+        "generation": run.recipe.generation.model_dump(),
+        "signed": bool(wanted.key),
+    }
+    parents = ["data", "evaluation", "student", *(variant.name for variant in chosen)]
+    parents += ["bench"] if report else []
+
+    def build(folder: Path, _: Path) -> dict[str, Any]:
+        manifest = _build(run, chosen, wanted, report, folder)
+        if wanted.key:
+            sign(folder, wanted.key, wanted.certificates)
+        return {
+            "models": {model.name: model.target for model in manifest.models},
+            "bytes": sum(file.bytes for file in manifest.files),
+            "digest": manifest.digest,
+            "signed": bool(wanted.key),
+        }
+
+    return run_stage(run, "bundle", inputs, tuple(parents), build, always=bool(wanted.key))
+
+
+def bundle_table(folder: Path) -> Table:
+    """One row a model: what it is for, and what was checked."""
+    table = Table(title="Models of the bundle")
+    for heading in ("model", "runtime", "target", "reads", "MB", "measured", "compared", "folder"):
+        table.add_column(heading, justify="right" if heading == "MB" else "left")
+    for model in read_manifest(folder).models:
+        size = graph_bytes(folder / model.folder) + sum(
+            path.stat().st_size for path in (folder / model.folder).glob("*.engine")
+        )
+        table.add_row(
+            model.name,
+            model.runtime,
+            model.target,
+            model.reads,
+            f"{size / 1e6:.2f}",
+            "yes" if model.measured else "no",
+            "yes" if model.parity or model.reads == "text" else "no",
+            model.folder,
+        )
+    return table
+
+
+def _build(run: Run, chosen: Sequence[Chosen], wanted: Wanted, report: Report | None, folder: Path) -> Manifest:
+    data = load_data(run)
+    rows = _canary_rows(run, data)
+    models = []
+    for variant in chosen:
+        say(f"bundle: {variant.name}")
+        models.append(_add_variant(run, data, variant, report, rows, folder))
+        if wanted.text_input and variant.runtime == "ONNX Runtime" and variant.repository == "cpu":
+            models.append(_add_text_variant(run, data, models[-1], report, folder))
+    if report:
+        shutil.copytree(run.path_of("bench"), folder / "report")
+    record_canary(folder, models, rows)
+    example = write_example(run.task, run.recipe.task, models, folder)
+    write_card(run, models, report, rows, example, folder / CARD)
+    return _seal(run, models, folder)
+
+
+def _add_variant(
+    run: Run, data: DataSet, variant: Chosen, report: Report | None, rows: Sequence[Row], folder: Path
+) -> BundleModel:
+    """Copy a variant's files, and write what clients and Triton must know."""
+    version = folder / variant.folder
+    version.mkdir(parents=True)
+    source = run.path_of(variant.name)
+    companions = source if (source / "config.json").exists() else run.path_of("student")
+    engines = [*source.glob("*.engine"), *(path.with_suffix(".json") for path in source.glob("*.engine"))]
+    for path in {*graph_files(source), *engines, *_companions(companions)}:
+        shutil.copy(path, version / path.name)
+    model = _described(run, variant)
+    _write_description(run, data, model, version)
+    encode = run.task.encoder(load_tokenizer(str(version)), run.recipe.data, data.labels)
+    write_serving(run.task, data.labels, model, report, version, rows[0], encode(rows[:1])[0])
+    return model
+
+
+def _add_text_variant(run: Run, data: DataSet, source: BundleModel, report: Report | None, folder: Path) -> BundleModel:
+    """The same variant with its tokenizer inside."""
+    name = f"{source.name}-text"
+    model = source.model_copy(
+        update={
+            "name": name,
+            "folder": source.folder.replace(f"/{source.name}/", f"/{name}/"),
+            "reads": "text",
+            "parent": source.name,
+        }
+    )
+    say(f"bundle: {name}: comparing tokens")
+    version = folder / model.folder
+    version.mkdir(parents=True)
+    everything = [row for split in data.splits.values() for row in split]
+    add_text_model(folder / source.folder, version, data.labels, run.recipe.data.max_length, everything)
+    _write_description(run, data, model, version)
+    write_text_serving(data.labels, model, source.name, report, version)
+    return model
+
+
+def _described(run: Run, variant: Chosen) -> BundleModel:
+    parity = variant.summary.get("parity")
+    return BundleModel(
+        name=variant.name,
+        folder=variant.folder,
+        runtime=variant.runtime,
+        target=variant.target,
+        parent=variant.summary["parent"],
+        measured=variant.measured,
+        parity=BundleParity(**parity) if parity else None,
+        accepted=variant.refused,
+        tolerance=_tolerance(run, variant.name),
+        versions=run.manifest["stages"][variant.name]["versions"],
+    )
+
+
+def _tolerance(run: Run, name: str) -> Tolerance:
+    """That of the variant's kind."""
+    limits = run.recipe.export.parity
+    by_kind = {"onnx": limits.onnx, "fused": limits.onnx, "fp16": limits.fp16, "fp32": limits.fp16, "int4": limits.int4}
+    return by_kind.get(name.rpartition("-")[2], limits.int8)
+
+
+def _write_description(run: Run, data: DataSet, model: BundleModel, version: Path) -> None:
+    recipe = run.recipe
+    description = Description(
+        name=model.name,
+        task=recipe.task,
+        labels=data.labels,
+        runtime=model.runtime,
+        target=model.target,
+        reads=model.reads,
+        max_length=recipe.data.max_length,
+        language_codes=recipe.data.language_codes,
+        prefix=recipe.data.prefix,
+        beams=recipe.generation.beams,
+        length_penalty=recipe.generation.length_penalty,
+    )
+    write_json(version / DESCRIPTION, description.model_dump(mode="json", by_alias=True))
+
+
+def _seal(run: Run, models: Sequence[BundleModel], folder: Path) -> Manifest:
+    """Write the bill of materials and the manifest, the last of the files."""
+    stages = run.manifest["stages"]
+    recipe = run.recipe
+    parents = {name: run.digest(name) for name in ("data", "teacher", "student", *_sources(models))}
+    versions = {name: value for model in models for name, value in model.versions.items()}
+    write_bom(
+        folder / "bom.cdx.json",
+        recipe.name,
+        max(datetime.fromisoformat(stages[name]["finished"]) for name in parents),
+        _files(folder),
+        {
+            "data": (recipe.data.source, recipe.bundle.data_license),
+            "teacher": (recipe.teacher.model or "trained from scratch", recipe.bundle.teacher_license),
+        },
+        versions,
+    )
+    manifest = Manifest(
+        run=recipe.name,
+        task=recipe.task,
+        parents=parents,
+        versions=versions,
+        models=list(models),
+        files=_files(folder),
+    ).sealed()
+    (folder / MANIFEST).write_text(manifest.as_text(), "utf-8")
+    return manifest
+
+
+def _sources(models: Sequence[BundleModel]) -> list[str]:
+    return [model.name for model in models if model.reads == "tokens"]
+
+
+def _files(folder: Path) -> list[BundleFile]:
+    return [
+        BundleFile(
+            path=path.relative_to(folder).as_posix(),
+            role=role_of(path),
+            sha256=file_sha256(path),
+            bytes=path.stat().st_size,
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+
+
+def _companions(source: Path) -> list[Path]:
+    """Configuration and tokenizer."""
+    kinds = ("*.json", "*.txt", "*.model", "*.jinja")
+    found = [path for kind in kinds for path in source.glob(kind)]
+    return [path for path in found if path.name not in _NOT_SERVED]
+
+
+def _canary_rows(run: Run, data: DataSet) -> list[Row]:
+    """Test rows, of every language one at least."""
+    rows = data.splits["test"]
+    count = max(_CANARY_ROWS, len(data.languages))
+    return list(rows.select(spread_over_languages(rows.column("lang"), count, run.recipe.seed)))
+
+
+def _reads_pairs(run: Run) -> bool:
+    return bool(run.recipe.data.fields.text_pair) or "text_pair" in run.task.FIELDS

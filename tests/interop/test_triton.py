@@ -1,0 +1,150 @@
+"""Bundles in NVIDIA's `tritonserver` with its Python backend, asked over HTTP and gRPC, in an environment of their own.
+
+The package nvidia-pytriton carries the server; nothing of it is used besides. Only the loopback is spoken to.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytriton
+import tritonclient.grpc
+import tritonclient.http
+
+RUNS = Path(os.environ["COMPRESS_INTEROP"])
+PYTRITON = Path(pytriton.__file__).parent
+TASKS = ("text-classification", "token-classification", "question-answering", "translation")
+ROWS = 200
+AT_ONCE = 16
+LOOPBACK = "127.0.0.1"
+START_SECONDS = 90
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind((LOOPBACK, 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def backends(tmp_path_factory) -> Path:
+    """The Python backend with the stub of this Python's version."""
+    folder = tmp_path_factory.mktemp("backends")
+    shutil.copytree(PYTRITON / "tritonserver/backends/python", folder / "python")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = PYTRITON / "tritonserver/python_backend_stubs" / version / "triton_python_backend_stub"
+    shutil.copy(stub, folder / "python" / stub.name)
+    return folder
+
+
+@contextmanager
+def served(repository: Path, backends: Path, log: Path, *options: str) -> Iterator[dict[str, str]]:
+    """A server on free ports of the loopback; its addresses by protocol."""
+    http, grpc = free_ports(2)
+    environment = {
+        **os.environ,
+        # The stub brings no interpreter: this one's is to be found before another of the same version.
+        "LD_LIBRARY_PATH": f"{PYTRITON.parent / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR')}",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+    }
+    command = [
+        *(str(PYTRITON / "tritonserver/bin/tritonserver"), f"--model-repository={repository}"),
+        *(f"--backend-directory={backends}", f"--http-address={LOOPBACK}", f"--grpc-address={LOOPBACK}"),
+        *(f"--http-port={http}", f"--grpc-port={grpc}", "--allow-metrics=false", *options),
+    ]
+    with log.open("w") as output:
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    try:
+        client = tritonclient.grpc.InferenceServerClient(f"{LOOPBACK}:{grpc}")
+        deadline = time.monotonic() + START_SECONDS
+        while not is_ready(client):
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(log.read_text(errors="replace")[-10_000:])
+            time.sleep(0.2)
+        yield {"http": f"{LOOPBACK}:{http}", "grpc": f"{LOOPBACK}:{grpc}"}
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=45)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def is_ready(client) -> bool:
+    try:
+        return client.is_server_ready()
+    except tritonclient.grpc.InferenceServerException:
+        return False
+
+
+def inputs_of(task: str, rows: list[dict]) -> dict[str, list[str]]:
+    texts = [json.dumps(row["text"]) if task == "token-classification" else row["text"] for row in rows]
+    inputs = {"TEXT": texts}
+    if task in ("text-classification", "question-answering"):
+        inputs["TEXT_PAIR"] = [row["text_pair"] for row in rows]
+    return {**inputs, "LANGUAGES": [row["lang"] for row in rows]} if task == "translation" else inputs
+
+
+def asked(module, address: str, model: str, inputs: dict[str, list[str]]) -> list[str]:
+    client = module.InferenceServerClient(address)
+    tensors = []
+    for name, texts in inputs.items():
+        array = np.array([[text.encode()] for text in texts], dtype=object)
+        tensors.append(module.InferInput(name, list(array.shape), "BYTES"))
+        tensors[-1].set_data_from_numpy(array)
+    found = client.infer(model, tensors).as_numpy("PREDICTION")
+    client.close()
+    return [row[0].decode() for row in found]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_same_predictions_in_every_language_over_both_protocols_and_from_many_at_once(task, backends, tmp_path):
+    lines = (RUNS / task / "data/test.jsonl").read_text("utf-8").splitlines()[:ROWS]
+    rows = [json.loads(line) for line in lines]
+    said = json.loads((RUNS / task / "evaluation/student-predictions.json").read_text("utf-8"))[:ROWS]
+    wanted = [text if isinstance(text, str) else json.dumps(text) for text in said]
+    assert len({row["lang"] for row in rows}) > 1
+    log, repository = tmp_path / "log", RUNS / task / "bundle/models/cpu"
+    with served(repository, backends, log, "--model-config-name=text") as addresses:
+        for module in (tritonclient.http, tritonclient.grpc):
+            address = addresses[module.__name__.rpartition(".")[2]]
+
+            def ask(row: dict, module=module, address=address) -> str:
+                return asked(module, address, "onnx", inputs_of(task, [row]))[0]
+
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                found = list(pool.map(ask, rows))
+            wrong = [
+                (row["lang"], one, other) for row, one, other in zip(rows, found, wanted, strict=True) if one != other
+            ]
+            assert not wrong
+        several = asked(tritonclient.grpc, addresses["grpc"], "onnx", inputs_of(task, rows[:8]))
+        assert several == wanted[:8]
+        statistics = tritonclient.grpc.InferenceServerClient(addresses["grpc"]).get_inference_statistics("onnx")
+        (of_model,) = statistics.model_stats
+        assert of_model.inference_count > of_model.execution_count  # requests were joined in batches
+
+
+def test_bad_input_is_answered_with_the_reason(backends, tmp_path):
+    repository = RUNS / "translation" / "bundle/models/cpu"
+    with served(repository, backends, tmp_path / "log", "--model-config-name=text") as addresses:
+        with pytest.raises(tritonclient.grpc.InferenceServerException, match="from which language to which"):
+            asked(tritonclient.grpc, addresses["grpc"], "onnx", {"TEXT": ["January"], "LANGUAGES": [""]})
+        rows = [{"text": "january, monday", "lang": "en-de"}]
+        assert asked(tritonclient.grpc, addresses["grpc"], "onnx", inputs_of("translation", rows))[0]
