@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 _MODEL_FILES = ("*.onnx", "*.onnx.data", "*.onnx_data", "openvino_model.*")  # onnx_data is Optimum's name
+_DYNAMIC_OPERATORS = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul")
 SINGLE_FILE_LIMIT = 1_500_000_000  # bytes; protobuf ends at 2 GB
 
 
@@ -39,3 +40,11 @@ def graph_files(folder: Path) -> list[Path]:
 def graph_bytes(folder: Path) -> int:
     """Size of the graphs in a folder with their weights."""
     return sum(path.stat().st_size for path in graph_files(folder))
+
+
+def depends_on_batch(path: Path) -> bool:
+    """Whether a graph finds the ranges of its activations while it runs: over all rows of a batch together."""
+    import onnx
+
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    return any(node.op_type in _DYNAMIC_OPERATORS for node in nodes)

@@ -38,7 +38,7 @@ def record_canary(folder: Path, models: Sequence[BundleModel], rows: Sequence[Ro
         try:
             found = _ask(load_model(folder / model.folder), rows)
         except UnavailableError as error:
-            say(f"bundle: {model.name} gives no canary outputs here: {error}")
+            say(f"bundle: {model.name}: no canary outputs are recorded: {error}")
             continue
         said[model.name] = {"outputs": found.outputs, "predictions": found.predictions}
     content = {
@@ -57,13 +57,13 @@ def canary_problem(folder: Path, model: BundleModel) -> tuple[str | None, str]:
     differ as much as the variant was allowed to differ from its parent.
 
     :return: What is wrong, if anything, and what was found.
-    :raises UnavailableError: If it needs what this machine lacks.
+    :raises UnavailableError: If it needs what this machine lacks, or the packer's lacked.
     :raises CompressError: If the model cannot be loaded.
     """
     content = json.loads((folder / CANARY).read_text("utf-8"))
     recorded = content["models"].get(model.name)
     if recorded is None:
-        return None, "no outputs were recorded"
+        raise UnavailableError("no outputs were recorded: it could not run where it was packed")
     rows = [Row(**{"label": "", **row}) for row in content["rows"]]
     found = _ask(load_model(folder / model.folder), rows)
     same_target = content["recorded on"] == resolve_target("auto").name

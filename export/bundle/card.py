@@ -14,7 +14,7 @@ from compress.run import Run
 from export.bundle.choice import Report
 from export.bundle.example import Example
 from export.bundle.format import BundleModel
-from export.graphs import graph_bytes
+from export.graphs import depends_on_batch
 
 _SURE = 0.05
 _FILES = Path(__file__).parent / "files"
@@ -35,7 +35,7 @@ def write_card(
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     folder = path.parent
-    environment.filters |= {"parity": _parity, "megabytes": lambda model: graph_bytes(folder / model.folder) / 1e6}
+    environment.filters["parity"] = _parity
     stages, recipe = run.manifest["stages"], run.recipe
     evaluation = stages["evaluation"]["summary"]
     measured = [model for model in models if report and model.measured and model.reads == "tokens"]
@@ -50,6 +50,7 @@ def write_card(
         teacher_name="trained from scratch" if recipe.teacher.model is None else Path(recipe.teacher.model).name,
         canary_rows=len(rows),
         pairs=rows[0].text_pair is not None,
+        changing=[model for model in models if _depends_on_batch(folder / model.folder)],
         example=example.model.name,
         example_is_plain=example.plain,
         optimum=next((model for model in models if model.runtime == "ONNX Runtime" and model.reads == "tokens"), None),
@@ -122,6 +123,10 @@ def _parity(model: BundleModel) -> str:
     if model.parity is None:
         return f"the same tokens as {model.parent}'s" if model.reads == "text" else ""
     return f"{100 * model.parity.agreement:.2f} % of {model.parity.rows} predictions are {model.parent}'s"
+
+
+def _depends_on_batch(folder: Path) -> bool:
+    return any(depends_on_batch(path) for path in folder.glob("*.onnx"))
 
 
 def _data_name(recipe: Recipe) -> str:

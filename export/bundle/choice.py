@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from compress.errors import CompressError
 from compress.inference import OPENVINO_MODEL
 from compress.run import Run
 from export.bundle.format import Runtime
+from export.graphs import graph_files
 
 Report = dict[str, Any]
 """A bench report, as JSON."""
@@ -33,6 +35,11 @@ class Chosen:
     def target(self) -> str:
         """What it was made for."""
         return self.summary["target"]
+
+    def files(self, source: Path) -> list[Path]:
+        """Graphs and weights, or engines and their sidecars, in the folder of its stage."""
+        engines = sorted(source.glob("*.engine"))
+        return [*graph_files(source), *engines, *(path.with_suffix(".json") for path in engines)]
 
     @property
     def repository(self) -> str:
@@ -65,8 +72,8 @@ def choose_variants(run: Run, report: Report | None, named: Sequence[str], accep
     for variant in chosen:
         if variant.refused and variant.name not in accepted:
             raise CompressError(
-                f"{variant.name}: {variant.refused}; or pack it all the same with --accept {variant.name}, "
-                "and the card will say so"
+                f"{variant.name}: {variant.refused}; run `compress export` and `compress bench` where it can run, or "
+                f"pack it all the same with --accept {variant.name}: the card will say so"
             )
     return chosen
 
@@ -75,9 +82,9 @@ def _examined(run: Run, report: Report | None, name: str) -> Chosen:
     summary, measured = _summary(run, name), _is_measured(run, report, name)
     reasons = []
     if "parity" not in summary:
-        reasons.append("its outputs were not compared with its parent's, which needs a GPU here")
+        reasons.append("not compared with its parent, which needs its GPU")
     if not measured:
-        reasons.append("it was not measured as it is now; run `compress bench` where it can run")
+        reasons.append("not measured as it is now")
     return Chosen(name, _runtime(run, name, summary), summary, measured, " and ".join(reasons) or None)
 
 

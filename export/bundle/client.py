@@ -145,7 +145,7 @@ def _engine(folder: Path, task: Task) -> Predict:
     sidecar = json.loads(engine.with_suffix(".json").read_text("utf-8"))
     if not runs_here(sidecar):
         generations = ", ".join(f"sm{sm}" for sm in sidecar["sm"])
-        raise UnavailableError(f"{engine}: needs a GPU of {generations}; load another model of the bundle")
+        raise UnavailableError(f"{engine.name}: needs a GPU of {generations}; load another model of the bundle")
     return load_engine(choose_builder(), engine, task)
 
 

@@ -62,6 +62,7 @@ class BundleModel(_Part):
     runtime: Runtime
     target: str
     reads: Literal["tokens", "text"] = "tokens"
+    bytes: Annotated[int, Field(ge=0)] = Field(description="of its graphs, or engines")
     parent: str
     measured: bool = Field(description="by `compress bench`, these very files")
     parity: BundleParity | None = Field(description="none: it was not compared with its parent")

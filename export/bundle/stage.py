@@ -37,8 +37,7 @@ from export.bundle.format import (
 )
 from export.bundle.serving import write_serving, write_text_serving
 from export.bundle.signature import sign
-from export.bundle.text_input import add_text_model
-from export.graphs import graph_bytes, graph_files
+from export.bundle.text_input import add_text_model, text_operators, tokenizer_parts
 
 _CANARY_ROWS = 32
 _NOT_SERVED = ("search.json",)
@@ -69,6 +68,9 @@ def run_bundle_stage(run: Run, wanted: Wanted, report: Report | None) -> dict[st
     chosen = choose_variants(run, report, wanted.variants, wanted.accepted)
     if wanted.text_input and (run.task.GENERATES or not run.task.LABEL_A_ROW or _reads_pairs(run)):
         raise CompressError("--text-input is for classes of single texts; leave it out")
+    if wanted.text_input:  # what cannot be done is said before any work is
+        tokenizer_parts(load_tokenizer(str(run.path_of("student"))), run.recipe.data.max_length)
+        text_operators()
     inputs = {
         "variants": [[variant.name, variant.refused] for variant in chosen],
         "text input": wanted.text_input,
@@ -100,15 +102,12 @@ def bundle_table(folder: Path) -> Table:
     for heading in ("model", "runtime", "target", "reads", "MB", "measured", "compared", "folder"):
         table.add_column(heading, justify="right" if heading == "MB" else "left")
     for model in read_manifest(folder).models:
-        size = graph_bytes(folder / model.folder) + sum(
-            path.stat().st_size for path in (folder / model.folder).glob("*.engine")
-        )
         table.add_row(
             model.name,
             model.runtime,
             model.target,
             model.reads,
-            f"{size / 1e6:.2f}",
+            f"{model.bytes / 1e6:.2f}",
             "yes" if model.measured else "no",
             "yes" if model.parity or model.reads == "text" else "no",
             model.folder,
@@ -130,7 +129,7 @@ def _build(run: Run, chosen: Sequence[Chosen], wanted: Wanted, report: Report | 
     record_canary(folder, models, rows)
     example = write_example(run.task, run.recipe.task, models, folder)
     write_card(run, models, report, rows, example, folder / CARD)
-    return _seal(run, models, folder)
+    return _seal(run, models, folder, report is not None)
 
 
 def _add_variant(
@@ -141,8 +140,7 @@ def _add_variant(
     version.mkdir(parents=True)
     source = run.path_of(variant.name)
     companions = source if (source / "config.json").exists() else run.path_of("student")
-    engines = [*source.glob("*.engine"), *(path.with_suffix(".json") for path in source.glob("*.engine"))]
-    for path in {*graph_files(source), *engines, *_companions(companions)}:
+    for path in (*variant.files(source), *_companions(companions)):
         shutil.copy(path, version / path.name)
     model = _described(run, variant)
     _write_description(run, data, model, version)
@@ -159,6 +157,7 @@ def _add_text_variant(run: Run, data: DataSet, source: BundleModel, report: Repo
             "name": name,
             "folder": source.folder.replace(f"/{source.name}/", f"/{name}/"),
             "reads": "text",
+            "bytes": source.bytes,
             "parent": source.name,
         }
     )
@@ -179,6 +178,7 @@ def _described(run: Run, variant: Chosen) -> BundleModel:
         folder=variant.folder,
         runtime=variant.runtime,
         target=variant.target,
+        bytes=variant.summary["bytes"],
         parent=variant.summary["parent"],
         measured=variant.measured,
         parity=BundleParity(**parity) if parity else None,
@@ -213,11 +213,12 @@ def _write_description(run: Run, data: DataSet, model: BundleModel, version: Pat
     write_json(version / DESCRIPTION, description.model_dump(mode="json", by_alias=True))
 
 
-def _seal(run: Run, models: Sequence[BundleModel], folder: Path) -> Manifest:
+def _seal(run: Run, models: Sequence[BundleModel], folder: Path, measured: bool) -> Manifest:
     """Write the bill of materials and the manifest, the last of the files."""
     stages = run.manifest["stages"]
     recipe = run.recipe
-    parents = {name: run.digest(name) for name in ("data", "teacher", "student", *_sources(models))}
+    made_from = ("data", "teacher", "student", "evaluation", *_sources(models))
+    parents = {name: run.digest(name) for name in (*made_from, *(["bench"] if measured else []))}
     versions = {name: value for model in models for name, value in model.versions.items()}
     write_bom(
         folder / "bom.cdx.json",

@@ -89,9 +89,8 @@ def add_text_model(source: Path, folder: Path, labels: Sequence[str], longest: i
     from compress.models import load_tokenizer
 
     tokenizer = load_tokenizer(str(source))
-    parts = tokenizer_parts(source, tokenizer, longest)
-    tokens = _tokens_model(parts)
-    check_tokens(source, tokens, tokenizer, longest, rows)
+    tokens = tokens_model(tokenizer_parts(tokenizer, longest))
+    check_tokens(tokens, tokenizer, longest, rows)
     for path in source.glob("model.onnx?*"):
         shutil.copy(path, folder / path.name)  # weights beside the graph
     model = onnx.load(source / "model.onnx", load_external_data=False)
@@ -119,22 +118,21 @@ def odd_texts() -> list[str]:
     return [*_ODD_TEXTS, *mixed, *long]
 
 
-def tokenizer_parts(folder: Path, tokenizer: PreTrainedTokenizerBase, longest: int) -> TokenizerParts:
+def tokenizer_parts(tokenizer: PreTrainedTokenizerBase, longest: int) -> TokenizerParts:
     """Take a tokenizer apart.
 
-    :param folder: For messages.
     :raises CompressError: If it is not a byte-level byte-pair tokenizer, or has more to it than the operator knows.
     """
     content = json.loads(tokenizer.backend_tokenizer.to_str()) if tokenizer.is_fast else {"model": {"type": "slow"}}
     kind, splitter = content["model"]["type"], json.dumps(content.get("pre_tokenizer"))
     if kind != "BPE" or "ByteLevel" not in splitter or content["normalizer"] is not None:
         raise CompressError(
-            f"{folder}: its tokenizer ({kind}, not byte-level or with a normalizer) cannot be put into the graph with "
-            "exactly the same tokens; leave out --text-input, or train the student a tokenizer of its own "
+            f"--text-input: the student's tokenizer ({kind}, not byte-level, or with a normalizer) cannot be put into "
+            "the graph with exactly the same tokens; leave it out, or train the student another one "
             "(student.tokenizer.model: byte-level)"
         )
     if tokenizer.truncation_side != "right" or tokenizer.padding_side != "right":
-        raise CompressError(f"{folder}: its tokenizer cuts or pads on the left; leave out --text-input")
+        raise CompressError("--text-input: the student's tokenizer cuts or pads on the left; leave it out")
     plain, whole = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (False, True))
     start = next(at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
     description = json.dumps({**content, "post_processor": None, "truncation": None, "padding": None})
@@ -142,9 +140,7 @@ def tokenizer_parts(folder: Path, tokenizer: PreTrainedTokenizerBase, longest: i
     return TokenizerParts(description, tuple(whole[:start]), after, tokenizer.pad_token_id, longest)
 
 
-def check_tokens(
-    folder: Path, tokens: ModelProto, tokenizer: PreTrainedTokenizerBase, longest: int, rows: Sequence[Row]
-) -> None:
+def check_tokens(tokens: ModelProto, tokenizer: PreTrainedTokenizerBase, longest: int, rows: Sequence[Row]) -> None:
     """Compare the tokens of the graph with the tokenizer's, for the rows of every language and for odd texts.
 
     :raises CompressError: At the first text whose tokens differ.
@@ -159,12 +155,12 @@ def check_tokens(
         for (origin, text), ids, mask, right in zip(batch, found, masks, wanted, strict=True):
             if ids[mask == 1].tolist() != right:
                 raise CompressError(
-                    f"{folder}: with the tokenizer in the graph, {text!r:.60} ({origin}) has other tokens than with "
-                    "the tokenizer itself; leave out --text-input"
+                    f"--text-input: with the tokenizer in the graph, {text!r:.60} ({origin}) has other tokens than "
+                    "with the tokenizer itself; leave it out"
                 )
 
 
-def _tokens_model(parts: TokenizerParts) -> ModelProto:
+def tokens_model(parts: TokenizerParts) -> ModelProto:
     """From ``text``, string (batch,), to ``input_ids`` and ``attention_mask``, int64 (batch, tokens)."""
     from onnx import TensorProto, helper
 
