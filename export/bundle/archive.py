@@ -23,7 +23,7 @@ class _Meter:
 
     def __init__(self, stream: IO[bytes]):
         self._stream = stream
-        self.left = _LARGEST_MANIFEST
+        self.left = _HEADERS
 
     def read(self, size: int) -> bytes:
         content = self._stream.read(size)
@@ -84,7 +84,10 @@ def _extract(archive: Path, tar: tarfile.TarFile, meter: _Meter, folder: Path) -
     if first is None or first.name != MANIFEST or not first.isreg() or first.size > _LARGEST_MANIFEST:
         raise CompressError(f"{archive}: does not begin with {MANIFEST}: not a bundle")
     _write(tar, meter, first, folder / MANIFEST)
-    manifest = read_manifest(folder)
+    try:
+        manifest = read_manifest(folder)
+    except CompressError as error:
+        raise CompressError(str(error).replace(str(folder), str(archive))) from None
     sizes = {file.path: file.bytes for file in manifest.files}
     _check_size(archive, manifest, folder)
     for member in _checked(archive, members, sizes):

@@ -5,13 +5,38 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from compress import __version__
+from compress.recipe import Recipe
 from export.bundle.format import BundleFile
 
 _NAMESPACE = uuid.UUID("5d1b8a52-3a8e-4a3c-8e57-0d2b1f6f6c11")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What models were made from, and its licence as the user gave it."""
+
+    name: str
+    license: str | None
+
+
+def materials_of(recipe: Recipe) -> dict[str, Material]:
+    """Data and teacher of a run; of paths the last part, as the rest is the packer's own."""
+    given = [name for name in (recipe.data.train, recipe.data.validation, recipe.data.test) if name]
+    data = ", ".join(map(_name_alone, given or [recipe.data.source]))
+    teacher = _name_alone(recipe.teacher.model) if recipe.teacher.model else "trained from scratch"
+    licenses = recipe.bundle
+    return {"data": Material(data, licenses.data_license), "teacher": Material(teacher, licenses.teacher_license)}
+
+
+def _name_alone(source: str) -> str:
+    """A path's last part; the name of a hub's data set or model is left whole."""
+    path = Path(source)
+    return path.name if path.is_absolute() or path.exists() or source.startswith(".") else source
 
 
 def write_bom(
@@ -19,14 +44,14 @@ def write_bom(
     run: str,
     made: datetime,
     files: Sequence[BundleFile],
-    materials: Mapping[str, tuple[str, str | None]],
+    materials: Mapping[str, Material],
     versions: Mapping[str, str],
 ) -> None:
     """Write the bill of materials; the same contents give the same bytes.
 
     :param made: When the run's last stage was finished.
     :param files: Of the bundle.
-    :param materials: Data and teacher: what they are called, and their licence as it was given.
+    :param materials: Data and teacher.
     :param versions: Of the packages that made the models.
     """
     from cyclonedx.contrib.license.factories import LicenseFactory
@@ -53,10 +78,10 @@ def write_bom(
         )
         for file in files
     ]
-    for role, (name, licence) in materials.items():
+    for role, material in materials.items():
         kind = ComponentType.DATA if role == "data" else ComponentType.MACHINE_LEARNING_MODEL
-        named = [LicenseFactory().make_from_string(licence)] if licence else []
-        parts.append(Component(name=name, type=kind, bom_ref=f"{role}:{name}", licenses=named, description=role))
+        named = [LicenseFactory().make_from_string(material.license)] if material.license else []
+        parts.append(Component(name=material.name, type=kind, bom_ref=role, licenses=named, description=role))
     packages = [
         Component(
             name=name,

@@ -9,8 +9,8 @@ from pathlib import Path
 from compress.data.rows import Row
 from compress.evaluation import percent
 from compress.metrics import ALL
-from compress.recipe import Recipe
 from compress.run import Run
+from export.bundle.bom import materials_of
 from export.bundle.choice import Report
 from export.bundle.example import Example
 from export.bundle.format import BundleModel
@@ -46,8 +46,7 @@ def write_card(
         models=models,
         measured=measured,
         report=report,
-        data_name=_data_name(recipe),
-        teacher_name="trained from scratch" if recipe.teacher.model is None else Path(recipe.teacher.model).name,
+        materials=materials_of(recipe),
         canary_rows=len(rows),
         pairs=rows[0].text_pair is not None,
         changing=[model for model in models if _depends_on_batch(folder / model.folder)],
@@ -127,9 +126,3 @@ def _parity(model: BundleModel) -> str:
 
 def _depends_on_batch(folder: Path) -> bool:
     return any(depends_on_batch(path) for path in folder.glob("*.onnx"))
-
-
-def _data_name(recipe: Recipe) -> str:
-    """Paths of the packer's machine stay there."""
-    names = [name for name in (recipe.data.train, recipe.data.validation, recipe.data.test) if name]
-    return ", ".join(Path(name).name for name in names) or Path(recipe.data.source).name

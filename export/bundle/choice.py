@@ -85,7 +85,7 @@ def _examined(run: Run, report: Report | None, name: str) -> Chosen:
         reasons.append("not compared with its parent, which needs its GPU")
     if not measured:
         reasons.append("not measured as it is now")
-    return Chosen(name, _runtime(run, name, summary), summary, measured, " and ".join(reasons) or None)
+    return Chosen(name, _runtime(run, name, summary), summary, measured, ", and ".join(reasons) or None)
 
 
 def _summary(run: Run, name: str) -> dict[str, Any]:

@@ -165,15 +165,15 @@ def _text_reader(folder: Path, description: Description, threads: int | None) ->
     session = onnx_session(folder / "model.onnx", threads, operators=text_operators())
 
     def answers(rows: list[Row]) -> list[Answer]:
-        found: list[Answer] = []
-        for start in range(0, len(rows), _BATCH_SIZE):
-            texts = np.array([row.text for row in rows[start : start + _BATCH_SIZE]], dtype=object)
-            labels, probabilities = session.run(["label", "probabilities"], {"text": texts})
-            found += [
-                Answer(label, _by_label(description.labels, each))
-                for label, each in zip(labels, probabilities, strict=True)
-            ]
-        return found
+        found: dict[int, Answer] = {}
+        order = sorted(range(len(rows)), key=lambda number: len(rows[number].text))
+        for start in range(0, len(order), _BATCH_SIZE):
+            numbers = order[start : start + _BATCH_SIZE]
+            texts = np.array([rows[number].text for number in numbers], dtype=object)
+            outputs = session.run(["label", "probabilities"], {"text": texts})
+            for number, label, probabilities in zip(numbers, *outputs, strict=True):
+                found[number] = Answer(label, _by_label(description.labels, probabilities))
+        return [found[number] for number in range(len(rows))]
 
     return answers
 

@@ -19,7 +19,7 @@ from compress.errors import CompressError
 from compress.models import load_tokenizer
 from compress.recipe_export import Tolerance
 from compress.run import Run, file_sha256, role_of, run_stage, write_json
-from export.bundle.bom import write_bom
+from export.bundle.bom import materials_of, write_bom
 from export.bundle.canary import record_canary
 from export.bundle.card import write_card
 from export.bundle.choice import Chosen, Report, choose_variants
@@ -38,6 +38,7 @@ from export.bundle.format import (
 from export.bundle.serving import write_serving, write_text_serving
 from export.bundle.signature import sign
 from export.bundle.text_input import add_text_model, text_operators, tokenizer_parts
+from export.graphs import graph_bytes
 
 _CANARY_ROWS = 32
 _NOT_SERVED = ("search.json",)
@@ -157,7 +158,6 @@ def _add_text_variant(run: Run, data: DataSet, source: BundleModel, report: Repo
             "name": name,
             "folder": source.folder.replace(f"/{source.name}/", f"/{name}/"),
             "reads": "text",
-            "bytes": source.bytes,
             "parent": source.name,
         }
     )
@@ -168,7 +168,7 @@ def _add_text_variant(run: Run, data: DataSet, source: BundleModel, report: Repo
     add_text_model(folder / source.folder, version, data.labels, run.recipe.data.max_length, everything)
     _write_description(run, data, model, version)
     write_text_serving(data.labels, model, source.name, report, version)
-    return model
+    return model.model_copy(update={"bytes": graph_bytes(version)})
 
 
 def _described(run: Run, variant: Chosen) -> BundleModel:
@@ -225,10 +225,7 @@ def _seal(run: Run, models: Sequence[BundleModel], folder: Path, measured: bool)
         recipe.name,
         max(datetime.fromisoformat(stages[name]["finished"]) for name in parents),
         _files(folder),
-        {
-            "data": (recipe.data.source, recipe.bundle.data_license),
-            "teacher": (recipe.teacher.model or "trained from scratch", recipe.bundle.teacher_license),
-        },
+        materials_of(recipe),
         versions,
     )
     manifest = Manifest(

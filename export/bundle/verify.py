@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -89,7 +89,9 @@ def verify(
         checks = [*_files_checks(folder), *_signature_checks(folder, key, certificates)]
         if all(check.passed for check in checks if check.passed is not None):
             checks += [_model_check(folder, model) for model in read_manifest(folder).models]
-        found = Verification(str(bundle), tuple(checks))
+        # Where an archive was unpacked to tells the user nothing.
+        told = (replace(check, found=check.found.replace(str(folder), str(bundle))) for check in checks)
+        found = Verification(str(bundle), tuple(told))
         if unpack_to is not None and found.passed:
             folder.rename(unpack_to)
     return found

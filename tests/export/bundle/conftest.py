@@ -1,0 +1,68 @@
+"""Bundles of the small run, made once: with models for all targets, and with a graph that reads text."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from compress import commands
+from compress.recipe import Recipe
+from compress.run import Run, find_run, open_run
+from export.bundle.choice import Report
+from export.bundle.stage import Wanted, run_bundle_stage
+from export.stage import run_export_stages
+
+VARIANTS = ("onnx", "onnx-int8")
+ACCEPTED = ("openvino-int8", "tensorrt-fp16")
+
+
+@pytest.fixture(scope="session")
+def run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The small run, measured, and then with a variant for OpenVINO that was not."""
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    shutil.copytree(finished_run, folder)
+    found = find_run(folder, folder.parent, {"bundle.data_license": "CC-BY-4.0"})
+    wider = found.recipe.export.model_copy(update={"variants": ["onnx-int8", "openvino-int8"]})
+    run_export_stages(Run(found.folder, found.recipe.model_copy(update={"export": wider})))
+    return found
+
+
+@pytest.fixture(scope="session")
+def report(run: Run) -> Report:
+    return json.loads((run.folder / "bench/report.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def bundle(run: Run, report: Report) -> Path:
+    """A bundle for reading; tests that alter it copy it."""
+    run_bundle_stage(run, Wanted(VARIANTS, ACCEPTED), report)
+    return run.folder / "bundle"
+
+
+@pytest.fixture
+def copied(bundle: Path, tmp_path: Path) -> Path:
+    """A bundle to alter."""
+    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture(scope="session")
+def text_run(tiny_recipe: dict, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run whose tokenizer can be put into the graph, up to its variants."""
+    recipe = copy.deepcopy(tiny_recipe)
+    tokenizer = {"model": "byte-level", "vocabulary_size": 500, "longest_piece": 4}
+    recipe["teacher"]["scratch"]["tokenizer"] = tokenizer
+    recipe["teacher"]["training"]["epochs"] = recipe["student"]["training"]["epochs"] = 1
+    made = open_run(Recipe(**recipe), tmp_path_factory.mktemp("text"))
+    commands.distill(made, in_json=True)
+    commands.export(made, in_json=True)
+    return made
+
+
+@pytest.fixture(scope="session")
+def text_bundle(text_run: Run) -> Path:
+    run_bundle_stage(text_run, Wanted(accepted=("onnx",), text_input=True), None)
+    return text_run.folder / "bundle"
