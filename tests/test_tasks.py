@@ -1,6 +1,7 @@
 """Every task along the whole road: teacher, student, ONNX, int8, engine, bench; and the folders in other hands."""
 
 import json
+import runpy
 
 import numpy as np
 import onnx
@@ -9,14 +10,18 @@ import pytest
 import torch
 import transformers
 import yaml
+from google.protobuf import text_format
 from tiny_runs import TASKS, recipe_for
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from compress import sequences
+from compress import load, sequences
 from compress.cache import load_cache
 from compress.data.stage import load_data
 from compress.metrics import agreement
 from compress.run import find_run
 from compress.target import TARGETS
+from export.bundle.stage import Wanted, run_bundle_stage
+from export.bundle.verify import verify
 from export.calibration import calibration_feeds
 from export.quantize import quantize_static_int8
 
@@ -64,6 +69,29 @@ def test_writing_is_measured_token_by_token(run):
     assert "tokens/s" in shown
     assert "BLEU: sacrebleu nrefs:1|case:mixed|eff:no|tok:13a" in shown
     assert result["sequences"]["rows"] == result["student"]["rows"]["rows"] + result["sequences"]["dropped as empty"]
+
+
+def test_a_bundle_says_what_was_measured(run):
+    this, _, _ = run
+    report = json.loads((this.folder / "bench/report.json").read_text("utf-8"))
+    run_bundle_stage(this, Wanted(("onnx", "onnx-int8"), ("tensorrt-fp16",)), report)
+    folder, rows = this.folder / "bundle", list(load_data(this).splits["test"])[:40]
+    assert verify(folder).passed
+    pairs = None if rows[0].text_pair is None else [row.text_pair for row in rows]
+    asked = ([row.text for row in rows], pairs, [row.lang for row in rows])
+    found = [answer.prediction for answer in load(folder).predict(*asked)]
+    assert found == report["predictions"]["onnx"][:40]
+    config = folder / "models/cpu/onnx/config.pbtxt"
+    backend = "python" if this.task.GENERATES else "onnxruntime"
+    assert text_format.Parse(config.read_text("utf-8"), ModelConfig()).backend == backend
+    example = runpy.run_path(str(folder / "client.py"))["predict"]
+    for row, wanted in zip(rows[:10], found, strict=False):
+        if this.recipe.task == "text-classification":
+            assert example([(row.text, row.text_pair)]) == [wanted]
+        elif this.recipe.task == "translation":
+            assert example(row.lang, row.text)  # without beams
+        else:
+            assert example(*([row.text] if pairs is None else [row.text, row.text_pair])) == wanted
 
 
 @encoders_only
