@@ -16,6 +16,8 @@ demo: $(VENV)/installed
 	$(BIN)/compress distill
 	$(BIN)/compress export --trt
 	$(BIN)/compress bench
+	$(BIN)/compress bundle
+	$(BIN)/compress verify artifacts/latest/bundle
 
 test: $(VENV)/installed
 	$(BIN)/pytest --quiet

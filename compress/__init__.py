@@ -15,7 +15,7 @@ def load(bundle: str | Path, model: str | None = None, threads: int | None = Non
     """Open a model of a bundle: ``load(bundle).predict(texts)``.
 
     :param bundle: The bundle's folder, or the folder of one of its models.
-    :param model: Which model; none: the bundle's first one.
+    :param model: Which model; none: the first of the bundle's that can run here.
     :param threads: Threads of one run; none for the runtime's own choice.
     :raises CompressError: If there is no such model, or it cannot run here.
     """

@@ -19,7 +19,7 @@ from compress.target import cpu_features, resolve_target
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "onnx", "onnxscript", "onnxruntime",
              "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13-bindings",
-             "onnxruntime-ep-nv-tensorrt-rtx-cu13")  # fmt: skip
+             "onnxruntime-ep-nv-tensorrt-rtx-cu13", "onnxruntime-extensions", "model-signing")  # fmt: skip
 _SHOWN_FEATURES = ("avx2", "avx512_f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
 
 
@@ -78,6 +78,7 @@ def _abilities(gpu: bool) -> list[Ability]:
     openvino = importlib.util.find_spec("openvino") is not None
     native = gpu and importlib.util.find_spec("tensorrt") is not None
     ahead = all(importlib.util.find_spec(name) for name in ("tensorrt_rtx_bindings", "onnxruntime_ep_nv_tensorrt_rtx"))
+    text, signs = (importlib.util.find_spec(name) is not None for name in ("onnxruntime_extensions", "model_signing"))
     cuda = gpu and _version("onnxruntime-gpu") is not None
     install_gpu = "install the extra `gpu`" if gpu else "needs an NVIDIA GPU and the extra `gpu`"
     install_native = "install the extra `trt`" if gpu else "needs an NVIDIA GPU and the extra `trt`"
@@ -99,6 +100,12 @@ def _abilities(gpu: bool) -> list[Ability]:
             ahead,
             "TensorRT-RTX, no GPU needed" if ahead else "install the extra `trt-rtx`",
         ),
+        Ability(
+            "put tokenizers into graphs",
+            text,
+            "onnxruntime-extensions, byte-level tokenizers" if text else "install the extra `text`",
+        ),
+        Ability("sign bundles and check signatures", signs, "model-signing" if signs else "install the extra `sign`"),
     ]
 
 

@@ -41,17 +41,20 @@ def pack(folder: Path, archive: Path) -> None:
     names.sort(key=lambda name: name != MANIFEST)
     partial = archive.with_name(f".{archive.name}.partial")
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-    with (
-        partial.open("wb") as raw,
-        compressor.stream_writer(raw) as stream,
-        tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as tar,
-    ):
-        for name in names:
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = (folder / name).stat().st_size, 0o644
-            with (folder / name).open("rb") as file:
-                tar.addfile(member, file)
-    partial.replace(archive)
+    try:
+        with (
+            partial.open("wb") as raw,
+            compressor.stream_writer(raw) as stream,
+            tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as tar,
+        ):
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = (folder / name).stat().st_size, 0o644
+                with (folder / name).open("rb") as file:
+                    tar.addfile(member, file)
+        partial.replace(archive)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -37,12 +37,14 @@ def write_card(
     folder = path.parent
     environment.filters["parity"] = _parity
     stages, recipe = run.manifest["stages"], run.recipe
+    data = stages["data"]["summary"]
     evaluation = stages["evaluation"]["summary"]
     measured = [model for model in models if report and model.measured and model.reads == "tokens"]
     text = environment.get_template("card.md.jinja").render(
         run=recipe,
         task=recipe.task,
         languages=[language for language in evaluation["rows"] if language != ALL],
+        codes=sorted({code for language in data["languages"] for code in _codes(language, run.task.GENERATES)}),
         models=models,
         measured=measured,
         report=report,
@@ -54,8 +56,8 @@ def write_card(
         example_is_plain=example.plain,
         optimum=next((model for model in models if model.runtime == "ONNX Runtime" and model.reads == "tokens"), None),
         optimum_class=run.task.AUTO_CLASS.replace("AutoModel", "ORTModel"),
-        repositories=sorted({model.folder.split("/")[1] for model in models}),
-        data=stages["data"]["summary"],
+        repositories=sorted({path.parent.parent.name for path in folder.glob("models/*/*/config.pbtxt")}),
+        data=data,
         teacher=stages["teacher"]["summary"],
         student=stages["student"]["summary"],
         evaluation=evaluation,
@@ -122,6 +124,11 @@ def _parity(model: BundleModel) -> str:
     if model.parity is None:
         return f"the same tokens as {model.parent}'s" if model.reads == "text" else ""
     return f"{100 * model.parity.agreement:.2f} % of {model.parity.rows} predictions are {model.parent}'s"
+
+
+def _codes(language: str, is_pair: bool) -> list[str]:
+    """The languages of a pair."""
+    return language.split("-") if is_pair else [language]
 
 
 def _depends_on_batch(folder: Path) -> bool:

@@ -85,6 +85,8 @@ def _examined(run: Run, report: Report | None, name: str) -> Chosen:
         reasons.append("not compared with its parent, which needs its GPU")
     if not measured:
         reasons.append("not measured as it is now")
+    if run.task.GENERATES and name.startswith("tensorrt-"):
+        reasons.append("nothing here runs engines of models that write")
     return Chosen(name, _runtime(run, name, summary), summary, measured, ", and ".join(reasons) or None)
 
 

@@ -118,20 +118,28 @@ def load_model(path: Path, name: str | None = None, threads: int | None = None) 
     """Open a bundle's model.
 
     :param path: A bundle's folder, or the folder of one of its models.
-    :param name: Which model of a bundle; none: its first one.
+    :param name: Which model of a bundle; none: the first one that can run here.
     :param threads: Threads of one run; none for the runtime's own choice.
     :raises CompressError: If there is no such model, or it cannot run here.
     """
-    if (path / MANIFEST).exists():
-        models = {model.name: model.folder for model in read_manifest(path).models}
-        if name is not None and name not in models:
-            raise CompressError(f"{path}: has no model '{name}'; it has {', '.join(models)}")
-        path = path / (models[name] if name else next(iter(models.values())))
-    return Model(path, read_description(path), threads)
+    if not (path / MANIFEST).exists():
+        return Model(path, read_description(path), threads)
+    folders = {model.name: path / model.folder for model in read_manifest(path).models}
+    if name is not None and name not in folders:
+        raise CompressError(f"{path}: has no model '{name}'; it has {', '.join(folders)}")
+    reasons = []
+    for folder in [folders[name]] if name else folders.values():
+        try:
+            return Model(folder, read_description(folder), threads)
+        except UnavailableError as error:
+            reasons.append(str(error))
+    raise UnavailableError("; ".join(reasons))
 
 
 def _runtime(folder: Path, description: Description, task: Task, search: Search, threads: int | None) -> Predict:
     if description.runtime.startswith("TensorRT"):
+        if task.GENERATES:
+            raise UnavailableError(f"{description.name}: nothing here runs engines of models that write")
         return _one_at_a_time(_engine(folder, task))
     predict = load_predict(folder, task, search, threads, cuda=description.target.startswith("cuda"))
     return _one_at_a_time(predict) if description.runtime == "OpenVINO" else predict

@@ -114,23 +114,42 @@ class Description(_Part):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
+class CanaryRow(_Part):
+    """A test row, as `compress.data.rows.Row` has it."""
+
+    text: Any
+    label: Any = ""
+    lang: str
+    text_pair: str | None = None
+    parallel: str | None = None
+
+
+class Said(_Part):
+    """What a model said of the canary rows: numbers, one list an example, and predictions, one a row."""
+
+    outputs: list[Any]
+    predictions: list[Any]
+
+
+class Canary(_Part):
+    """`canary.json`: rows, and what each model said of them."""
+
+    version: Literal[1] = Field(1, alias="schema")
+    recorded_on: str = Field(description="target of the processor")
+    rows: list[CanaryRow]
+    models: dict[str, Said]
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a bundle, unaltered.
 
     :raises CompressError: If there is none, it was altered, or it is of another version.
     """
     path = folder / MANIFEST
-    try:
-        text = path.read_bytes().decode("utf-8")
-        content = json.loads(text)
-    except OSError as error:
-        raise CompressError(f"{path}: cannot be read ({error.strerror}); name a bundle's folder") from None
-    except ValueError:
-        raise CompressError(f"{path}: damaged, not JSON; get the bundle again") from None
-    if isinstance(content, dict) and content.get("schema") != SCHEMA:
-        raise CompressError(f"{path}: schema {content.get('schema')!r}, this version reads {SCHEMA}")
-    manifest = _validated(path, Manifest, content)
-    if manifest.sealed().digest != manifest.digest or manifest.as_text() != text:
+    manifest: Manifest = _read(path, Manifest)
+    if manifest.sealed().digest != manifest.digest or manifest.as_text().encode() != path.read_bytes():
         raise CompressError(f"{path}: altered after it was written; get the bundle again")
     return manifest
 
@@ -141,21 +160,33 @@ def read_description(folder: Path) -> Description:
     :raises CompressError: If the folder has no description, or not one that can be read.
     """
     path = folder / DESCRIPTION
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except OSError:
+    if not path.exists():
         raise CompressError(
             f"{folder}: neither a bundle nor one of its models: {MANIFEST} and {DESCRIPTION} are missing"
-        ) from None
-    except ValueError:
+        )
+    return _read(path, Description)
+
+
+def read_canary(folder: Path) -> Canary:
+    """The canary rows of a bundle.
+
+    :raises CompressError: If they cannot be read.
+    """
+    return _read(folder / CANARY, Canary)
+
+
+def _read(path: Path, model: Any) -> Any:
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise CompressError(f"{path}: cannot be read ({error.strerror}); name a bundle's folder") from None
+    except (ValueError, RecursionError):
         raise CompressError(f"{path}: damaged, not JSON; get the bundle again") from None
-    return _validated(path, Description, content)
-
-
-def _validated(path: Path, model: Any, content: Any) -> Any:
+    if isinstance(content, dict) and content.get("schema") != SCHEMA:
+        raise CompressError(f"{path}: schema {content.get('schema')!r}, this version reads {SCHEMA}")
     try:
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise CompressError(f"{path}: not as it must be: {place}: {first['msg']}; get the bundle again") from None
+        place = "".join(f"{part}: " for part in (".".join(map(str, first["loc"])),) if part)
+        raise CompressError(f"{path}: not as it must be: {place}{first['msg']}; get the bundle again") from None

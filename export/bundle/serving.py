@@ -43,6 +43,8 @@ def write_serving(
 
     :param row: What it is warmed up with, and its ``example``.
     """
+    if task.GENERATES and model.runtime != "ONNX Runtime":
+        return  # nothing here runs three engines in turn
     folder = version.parent
     serving = serving_of(model, model.name, report, version)
     text = text_configuration(serving, task, len(labels), row)

@@ -67,11 +67,8 @@ def run_bundle_stage(run: Run, wanted: Wanted, report: Report | None) -> dict[st
     :raises CompressError: If a variant may not be packed, or cannot be with what is asked for.
     """
     chosen = choose_variants(run, report, wanted.variants, wanted.accepted)
-    if wanted.text_input and (run.task.GENERATES or not run.task.LABEL_A_ROW or _reads_pairs(run)):
-        raise CompressError("--text-input is for classes of single texts; leave it out")
-    if wanted.text_input:  # what cannot be done is said before any work is
-        tokenizer_parts(load_tokenizer(str(run.path_of("student"))), run.recipe.data.max_length)
-        text_operators()
+    if wanted.text_input:
+        _check_text_input(run, chosen)
     inputs = {
         "variants": [[variant.name, variant.refused] for variant in chosen],
         "text input": wanted.text_input,
@@ -123,7 +120,7 @@ def _build(run: Run, chosen: Sequence[Chosen], wanted: Wanted, report: Report | 
     for variant in chosen:
         say(f"bundle: {variant.name}")
         models.append(_add_variant(run, data, variant, report, rows, folder))
-        if wanted.text_input and variant.runtime == "ONNX Runtime" and variant.repository == "cpu":
+        if wanted.text_input and variant.repository == "cpu":
             models.append(_add_text_variant(run, data, models[-1], report, folder))
     if report:
         shutil.copytree(run.path_of("bench"), folder / "report")
@@ -271,5 +268,12 @@ def _canary_rows(run: Run, data: DataSet) -> list[Row]:
     return list(rows.select(spread_over_languages(rows.column("lang"), count, run.recipe.seed)))
 
 
-def _reads_pairs(run: Run) -> bool:
-    return bool(run.recipe.data.fields.text_pair) or "text_pair" in run.task.FIELDS
+def _check_text_input(run: Run, chosen: Sequence[Chosen]) -> None:
+    """What cannot be done is said before any work is."""
+    if not run.task.LABEL_A_ROW or run.recipe.data.fields.text_pair:
+        raise CompressError("--text-input is for classes of single texts; leave it out")
+    if not any(variant.repository == "cpu" for variant in chosen):
+        names = ", ".join(variant.name for variant in chosen)
+        raise CompressError(f"--text-input is for ONNX Runtime on the CPU, not for {names}; add such a --variant")
+    tokenizer_parts(load_tokenizer(str(run.path_of("student"))), run.recipe.data.max_length)
+    text_operators()

@@ -74,7 +74,7 @@ class Verification:
 def verify(
     bundle: Path, key: Path | None = None, certificates: Sequence[Path] = (), unpack_to: Path | None = None
 ) -> Verification:
-    """Check a bundle, a folder or an archive. Nothing of it is loaded before its files are known to be the packer's.
+    """Check a bundle, a folder or an archive. Its models are loaded only if nothing else is wrong.
 
     :param key: The signer's public key, PEM.
     :param certificates: Of those who issue certificates to signers, PEM.

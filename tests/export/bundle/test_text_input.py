@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime_extensions import get_library_path
-from tokenizers import BertWordPieceTokenizer, normalizers
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+from tokenizers import BertWordPieceTokenizer, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from compress import load
@@ -56,6 +59,63 @@ def test_tokenizers_that_the_operators_do_not_reproduce_are_refused(tokenizer: P
     for kind in (wordpiece, composing, train_tokenizer(TEXTS, NewTokenizer(vocabulary_size=120), LONGEST)):
         with pytest.raises(CompressError, match=r"--text-input: the student's tokenizer \((BPE|WordPiece), not byte-"):
             tokenizer_parts(kind, LONGEST)
+
+
+_OUTPUTS = {  # the operators write all of them, wanted or not
+    "BertTokenizer": (TensorProto.INT64, ["ids", "types", "mask"]),
+    "SentencepieceTokenizer": (TensorProto.INT32, ["ids", "starts"]),
+}
+
+
+def with_operator(kind: str, *constants: np.ndarray, **attributes) -> onnxruntime.InferenceSession:
+    """One of the other operators alone, from ``text`` to its first output."""
+    names = [f"constant_{number}" for number in range(len(constants))]
+    integers, outputs = _OUTPUTS[kind]
+    node = helper.make_node(kind, ["text", *names], outputs, domain="ai.onnx.contrib", **attributes)
+    graph = helper.make_graph(
+        [node],
+        kind,
+        [helper.make_tensor_value_info("text", TensorProto.STRING, [None])],
+        [helper.make_tensor_value_info("ids", integers, [None])],
+        [numpy_helper.from_array(array, name) for array, name in zip(constants, names, strict=True)],
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.contrib", 1)]
+    options = onnxruntime.SessionOptions()
+    options.register_custom_ops_library(get_library_path())
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    return onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+
+def tokens_of(session: onnxruntime.InferenceSession, text: str) -> list[int]:
+    return session.run(["ids"], {"text": np.array([text], dtype=object)})[0].tolist()
+
+
+def test_wordpiece_has_other_tokens_in_the_graph():
+    """Of a word with a part that is not in the vocabulary, the tokenizer makes one unknown token, the operator two."""
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "time", "##r"]
+    own = BertWordPieceTokenizer({piece: number for number, piece in enumerate(vocabulary)})
+    session = with_operator("BertTokenizer", vocab_file="\n".join(vocabulary), do_lower_case=1, strip_accents=1)
+    assert tokens_of(session, "timer") == own.encode("timer").ids
+    assert own.encode("times").tokens == ["[CLS]", "[UNK]", "[SEP]"]
+    assert len(tokens_of(session, "times")) == 4
+
+
+def test_sentencepiece_has_other_tokens_in_the_graph():
+    """The tokenizer knows the special tokens in a text, the operator reads their letters."""
+    written = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS), model_writer=written, vocab_size=40, hard_vocab_limit=False, minloglevel=2
+    )
+    trained = SentencePieceProcessor(model_proto=written.getvalue())
+    pieces = [(trained.id_to_piece(number), trained.get_score(number)) for number in range(trained.get_piece_size())]
+    own = Tokenizer(models.Unigram(pieces, unk_id=trained.unk_id()))
+    own.add_special_tokens(["<s>", "</s>"])
+    own.pre_tokenizer = pre_tokenizers.Metaspace()
+    off = np.array([False])
+    constants = [np.array([0], np.int64), np.array([0], np.float32), off, off, off]
+    session = with_operator("SentencepieceTokenizer", *constants, model=written.getvalue())
+    assert tokens_of(session, "12:30 Uhr") == own.encode("12:30 Uhr").ids
+    assert tokens_of(session, "12:30 </s>") != own.encode("12:30 </s>").ids
 
 
 def test_the_graph_gives_the_labels_of_its_parent(text_bundle: Path, text_run: Run):

@@ -123,13 +123,25 @@ def test_a_model_that_says_something_else_is_found_even_with_right_hashes(copied
         ("models/cpu/onnx/1/weights.pkl", b"text", "weights.pkl is of no kind that a bundle has"),
         ("models/cpu/onnx/1/run.sh", b"text", "run.sh is of no kind that a bundle has"),
         ("models/cpu/onnx/1/model.onnx", b"text", "not an ONNX file"),
-        ("models/cpu/onnx/1/compress.json", b"{}", "compress.json: not as it must be: name: Field required"),
+        ("models/cpu/onnx/1/compress.json", b'{"schema": 1}', "compress.json: not as it must be: name: Field required"),
+        ("canary.json", b"[" * 100_000, "canary.json: damaged, not JSON"),
+        ("canary.json", b'{"schema": 1}', "canary.json: not as it must be: recorded_on: Field required"),
+        ("canary.json", b'{"schema": 1, "recorded_on": "any", "rows": [], "models": {"onnx": {}}}', "Field required"),
     ],
 )
 def test_what_could_do_harm_is_found_even_with_right_hashes(copied: Path, name: str, content: bytes, reason: str):
     (copied / name).write_bytes(content)
     packed_again(copied)
     assert reason in failures(verify(copied))
+
+
+@pytest.mark.parametrize("outputs", [[], [["text"]] * 32, [[0.0, 0.0]] * 32])
+def test_recorded_outputs_must_be_the_models(copied: Path, outputs: list):
+    canary = json.loads((copied / "canary.json").read_text("utf-8"))
+    canary["models"]["onnx"]["outputs"] = outputs
+    (copied / "canary.json").write_text(json.dumps(canary), "utf-8")
+    packed_again(copied)
+    assert "outputs differ by up to inf" in failures(verify(copied))
 
 
 def test_weights_outside_of_the_bundle_are_found(copied: Path):
