@@ -20,6 +20,7 @@ from export.bundle.triton import (
     tensor_configuration,
     text_configuration,
     write_configuration,
+    write_string,
     write_tensor_warm_up,
     write_text_warm_up,
 )
@@ -60,12 +61,13 @@ def write_serving(
 
 
 def write_text_serving(
-    labels: Sequence[str], model: BundleModel, source: str, report: Report | None, version: Path
+    labels: Sequence[str], model: BundleModel, source: str, report: Report | None, version: Path, row: Row
 ) -> None:
     """The same for a graph with its tokenizer inside.
 
     :param source: The variant that was measured.
     """
+    write_string(version.parent / "warmup" / "text", row.text)
     serving = serving_of(model, source, report, version)
     write_configuration(version.parent / "config.pbtxt", graph_text_configuration(serving, len(labels)))
 

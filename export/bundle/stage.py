@@ -121,7 +121,7 @@ def _build(run: Run, chosen: Sequence[Chosen], wanted: Wanted, report: Report | 
         say(f"bundle: {variant.name}")
         models.append(_add_variant(run, data, variant, report, rows, folder))
         if wanted.text_input and variant.repository == "cpu":
-            models.append(_add_text_variant(run, data, models[-1], report, folder))
+            models.append(_add_text_variant(run, data, models[-1], report, rows[0], folder))
     if report:
         shutil.copytree(run.path_of("bench"), folder / "report")
     record_canary(folder, models, rows)
@@ -147,7 +147,9 @@ def _add_variant(
     return model
 
 
-def _add_text_variant(run: Run, data: DataSet, source: BundleModel, report: Report | None, folder: Path) -> BundleModel:
+def _add_text_variant(
+    run: Run, data: DataSet, source: BundleModel, report: Report | None, row: Row, folder: Path
+) -> BundleModel:
     """The same variant with its tokenizer inside."""
     name = f"{source.name}-text"
     model = source.model_copy(
@@ -164,7 +166,7 @@ def _add_text_variant(run: Run, data: DataSet, source: BundleModel, report: Repo
     everything = [row for split in data.splits.values() for row in split]
     add_text_model(folder / source.folder, version, data.labels, run.recipe.data.max_length, everything)
     _write_description(run, data, model, version)
-    write_text_serving(data.labels, model, source.name, report, version)
+    write_text_serving(data.labels, model, source.name, report, version, row)
     return model.model_copy(update={"bytes": graph_bytes(version)})
 
 

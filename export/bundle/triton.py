@@ -124,19 +124,7 @@ def text_configuration(serving: Serving, task: Task, classes: int, row: Row) -> 
         "input": [{"name": name, "data_type": Name("TYPE_STRING"), "dims": [1]} for name in inputs],
         "output": outputs,
         **_scheduling(serving),
-        "model_warmup": [
-            {
-                "name": "one row",
-                "batch_size": 1,
-                "inputs": [
-                    {
-                        "key": name,
-                        "value": {"data_type": Name("TYPE_STRING"), "dims": [1], "input_data_file": name},
-                    }
-                    for name in inputs
-                ],
-            }
-        ],
+        "model_warmup": [_text_sample(inputs)],
         **(
             {"parameters": [{"key": "threads", "value": {"string_value": str(serving.threads)}}]}
             if serving.threads
@@ -158,6 +146,7 @@ def graph_text_configuration(serving: Serving, classes: int) -> dict[str, Any]:
             {"name": "probabilities", "data_type": Name("TYPE_FP32"), "dims": [classes]},
         ],
         **_scheduling(serving),
+        "model_warmup": [_text_sample(["text"])],
         "model_operations": {"op_library_filename": ["libortextensions.so"]},
     }
 
@@ -182,14 +171,19 @@ def write_tensor_warm_up(folder: Path, config: dict[str, Any], example: Example)
 
 
 def write_text_warm_up(folder: Path, task: Task, row: Row) -> None:
-    """Write a real row as Triton's strings: the number of bytes, little-endian in 32 bits, and UTF-8."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write what a real row is asked with."""
     text = row.text if isinstance(row.text, str) else json.dumps(row.text, ensure_ascii=False)
-    texts = {"TEXT": text, "TEXT_PAIR": row.text_pair, "LANGUAGES": row.lang if task.GENERATES else None}
-    for name, content in texts.items():
-        if content is not None:
-            encoded = content.encode()
-            (folder / name).write_bytes(len(encoded).to_bytes(4, "little") + encoded)
+    write_string(folder / "TEXT", text)
+    if row.text_pair is not None:
+        write_string(folder / "TEXT_PAIR", row.text_pair)
+    if task.GENERATES:
+        write_string(folder / "LANGUAGES", row.lang)
+
+
+def write_string(path: Path, text: str) -> None:
+    """Write a text as Triton reads it: the number of bytes, little-endian in 32 bits, and UTF-8."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(len(text.encode()).to_bytes(4, "little") + text.encode())
 
 
 def graph_values(folder: Path, runtime: str) -> tuple[list[Value], list[Value]]:
@@ -231,6 +225,13 @@ def _openvino_values(path: Path) -> tuple[list[Value], list[Value]]:
         return Value(value.any_name, types[value.element_type.get_type_name()], shape[1:])
 
     return [described(value) for value in model.inputs], [described(value) for value in model.outputs]
+
+
+def _text_sample(names: Sequence[str]) -> dict[str, Any]:
+    """A row to warm up with, each of whose texts is in a file of its name."""
+    values = {name: {"data_type": Name("TYPE_STRING"), "dims": [1], "input_data_file": name} for name in names}
+    inputs = [{"key": name, "value": value} for name, value in values.items()]
+    return {"name": "one row", "batch_size": 1, "inputs": inputs}
 
 
 def _described(value: Value) -> dict[str, Any]:
