@@ -17,6 +17,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from compress import load, sequences
 from compress.cache import load_cache
 from compress.data.stage import load_data
+from compress.errors import CompressError
 from compress.metrics import agreement
 from compress.run import find_run
 from compress.target import TARGETS
@@ -81,6 +82,9 @@ def test_a_bundle_says_what_was_measured(run):
     asked = ([row.text for row in rows], pairs, [row.lang for row in rows])
     found = [answer.prediction for answer in load(folder).predict(*asked)]
     assert found == report["predictions"]["onnx"][:40]
+    if pairs:
+        with pytest.raises(CompressError, match="predict: onnx reads pairs: give text_pairs too"):
+            load(folder).predict(["a"])
     config = folder / "models/cpu/onnx/config.pbtxt"
     backend = "python" if this.task.GENERATES else "onnxruntime"
     assert text_format.Parse(config.read_text("utf-8"), ModelConfig()).backend == backend

@@ -113,7 +113,8 @@ def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str
 def _cut(tokenizer: PreTrainedTokenizerBase, question: str, longest: int) -> str:
     if len(question) <= longest:  # a token is a character at least
         return question
-    spans = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    settings = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
+    spans = tokenizer(question, **settings)["offset_mapping"]
     return question if len(spans) <= longest else question[: spans[longest - 1][1]]
 
 

@@ -39,8 +39,8 @@ def record_canary(folder: Path, models: Sequence[BundleModel], rows: Sequence[Ro
 def canary_problem(folder: Path, model: BundleModel) -> tuple[str | None, str]:
     """Ask a model again.
 
-    On the processor that the outputs were recorded on, they must be the same up to rounding; on another one, they may
-    differ as much as the variant was allowed to differ from its parent.
+    On the kind of processor that the outputs were recorded on, they must be the same up to rounding; on another one,
+    and on GPUs, they may differ as much as the variant was allowed to differ from its parent.
 
     :return: What is wrong, if anything, and what was found.
     :raises UnavailableError: If it needs what this machine lacks, or the packer's lacked.
@@ -51,7 +51,7 @@ def canary_problem(folder: Path, model: BundleModel) -> tuple[str | None, str]:
     if recorded is None:
         raise UnavailableError("no outputs were recorded: it could not run where it was packed")
     found = _ask(folder / model.folder, [Row(**row.model_dump()) for row in canary.rows])
-    same_target = canary.recorded_on == resolve_target("auto").name
+    same_target = canary.recorded_on == resolve_target("auto").name and not model.on_gpu
     limit, agreement = (
         (_SAME_TARGET, 1.0) if same_target else (model.tolerance.max_difference, model.tolerance.agreement)
     )

@@ -16,7 +16,7 @@ from compress.errors import CompressError, UnavailableError
 from compress.generation import Search
 from compress.inference import Predict, load_predict, onnx_session, predict_examples
 from compress.tasks import Example, Task, task_named
-from export.bundle.format import MANIFEST, Description, read_description, read_manifest
+from export.bundle.format import MANIFEST, Description, read_description, read_manifest, refuse_run
 from export.bundle.text_input import text_operators
 
 _BATCH_SIZE = 64
@@ -100,6 +100,9 @@ class Model:
         """The texts as training read them: in Unicode's NFC, without space around them."""
         if isinstance(texts, str):
             raise CompressError("predict: texts must be a list of texts, got one text; put it in a list")
+        if self.description.pairs != (text_pairs is not None):
+            wanted = "pairs: give text_pairs too" if self.description.pairs else "single texts: leave out text_pairs"
+            raise CompressError(f"predict: {self.description.name} reads {wanted}")
         spread = [languages] * len(texts) if languages is None or isinstance(languages, str) else languages
         pairs = [None] * len(texts) if text_pairs is None else text_pairs
         if not len(texts) == len(pairs) == len(spread):
@@ -107,7 +110,7 @@ class Model:
                 f"predict: {len(texts)} texts, {len(pairs)} text pairs, {len(spread)} languages; there must be as many"
             )
         columns = {role: name for role, name in self._task.FIELDS.items() if role != "label"}
-        columns |= {"text_pair": columns.get("text_pair", "text_pair")} if text_pairs is not None else {}
+        columns |= {"text_pair": columns.get("text_pair", "text_pair")} if self.description.pairs else {}
         return [
             self._task.read_row(f"predict: text {number}", _content(self._task, *parts), columns)
             for number, parts in enumerate(zip(texts, pairs, spread, strict=True))
@@ -122,6 +125,7 @@ def load_model(path: Path, name: str | None = None, threads: int | None = None) 
     :param threads: Threads of one run; none for the runtime's own choice.
     :raises CompressError: If there is no such model, or it cannot run here.
     """
+    refuse_run(path)
     if not (path / MANIFEST).exists():
         return Model(path, read_description(path), threads)
     folders = {model.name: path / model.folder for model in read_manifest(path).models}

@@ -70,6 +70,11 @@ class BundleModel(_Part):
     tolerance: Tolerance = Field(description="what its outputs may differ on another target than they were recorded on")
     versions: dict[str, str] = Field(description="that made it")
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it was made for a GPU."""
+        return self.target.startswith(("cuda", "sm"))
+
 
 class Manifest(_Part):
     """`manifest.json`: every file, and where it all comes from."""
@@ -105,6 +110,7 @@ class Description(_Part):
     runtime: Runtime
     target: str
     reads: Literal["tokens", "text"] = "tokens"
+    pairs: bool = Field(description="whether texts come in pairs")
     max_length: int
     language_codes: dict[str, str] = {}
     prefix: str | None = None
@@ -140,6 +146,15 @@ class Canary(_Part):
     models: dict[str, Said]
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def refuse_run(folder: Path) -> None:
+    """Say what to name in place of a run directory, which has a manifest of its own.
+
+    :raises CompressError: If the folder is one.
+    """
+    if (folder / "recipe.yaml").exists():
+        raise CompressError(f"{folder}: a run, not a bundle; name {folder / 'bundle'}, which `compress bundle` fills")
 
 
 def read_manifest(folder: Path) -> Manifest:

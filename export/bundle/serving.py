@@ -74,7 +74,6 @@ def write_text_serving(
 
 def serving_of(model: BundleModel, measured_as: str, report: Report | None, version: Path) -> Serving:
     """How a model is to be served, by what was measured on its target, or else by the profiles of its engine."""
-    on_gpu = model.target.startswith(("cuda", "sm"))
     found = report["models"].get(measured_as) if report and model.measured else None
     if found and not found["made_for_another_target"]:
         times = {int(size): each for size, each in found["latency"].items()}
@@ -82,7 +81,7 @@ def serving_of(model: BundleModel, measured_as: str, report: Report | None, vers
         return Serving(
             name=model.name,
             runtime=model.runtime,
-            on_gpu=on_gpu,
+            on_gpu=model.on_gpu,
             largest_batch=max(times),
             rates={size: each["rows_per_second"] for size, each in times.items()},
             row_ms=times[fewest]["p50_ms"] / fewest,
@@ -95,7 +94,7 @@ def serving_of(model: BundleModel, measured_as: str, report: Report | None, vers
     return Serving(
         name=model.name,
         runtime=model.runtime,
-        on_gpu=on_gpu,
+        on_gpu=model.on_gpu,
         largest_batch=largest,
         file=_file_of(version),
         profiles=len(profiles),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from compress.errors import CompressError
 from compress.run import file_sha256
 from export.bundle.format import SIGNATURE, SIGNATURE_SUM
+
+_NAME_ISSUER = "name its issuer's with --certificate"
 
 
 def sign(folder: Path, key: Path, certificates: Sequence[Path] = ()) -> None:
@@ -62,11 +65,25 @@ def signature_problem(folder: Path, key: Path | None, certificates: Sequence[Pat
         raise CompressError(
             f"{key or certificates[0]}: cannot be read ({_first_line(error)}); name a PEM file"
         ) from None
+    if _has_certificate(folder / SIGNATURE) == (key is not None):
+        return (
+            "made with a certificate: name its issuer's with --certificate"
+            if key
+            else "made with a bare key: name --key"
+        )
     try:
         config.verify(folder, folder / SIGNATURE)
     except Exception as error:  # the library lets those of several others through
         return _first_line(error) or type(error).__name__
     return None
+
+
+def _has_certificate(signature: Path) -> bool:
+    """Whether a certificate came with the signature, rather than a hint at a key; see sigstore's bundle format."""
+    try:
+        return "publicKey" not in json.loads(signature.read_bytes())["verificationMaterial"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False  # the library will say what is wrong with it
 
 
 def _hashing() -> Any:

@@ -203,6 +203,7 @@ def _write_description(run: Run, data: DataSet, model: BundleModel, version: Pat
         runtime=model.runtime,
         target=model.target,
         reads=model.reads,
+        pairs=bool(recipe.data.fields.text_pair) or "text_pair" in run.task.FIELDS,
         max_length=recipe.data.max_length,
         language_codes=recipe.data.language_codes,
         prefix=recipe.data.prefix,

@@ -28,6 +28,7 @@ from export.bundle.format import (
     Manifest,
     read_description,
     read_manifest,
+    refuse_run,
 )
 from export.bundle.signature import signature_problem
 from export.onnx_check import check_weights_are_beside
@@ -81,6 +82,7 @@ def verify(
     :param unpack_to: Where to leave an archive's folder if all checks pass.
     :raises CompressError: If it is no bundle, or an archive that must not be unpacked.
     """
+    refuse_run(bundle)
     if unpack_to is not None and bundle.is_dir():
         raise CompressError(f"--unpack: {bundle} is a folder already; leave it out")
     if unpack_to is not None and unpack_to.exists():
@@ -215,8 +217,9 @@ def _signature_checks(folder: Path, key: Path | None, certificates: Sequence[Pat
     if not wanted:
         return [Check(what, None, "name the signer's --key, or the --certificate of its issuer, to check it")]
     problem = signature_problem(folder, key, certificates)
-    by = key or ", ".join(map(str, certificates))
-    return [Check(what, problem is None, problem or f"by the holder of {by}")]
+    issuers = ", ".join(map(str, certificates))
+    by = f"by the holder of {key}" if key else f"by one whose certificate {issuers} has issued"
+    return [Check(what, problem is None, problem or by)]
 
 
 def _model_check(folder: Path, model: BundleModel) -> Check:

@@ -62,10 +62,14 @@ def test_bad_input_is_named(bundle: Path, tmp_path: Path):
     model = load(bundle, "onnx")
     with pytest.raises(CompressError, match="texts must be a list of texts, got one text; put it in a list"):
         model.predict("12:30")
-    with pytest.raises(CompressError, match="2 texts, 1 text pairs, 2 languages; there must be as many"):
-        model.predict(["a", "b"], ["c"])
+    with pytest.raises(CompressError, match="2 texts, 2 text pairs, 1 languages; there must be as many"):
+        model.predict(["a", "b"], languages=["de"])
+    with pytest.raises(CompressError, match="onnx reads single texts: leave out text_pairs"):
+        model.predict(["a"], ["b"])
     with pytest.raises(CompressError, match="predict: text 1: field 'text' must be text, got int"):
         model.predict(["a", 3])
+    with pytest.raises(CompressError, match=r"a run, not a bundle; name .*bundle, which `compress bundle` fills"):
+        load(bundle.parent)
     with pytest.raises(CompressError, match="has no model 'none'; it has onnx, onnx-int8, openvino-int8"):
         load(bundle, "none")
     with pytest.raises(UnavailableError, match=r"student-fp16\.engine: needs a GPU of sm80, sm86"):

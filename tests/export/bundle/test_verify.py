@@ -223,6 +223,7 @@ def test_a_signature_is_the_signer_s_or_nobody_s(copied: Path, keys: Keys):
     passed, told = signature(verify(copied))
     assert (passed, "name the signer's --key" in told) == (None, True)
     assert signature(verify(copied, keys.other_public))[0] is False
+    assert signature(verify(copied, certificates=[keys.issuer])) == (False, "made with a bare key: name --key")
     (copied / "README.md").write_text("something else", "utf-8")
     packed_again(copied)
     assert verify(copied).passed  # only a key tells
@@ -236,6 +237,10 @@ def test_a_signature_is_the_signer_s_or_nobody_s(copied: Path, keys: Keys):
 def test_a_certificate_s_issuer_is_enough_to_know(copied: Path, keys: Keys, tmp_path: Path):
     sign(copied, keys.private, [keys.certificate, keys.issuer])
     assert verify(copied, certificates=[keys.issuer]).passed
+    assert signature(verify(copied, keys.public)) == (
+        False,
+        "made with a certificate: name its issuer's with --certificate",
+    )
     stranger = tmp_path / "stranger"
     stranger.mkdir()
     assert signature(verify(copied, certificates=[Keys(stranger).issuer]))[0] is False
