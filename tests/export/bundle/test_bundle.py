@@ -68,6 +68,17 @@ def test_the_card_says_what_users_must_know(bundle: Path, report: dict):
     assert "Licence: not given" in card  # the teacher's
 
 
+def test_the_card_s_command_builds_the_same_engine(copied: Path, tmp_path: Path, compress_command):
+    card = (copied / "README.md").read_text("utf-8")
+    command = re.search(r"^compress (export --onnx .*)$", card, re.MULTILINE)
+    assert command
+    done = compress_command(*command[1].split(), "--output", tmp_path / "built", cwd=copied)
+    assert done.returncode == 0, done.stderr
+    (engine,) = (tmp_path / "built").rglob("*.engine")
+    packed = copied / "models/tensorrt-rtx/tensorrt-fp16/1/student-fp16.engine"
+    assert file_sha256(engine) == file_sha256(packed)
+
+
 def test_the_bill_of_materials_is_valid_cyclonedx(bundle: Path, run: Run):
     text = (bundle / "bom.cdx.json").read_text("utf-8")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
