@@ -23,6 +23,7 @@ from export.bundle.bom import materials_of, write_bom
 from export.bundle.canary import record_canary
 from export.bundle.card import write_card
 from export.bundle.choice import Chosen, Report, choose_variants
+from export.bundle.client import load_model
 from export.bundle.example import write_example
 from export.bundle.format import (
     CARD,
@@ -121,7 +122,7 @@ def _build(run: Run, chosen: Sequence[Chosen], wanted: Wanted, report: Report | 
         say(f"bundle: {variant.name}")
         models.append(_add_variant(run, data, variant, report, rows, folder))
         if wanted.text_input and variant.repository == "cpu":
-            models.append(_add_text_variant(run, data, models[-1], report, rows[0], folder))
+            models.append(_add_text_variant(run, data, models[-1], report, rows, folder))
     if report:
         shutil.copytree(run.path_of("bench"), folder / "report")
     record_canary(folder, models, rows)
@@ -148,7 +149,7 @@ def _add_variant(
 
 
 def _add_text_variant(
-    run: Run, data: DataSet, source: BundleModel, report: Report | None, row: Row, folder: Path
+    run: Run, data: DataSet, source: BundleModel, report: Report | None, rows: Sequence[Row], folder: Path
 ) -> BundleModel:
     """The same variant with its tokenizer inside."""
     name = f"{source.name}-text"
@@ -166,8 +167,22 @@ def _add_text_variant(
     everything = [row for split in data.splits.values() for row in split]
     add_text_model(folder / source.folder, version, data.labels, run.recipe.data.max_length, everything)
     _write_description(run, data, model, version)
-    write_text_serving(data.labels, model, source.name, report, version, row)
+    write_text_serving(data.labels, model, source.name, report, version, rows[0])
+    _check_answers(folder / source.folder, version, rows)
     return model.model_copy(update={"bytes": graph_bytes(version)})
+
+
+def _check_answers(source: Path, version: Path, rows: Sequence[Row]) -> None:
+    """Whether a graph that reads text says what its parent says of its tokens; one row at a time, as int8 may depend on
+    what else is in a batch."""
+    one, other = load_model(source), load_model(version)
+    for row in rows:
+        (wanted,), (found,) = one.predict([row.text]), other.predict([row.text])
+        if wanted.prediction != found.prediction:
+            raise CompressError(
+                f"--text-input: {version.parent.name} says {found.prediction!r} of {row.text!r:.60}, its parent "
+                f"{wanted.prediction!r}; leave it out"
+            )
 
 
 def _described(run: Run, variant: Chosen) -> BundleModel:
