@@ -105,16 +105,16 @@ class Description(_Part):
 
     version: Literal[1] = Field(1, alias="schema")
     name: str
-    task: str
+    task: Literal["text-classification", "token-classification", "question-answering", "translation"]
     labels: list[str]
     runtime: Runtime
     target: str
     reads: Literal["tokens", "text"] = "tokens"
     pairs: bool = Field(description="whether texts come in pairs")
-    max_length: int
+    max_length: Annotated[int, Field(ge=8, le=8192)]
     language_codes: dict[str, str] = {}
     prefix: str | None = None
-    beams: int = 1
+    beams: Annotated[int, Field(gt=0)] = 1
     length_penalty: float = 1.0
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

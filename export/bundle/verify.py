@@ -228,8 +228,8 @@ def _model_check(folder: Path, model: BundleModel) -> Check:
         problem, told = canary_problem(folder, model)
     except UnavailableError as error:
         return Check(what, None, str(error))
-    except CompressError as error:
-        return Check(what, False, str(error))
+    except Exception as error:  # whatever the libraries raise over files that are not what they should be
+        return Check(what, False, str(error) if isinstance(error, CompressError) else f"does not run ({error!r:.200})")
     return Check(what, problem is None, problem or told)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import random
+import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -142,6 +143,25 @@ def test_recorded_outputs_must_be_the_models(copied: Path, outputs: list):
     (copied / "canary.json").write_text(json.dumps(canary), "utf-8")
     packed_again(copied)
     assert "outputs differ by up to inf" in failures(verify(copied))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"task": "other"}, "compress.json: not as it must be: task"),
+        ({"max_length": 0}, "compress.json: not as it must be: max_length"),
+        ({"name": "other"}, "models/cpu/onnx/1 describes other, not onnx"),
+        ({"task": "translation", "beams": 2}, "does not run"),
+        ({"task": "question-answering", "pairs": True}, "does not run|outputs"),
+        ({"labels": []}, "does not run"),
+        ({"runtime": "TensorRT-RTX"}, "does not run"),
+    ],
+)
+def test_descriptions_that_are_not_the_model_s_are_found(copied: Path, changes: dict, reason: str):
+    path = copied / "models/cpu/onnx/1/compress.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
+    packed_again(copied)
+    assert re.search(reason, failures(verify(copied)))
 
 
 def test_weights_outside_of_the_bundle_are_found(copied: Path):
