@@ -204,9 +204,9 @@ def check(
 
 @app.command(
     epilog="Examples:\n\n"
-    "  compress bundle                                  the fastest variant for this machine\n\n"
+    "  compress bundle                          the fastest variant for this machine\n\n"
     "  compress bundle --variant onnx-int8 --accept tensorrt-fp16 --archive\n\n"
-    "  compress bundle --sign private.pem --certificate signer.pem --certificate issuer.pem"
+    "  compress bundle --set bundle.data_license=CC-BY-4.0 --sign private.pem"
 )
 def bundle(
     run: RunFolder = None,
