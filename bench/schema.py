@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from compress.errors import CompressError
+from compress.errors import CompressError, first_problem
 
 SCHEMA = 2
 
@@ -274,9 +274,7 @@ def read_report(path: Path) -> Report:
     try:
         return Report.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = "".join(f"{part}: " for part in (".".join(map(str, first["loc"])),) if part)
-        raise CompressError(f"{path}: not a bench report: {place}{first['msg']}; measure it again") from None
+        raise CompressError(f"{path}: not a bench report: {first_problem(error)}; measure it again") from None
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from compress.encoder_decoder import build_from_layers, layer_counts, reshaped
-from compress.errors import CompressError
+from compress.errors import CompressError, first_line
 from compress.recipe import Scratch, Student
 from compress.tasks import Task
 
@@ -67,7 +67,7 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedToke
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     except Exception as error:
-        raise CompressError(f"{name}: the tokenizer cannot be loaded ({_first_line(error)})") from None
+        raise CompressError(f"{name}: the tokenizer cannot be loaded ({first_line(error)})") from None
     if tokenizer.pad_token_id is None:
         raise CompressError(f"{name}: the tokenizer has no padding token; set pad_token in its tokenizer_config.json")
     return tokenizer
@@ -101,7 +101,7 @@ def load_model(task: Task, name: str, labels: Sequence[str], *, as_is: bool, tru
             name, use_safetensors=True, trust_remote_code=trust_remote_code, **head
         )
     except Exception as error:
-        raise CompressError(f"{name}: the model cannot be loaded ({_first_line(error)})") from None
+        raise CompressError(f"{name}: the model cannot be loaded ({first_line(error)})") from None
     own = [model.config.id2label[index] for index in range(model.config.num_labels)]
     if as_is and labels and own != list(labels):
         raise CompressError(
@@ -255,7 +255,3 @@ def _check_weights(name: str) -> None:
         pickled = sorted(path.name for ending in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(ending))
         found = f"it has pickled weights only ({', '.join(pickled)}), which can run code" if pickled else "no weights"
         raise CompressError(f"{name}: {found}; save it again with safe_serialization (model.safetensors)")
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -19,8 +19,9 @@ def check_onnx(path: Path) -> None:
     :raises CompressError: If the file is missing or damaged, its weights lie outside of its folder or hold values that
         are not numbers, or its operators or their version are not known.
     """
-    _check_operators(path, _read(path))
-    check_weights_are_beside(path)
+    model = _read(path)
+    _check_operators(path, model)
+    _check_weights_are_beside(path, model)
     _check_structure(path)
     _check_numbers(path)
 
@@ -65,7 +66,11 @@ def check_weights_are_beside(path: Path) -> None:
 
     :raises CompressError: If they lie outside of its folder, are missing or cut off.
     """
-    for tensor in _read(path).graph.initializer:
+    _check_weights_are_beside(path, _read(path))
+
+
+def _check_weights_are_beside(path: Path, model: Any) -> None:
+    for tensor in model.graph.initializer:
         if not tensor.external_data:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}

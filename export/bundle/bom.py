@@ -34,9 +34,9 @@ def materials_of(recipe: Recipe) -> dict[str, Material]:
 
 
 def _name_alone(source: str) -> str:
-    """A path's last part; the name of a hub's data set or model is left whole."""
+    """An absolute path's last part, or that of one that leads elsewhere; names of hubs and below a folder are whole."""
     path = Path(source)
-    return path.name if path.is_absolute() or path.exists() or source.startswith(".") else source
+    return path.name if path.is_absolute() or source.startswith(("..", "~")) else source
 
 
 def write_bom(

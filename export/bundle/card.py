@@ -60,7 +60,6 @@ def write_card(
         data=data,
         teacher=stages["teacher"]["summary"],
         student=stages["student"]["summary"],
-        evaluation=evaluation,
         table=language_table(report, measured) if report and measured else [],
         weak=weak_languages(report, measured, evaluation["seen in training"]) if report and measured else {},
         rebuild=rebuild_commands(models, folder),

@@ -85,9 +85,11 @@ class Model:
         outputs, predictions = self.outputs(rows)
         if not self._task.LABEL_A_ROW:
             return [Answer(prediction) for prediction in predictions]
+        from scipy.special import softmax
+
         return [
-            Answer(prediction, _by_label(self.labels, _softmax(logits)))
-            for prediction, logits in zip(predictions, outputs, strict=True)
+            Answer(prediction, _by_label(self.labels, probabilities))
+            for prediction, probabilities in zip(predictions, softmax(outputs, axis=-1), strict=True)
         ]
 
     def _decoded(self, outputs: list[np.ndarray], examples: list[Example], rows: Sequence[Row]) -> list[Any]:
@@ -203,8 +205,3 @@ def _content(task: Task, text: Any, pair: str | None, languages: str | None) -> 
 
 def _by_label(labels: Sequence[str], probabilities: np.ndarray) -> dict[str, float]:
     return dict(zip(labels, map(float, probabilities), strict=True))
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max())
-    return powers / powers.sum()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from compress.errors import CompressError
+from compress.errors import CompressError, first_problem
 from compress.recipe_export import Tolerance
 
 SCHEMA = 1
@@ -202,6 +202,4 @@ def _read(path: Path, model: Any) -> Any:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = "".join(f"{part}: " for part in (".".join(map(str, first["loc"])),) if part)
-        raise CompressError(f"{path}: not as it must be: {place}{first['msg']}; get the bundle again") from None
+        raise CompressError(f"{path}: not as it must be: {first_problem(error)}; get the bundle again") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -74,30 +75,26 @@ def write_text_serving(
 
 def serving_of(model: BundleModel, measured_as: str, report: Report | None, version: Path) -> Serving:
     """How a model is to be served, by what was measured on its target, or else by the profiles of its engine."""
-    found = report["models"].get(measured_as) if report and model.measured else None
-    if found and not found["made_for_another_target"]:
-        times = {int(size): each for size, each in found["latency"].items()}
-        fewest = min(times)
-        return Serving(
-            name=model.name,
-            runtime=model.runtime,
-            on_gpu=model.on_gpu,
-            largest_batch=max(times),
-            rates={size: each["rows_per_second"] for size, each in times.items()},
-            row_ms=times[fewest]["p50_ms"] / fewest,
-            threads=report["machine"]["threads"] if report else None,
-            file=_file_of(version),
-            profiles=len(_profiles(version)),
-        )
     profiles = _profiles(version)
-    largest = min((profile["maximum"]["batch"] for profile in profiles), default=_NOT_MEASURED_BATCH)
-    return Serving(
+    serving = Serving(
         name=model.name,
         runtime=model.runtime,
         on_gpu=model.on_gpu,
-        largest_batch=largest,
+        largest_batch=min((profile["maximum"]["batch"] for profile in profiles), default=_NOT_MEASURED_BATCH),
         file=_file_of(version),
         profiles=len(profiles),
+    )
+    found = report["models"].get(measured_as) if report and model.measured else None
+    if report is None or found is None or found["made_for_another_target"]:
+        return serving
+    times = {int(size): each for size, each in found["latency"].items()}
+    fewest = min(times)
+    return replace(
+        serving,
+        largest_batch=max(times),
+        rates={size: each["rows_per_second"] for size, each in times.items()},
+        row_ms=times[fewest]["p50_ms"] / fewest,
+        threads=report["machine"]["threads"],
     )
 
 

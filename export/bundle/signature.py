@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compress.errors import CompressError
+from compress.errors import CompressError, UnavailableError, first_line
 from compress.run import file_sha256
 from export.bundle.format import SIGNATURE, SIGNATURE_SUM
-
-_NAME_ISSUER = "name its issuer's with --certificate"
 
 
 def sign(folder: Path, key: Path, certificates: Sequence[Path] = ()) -> None:
@@ -39,7 +37,7 @@ def sign(folder: Path, key: Path, certificates: Sequence[Path] = ()) -> None:
         config.sign(folder, folder / SIGNATURE)
     except (ValueError, TypeError) as error:
         raise CompressError(
-            f"{key}: cannot sign with it ({_first_line(error)}); name a PEM key on an elliptic curve"
+            f"{key}: cannot sign with it ({first_line(error)}); name a PEM key on an elliptic curve"
         ) from None
     # No key is needed to see that the signature itself was damaged.
     (folder / SIGNATURE_SUM).write_text(f"{file_sha256(folder / SIGNATURE)}  {SIGNATURE}\n", "utf-8")
@@ -63,7 +61,7 @@ def signature_problem(folder: Path, key: Path | None, certificates: Sequence[Pat
             config.use_certificate_verifier(certificate_chain=list(certificates))
     except (ValueError, TypeError) as error:
         raise CompressError(
-            f"{key or certificates[0]}: cannot be read ({_first_line(error)}); name a PEM file"
+            f"{key or certificates[0]}: cannot be read ({first_line(error)}); name a PEM file"
         ) from None
     if _has_certificate(folder / SIGNATURE) == (key is not None):
         return (
@@ -74,7 +72,7 @@ def signature_problem(folder: Path, key: Path | None, certificates: Sequence[Pat
     try:
         config.verify(folder, folder / SIGNATURE)
     except Exception as error:  # the library lets those of several others through
-        return _first_line(error) or type(error).__name__
+        return first_line(error)
     return None
 
 
@@ -94,9 +92,5 @@ def _library() -> Any:
     try:
         import model_signing
     except ImportError:
-        raise CompressError("model-signing is not installed; install the extra `sign`") from None
+        raise UnavailableError("model-signing is not installed; install the extra `sign`") from None
     return model_signing
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else ""

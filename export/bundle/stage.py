@@ -235,21 +235,17 @@ def _seal(run: Run, models: Sequence[BundleModel], folder: Path, measured: bool)
     made_from = ("data", "teacher", "student", "evaluation", *_sources(models))
     parents = {name: run.digest(name) for name in (*made_from, *(["bench"] if measured else []))}
     versions = {name: value for model in models for name, value in model.versions.items()}
-    write_bom(
-        folder / "bom.cdx.json",
-        recipe.name,
-        max(datetime.fromisoformat(stages[name]["finished"]) for name in parents),
-        _files(folder),
-        materials_of(recipe),
-        versions,
-    )
+    made = max(datetime.fromisoformat(stages[name]["finished"]) for name in parents)
+    files = [_file(folder, path) for path in sorted(folder.rglob("*")) if path.is_file()]
+    bom = folder / "bom.cdx.json"
+    write_bom(bom, recipe.name, made, files, materials_of(recipe), versions)
     manifest = Manifest(
         run=recipe.name,
         task=recipe.task,
         parents=parents,
         versions=versions,
         models=list(models),
-        files=_files(folder),
+        files=[*files, _file(folder, bom)],
     ).sealed()
     (folder / MANIFEST).write_text(manifest.as_text(), "utf-8")
     return manifest
@@ -259,17 +255,9 @@ def _sources(models: Sequence[BundleModel]) -> list[str]:
     return [model.name for model in models if model.reads == "tokens"]
 
 
-def _files(folder: Path) -> list[BundleFile]:
-    return [
-        BundleFile(
-            path=path.relative_to(folder).as_posix(),
-            role=role_of(path),
-            sha256=file_sha256(path),
-            bytes=path.stat().st_size,
-        )
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    ]
+def _file(folder: Path, path: Path) -> BundleFile:
+    name, size = path.relative_to(folder).as_posix(), path.stat().st_size
+    return BundleFile(path=name, role=role_of(path), sha256=file_sha256(path), bytes=size)
 
 
 def _companions(source: Path) -> list[Path]:

@@ -24,24 +24,29 @@ class TritonPythonModel:
 
     def execute(self, requests):
         """Answer to all requests at once: the client makes batches of similar length of their texts."""
-        asked = [{name: self._strings(request, name) for name in self._inputs} for request in requests]
-        together = {name: [text for each in asked for text in each[name]] for name in self._inputs}
         try:
-            texts = [json.loads(text) for text in together["TEXT"]] if self._words else together["TEXT"]
-            answers = self._model.predict(texts, together.get("TEXT_PAIR"), together.get("LANGUAGES"))
+            asked = [self._asked(request) for request in requests]
+            together = {name: [text for each in asked for text in each[name]] for name in self._inputs}
+            answers = iter(self._answers(together))
+        except (CompressError, ValueError):
+            return [self._alone(request) for request in requests]  # one that is wrong must not fail the others
+        return [self._response([next(answers) for _ in each["TEXT"]]) for each in asked]
+
+    def _alone(self, request):
+        try:
+            return self._response(self._answers(self._asked(request)))
         except (CompressError, ValueError) as error:
-            failed = pb_utils.TritonError(str(error))
-            return [pb_utils.InferenceResponse(error=failed) for _ in requests]
-        responses = []
-        for each in asked:
-            own, answers = answers[: len(each["TEXT"])], answers[len(each["TEXT"]) :]
-            responses.append(pb_utils.InferenceResponse(self._tensors(own)))
-        return responses
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
 
-    def _strings(self, request, name):
-        return [row[0].decode() for row in pb_utils.get_input_tensor_by_name(request, name).as_numpy()]
+    def _answers(self, asked):
+        texts = [json.loads(text) for text in asked["TEXT"]] if self._words else asked["TEXT"]
+        return self._model.predict(texts, asked.get("TEXT_PAIR"), asked.get("LANGUAGES"))
 
-    def _tensors(self, answers):
+    def _asked(self, request):
+        arrays = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
+        return {name: [row[0].decode() for row in array] for name, array in arrays.items()}
+
+    def _response(self, answers):
         said = [answer.prediction for answer in answers]
         texts = [text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for text in said]
         predictions = np.array([[text.encode()] for text in texts], dtype=object)
@@ -49,4 +54,4 @@ class TritonPythonModel:
         if answers[0].probabilities is not None:
             probabilities = np.array([list(answer.probabilities.values()) for answer in answers], dtype=np.float32)
             tensors.append(pb_utils.Tensor("PROBABILITIES", probabilities))
-        return tensors
+        return pb_utils.InferenceResponse(tensors)
