@@ -25,7 +25,7 @@ test: $(VENV)/installed
 # Other data: make bench COMPRESS_BENCH_DATA=folder with train, validation and test files
 bench: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable .[bench]
-	$(BIN)/pytest bench --quiet --benchmark-columns=median,iqr,rounds
+	$(BIN)/pytest bench/studies --quiet --benchmark-columns=median,iqr,rounds
 
 # Other people's clients, with the libraries that they need, in an environment of their own
 $(VENV)-interop/installed: Makefile

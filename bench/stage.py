@@ -14,26 +14,26 @@ from typing import Any
 import numpy as np
 import psutil
 
-from bench.accuracy import Accuracy
-from bench.contenders import REFERENCE, STUDENT, TEACHER, Contender, Missing, find_contenders, user_contenders
-from bench.html import write_html
-from bench.latency import Group, RowTimes, measure_grid, measure_texts
-from bench.load import LoadSettings, measure_load
-from bench.report import write_markdown
-from bench.schema import Report, read_report
-from bench.sizes import size_on_disk
-from bench.statistics import ratio_interval
-from bench.workers import Bench, Machine, Setup, Started, Worker, started
+from bench.measure.accuracy import Accuracy
+from bench.measure.contenders import REFERENCE, STUDENT, TEACHER, Contender, Missing, find_contenders, user_contenders
+from bench.measure.latency import Group, RowTimes, measure_grid, measure_texts
+from bench.measure.load import LoadSettings, measure_load
+from bench.measure.sizes import size_on_disk
+from bench.measure.statistics import ratio_interval
+from bench.measure.workers import Bench, Machine, Setup, Started, Worker, started
+from bench.report.html import write_html
+from bench.report.text import write_markdown
+from compress.cli.doctor import gpus
 from compress.console import progress, say
 from compress.data.encode import spread_over_languages
-from compress.data.rows import Row, row_as_dict
 from compress.data.stage import DataSet, load_data
-from compress.doctor import gpus
 from compress.errors import CompressError
-from compress.evaluation import Predicted, load_predicted, predicted_of
-from compress.metrics import signatures
-from compress.models import load_tokenizer
-from compress.run import Run, content_hash, recorded_versions, run_stage
+from compress.evaluation.stage import Predicted, load_predicted, predicted_of
+from compress.metrics.metric import signatures
+from compress.models.load import load_tokenizer
+from compress.reports.bench import Report, read_report
+from compress.runs.run import Run, content_hash, recorded_versions, run_stage
+from compress.tasks.rows import Row, row_as_dict
 
 _TEXT_ROWS = 100
 _BOUND = 5  # times the teacher's median

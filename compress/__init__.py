@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from export.bundle.client import Model
+    from compress.serving.client import Model
 
 __version__ = "0.1.0"
 
@@ -19,6 +19,6 @@ def load(bundle: str | Path, model: str | None = None, threads: int | None = Non
     :param threads: Threads of one run; none for the runtime's own choice.
     :raises CompressError: If there is no such model, or it cannot run here.
     """
-    from export.bundle.client import load_model
+    from compress.serving.client import load_model
 
     return load_model(Path(bundle), model, threads)

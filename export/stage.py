@@ -10,18 +10,18 @@ from rich.table import Table
 
 from compress.console import say
 from compress.data.encode import spread_over_languages
-from compress.data.rows import Row
 from compress.data.stage import DataSet, load_data
 from compress.errors import CompressError
-from compress.generation import Search
-from compress.inference import load_predict, openvino_core, predict_examples
-from compress.models import load_tokenizer
-from compress.run import Run, run_stage
-from compress.target import resolve_target
-from compress.tasks import Example, Task
-from export.graphs import graph_bytes
-from export.parity import Answers, check_parity, log_probabilities_of_labels, measure_parity
-from export.variants import ENGINE_SOURCES, Variant, plan_variants, wanted_variants
+from compress.models.load import load_tokenizer
+from compress.runs.run import Run, run_stage
+from compress.runtimes.generation import Search
+from compress.runtimes.predict import load_predict, openvino_core, predict_examples
+from compress.targets import resolve_target
+from compress.tasks.contract import Example, Task
+from compress.tasks.rows import Row
+from export.onnx.graphs import graph_bytes
+from export.variants.making import ENGINE_SOURCES, Variant, plan_variants, wanted_variants
+from export.variants.parity import Answers, check_parity, log_probabilities_of_labels, measure_parity
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -61,11 +61,11 @@ def run_export_stages(run: Run) -> dict[str, Any]:
             raise CompressError("export.variants: openvino-int8 is for models that read, the task is translation")
         openvino_core()
     if settings.budget.points is not None:
-        from export.search import STAGE, check_target, run_search_stage
+        from export.search.stage import STAGE, check_target, run_search_stage
 
         check_target(target)
     if settings.tensorrt.enabled:
-        from export.tensorrt import check_options, choose_builder
+        from export.tensorrt.builder import check_options, choose_builder
 
         check_options(choose_builder(), settings.tensorrt)
     sample = _sample(run, data)
@@ -73,7 +73,7 @@ def run_export_stages(run: Run) -> dict[str, Any]:
     if settings.budget.points is not None:
         done[STAGE] = run_search_stage(run, sample)
     if settings.tensorrt.enabled:
-        from export.engines import run_engine_stage
+        from export.tensorrt.stage import run_engine_stage
 
         for precision in settings.tensorrt.precisions:
             source = ENGINE_SOURCES[precision]
@@ -84,10 +84,10 @@ def run_export_stages(run: Run) -> dict[str, Any]:
 def explain_engines(run: Run) -> dict[str, Any]:
     """For each precision that the recipe names what TensorRT makes of its graphs; the graphs are made, no engine is.
 
-    :return: By name of engine and graph what `export.explain` found.
+    :return: By name of engine and graph what `export.tensorrt.explain` found.
     """
-    from export.explain import explain
-    from export.tensorrt import choose_builder
+    from export.tensorrt.builder import choose_builder
+    from export.tensorrt.explain import explain
 
     builder, data, settings = choose_builder(), load_data(run), run.recipe.export
     sources = [ENGINE_SOURCES[precision] for precision in settings.tensorrt.precisions]

@@ -22,7 +22,7 @@ KINDS = ("date", "time", "percentage", "money")
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """JSON Lines files with four easy labels in three languages."""
-    from compress.data import cldr
+    from compress.data.builtin import cldr
 
     folder = tmp_path_factory.mktemp("data")
     for split, rows in cldr.generate(0).items():

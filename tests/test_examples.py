@@ -9,7 +9,7 @@ import pytest
 import typer
 import yaml
 
-from compress.cli import app
+from compress.cli.app import app
 
 WORKFLOW = Path(__file__).parents[1] / "examples/workflows/compress-check.yml"
 

@@ -14,17 +14,18 @@ from google.protobuf import text_format
 from tiny_runs import TASKS, recipe_for
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from compress import load, sequences
-from compress.cache import load_cache
+from compress import load
 from compress.data.stage import load_data
 from compress.errors import CompressError
-from compress.metrics import agreement
-from compress.run import find_run
-from compress.target import TARGETS
+from compress.metrics.metric import agreement
+from compress.runs.run import find_run
+from compress.targets import TARGETS
+from compress.teacher import sequences
+from compress.teacher.outputs import load_cache
 from export.bundle.stage import Wanted, run_bundle_stage
-from export.bundle.verify import verify
-from export.calibration import calibration_feeds
-from export.quantize import quantize_static_int8
+from export.bundle.trust.verify import verify
+from export.quantize.calibration import calibration_feeds
+from export.quantize.int8 import quantize_static_int8
 
 
 @pytest.fixture(scope="module", params=TASKS)

@@ -11,10 +11,10 @@ from itertools import combinations
 from typing import Any
 
 from compress.data.read import SPLITS, UNLABELLED, RawRow
-from compress.data.rows import Row, name_in, row_as_dict
 from compress.errors import CompressError
-from compress.recipe import Data
-from compress.tasks import Task, columns_of
+from compress.recipe.recipe import Data
+from compress.tasks.contract import Task, columns_of
+from compress.tasks.rows import Row, name_in, row_as_dict
 
 NO_LANGUAGE = "und"  # BCP 47: undetermined
 

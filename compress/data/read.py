@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from compress.errors import CompressError
-from compress.recipe import Data
+from compress.recipe.recipe import Data
 
 SPLITS = ("train", "validation", "test")
 UNLABELLED = "unlabelled"
@@ -56,7 +56,8 @@ def _read_labelled(data: Data, seed: int, task: str) -> dict[str, Iterable[RawRo
 
 
 def _built_in(data: Data, seed: int, task: str) -> Mapping[str, list[Any]]:
-    from compress.data import cldr, cldr_tasks
+    from compress.data.builtin import cldr
+    from compress.data.builtin import derived as cldr_tasks
 
     if task == "token-classification":
         return cldr_tasks.generate_words(seed)

@@ -12,10 +12,10 @@ from typing import Any
 from compress.console import say
 from compress.data.clean import clean
 from compress.data.read import READERS, SPLITS, UNLABELLED, read_splits
-from compress.data.rows import Row, row_as_dict
 from compress.data.table import RowTable
 from compress.errors import CompressError
-from compress.run import Run, file_sha256, run_stage, write_json
+from compress.runs.run import Run, file_sha256, run_stage, write_json
+from compress.tasks.rows import Row, row_as_dict
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from compress.data.rows import Row, row_as_dict
-from compress.tasks import Encode, Example
+from compress.tasks.contract import Encode, Example
+from compress.tasks.rows import Row, row_as_dict
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.data.rows import Row, text_in, value_in
 from compress.errors import CompressError
-from compress.metrics import Metric, mean
-from compress.tasks import Encode, Example, encoder_inputs
+from compress.metrics.metric import Metric, mean
+from compress.tasks.contract import Encode, Example, encoder_inputs
+from compress.tasks.rows import Row, text_in, value_in
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from compress.recipe import Data
+    from compress.recipe.recipe import Data
 
 FIELDS = {"text": "question", "text_pair": "context", "label": "answers"}
 AUTO_CLASS = "AutoModelForQuestionAnswering"

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.data.rows import Row, name_in, text_in
-from compress.metrics import Metric, accuracy, macro_f1
-from compress.tasks import NO_LABEL, Encode, Example, encoder_inputs
+from compress.metrics.metric import Metric, accuracy, macro_f1
+from compress.tasks.contract import NO_LABEL, Encode, Example, encoder_inputs
+from compress.tasks.rows import Row, name_in, text_in
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from compress.recipe import Data
+    from compress.recipe.recipe import Data
 
 FIELDS = {"text": "text", "label": "label"}
 AUTO_CLASS = "AutoModelForSequenceClassification"

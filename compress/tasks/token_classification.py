@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.data.rows import Row, value_in
 from compress.errors import CompressError
-from compress.metrics import Metric, f1_of_counts, share
-from compress.tasks import NO_LABEL, Encode, Example, encoder_inputs
+from compress.metrics.metric import Metric, f1_of_counts, share
+from compress.tasks.contract import NO_LABEL, Encode, Example, encoder_inputs
+from compress.tasks.rows import Row, value_in
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from compress.recipe import Data
+    from compress.recipe.recipe import Data
 
 FIELDS = {"text": "tokens", "label": "labels"}
 AUTO_CLASS = "AutoModelForTokenClassification"

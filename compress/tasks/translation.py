@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.data.rows import Row, name_in, text_in
 from compress.errors import CompressError
-from compress.metrics import Metric
-from compress.tasks import NO_LABEL, Encode, Example
+from compress.metrics.metric import Metric
+from compress.tasks.contract import NO_LABEL, Encode, Example
+from compress.tasks.rows import Row, name_in, text_in
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from compress.recipe import Data
+    from compress.recipe.recipe import Data
 
 FIELDS = {"text": "source", "label": "target", "source_lang": "source_lang", "target_lang": "target_lang"}
 AUTO_CLASS = "AutoModelForSeq2SeqLM"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from compress.errors import CompressError
-from compress.inference import OPENVINO_MODEL
-from compress.run import Run
-from export.bundle.format import Runtime
-from export.graphs import graph_files
+from compress.runs.run import Run
+from compress.runtimes.predict import OPENVINO_MODEL
+from compress.serving.format import Runtime
+from export.onnx.graphs import graph_files
 
 Report = dict[str, Any]
 """A bench report, as JSON."""

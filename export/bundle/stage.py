@@ -13,19 +13,13 @@ from rich.table import Table
 
 from compress.console import say
 from compress.data.encode import spread_over_languages
-from compress.data.rows import Row
 from compress.data.stage import DataSet, load_data
 from compress.errors import CompressError
-from compress.models import load_tokenizer
-from compress.recipe_export import Tolerance
-from compress.run import Run, file_sha256, role_of, run_stage, write_json
-from export.bundle.bom import materials_of, write_bom
-from export.bundle.canary import record_canary
-from export.bundle.card import write_card
-from export.bundle.choice import Chosen, Report, choose_variants
-from export.bundle.client import load_model
-from export.bundle.example import write_example
-from export.bundle.format import (
+from compress.models.load import load_tokenizer
+from compress.recipe.export import Tolerance
+from compress.runs.run import Run, file_sha256, role_of, run_stage, write_json
+from compress.serving.client import load_model
+from compress.serving.format import (
     CARD,
     DESCRIPTION,
     MANIFEST,
@@ -36,10 +30,16 @@ from export.bundle.format import (
     Manifest,
     read_manifest,
 )
-from export.bundle.serving import write_serving, write_text_serving
-from export.bundle.signature import sign
-from export.bundle.text_input import add_text_model, text_operators, tokenizer_parts
-from export.graphs import graph_bytes
+from compress.tasks.rows import Row
+from export.bundle.choice import Chosen, Report, choose_variants
+from export.bundle.contents.bom import materials_of, write_bom
+from export.bundle.contents.canary import record_canary
+from export.bundle.contents.card import write_card
+from export.bundle.contents.client import write_example
+from export.bundle.contents.text_input import add_text_model, text_operators, tokenizer_parts
+from export.bundle.triton.repository import write_serving, write_text_serving
+from export.bundle.trust.signature import sign
+from export.onnx.graphs import graph_bytes
 
 _CANARY_ROWS = 32
 _NOT_SERVED = ("search.json",)
@@ -50,7 +50,7 @@ class Wanted:
     """What the user asks for.
 
     ``variants`` and ``accepted`` are names (`export.bundle.choice`); ``text_input`` adds graphs that read text;
-    ``key`` and ``certificates`` sign (`export.bundle.signature`).
+    ``key`` and ``certificates`` sign (`export.bundle.trust.signature`).
     """
 
     variants: Sequence[str] = ()

@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 import transformers
 
-from export.graphs import exported_graph, save_graph
+from export.onnx.graphs import exported_graph, save_graph
 
 _SIZES = {
     "vocab_size": 50,

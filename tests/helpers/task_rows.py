@@ -10,7 +10,7 @@ from typing import Any
 
 from babel import Locale
 
-from compress.data import cldr
+from compress.data.builtin import cldr
 
 LANGUAGES = ("de", "en", "ja")
 KINDS = ("date", "time", "percentage", "money")

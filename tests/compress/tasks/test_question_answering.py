@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from compress.data.rows import Row
 from compress.errors import CompressError
-from compress.new_tokenizer import train_tokenizer
-from compress.recipe import Data, NewTokenizer
-from compress.tasks import task_named
+from compress.models.tokenizers import train_tokenizer
+from compress.recipe.recipe import Data, NewTokenizer
+from compress.tasks.contract import task_named
+from compress.tasks.rows import Row
 
 TASK = task_named("question-answering")
 CONTEXT = "Die Brücke wurde 1932 eröffnet. Sie ist 503 Meter lang und führt über den Hafen von Sydney in Australien."

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from seqeval.metrics import f1_score
 
-from compress.data.rows import Row
 from compress.errors import CompressError
-from compress.new_tokenizer import train_tokenizer
-from compress.recipe import Data, NewTokenizer
-from compress.tasks import task_named
+from compress.models.tokenizers import train_tokenizer
+from compress.recipe.recipe import Data, NewTokenizer
+from compress.tasks.contract import task_named
+from compress.tasks.rows import Row
 
 TASK = task_named("token-classification")
 LABELS = ["B-LOC", "B-PER", "I-PER", "O"]

@@ -6,11 +6,11 @@ import torch
 from sacrebleu.metrics import BLEU, CHRF
 from transformers import M2M100Config, MBartTokenizer, NllbTokenizer
 
-from compress.data.rows import Row
 from compress.errors import CompressError
-from compress.new_tokenizer import train_tokenizer
-from compress.recipe import Data, NewTokenizer
-from compress.tasks import task_named
+from compress.models.tokenizers import train_tokenizer
+from compress.recipe.recipe import Data, NewTokenizer
+from compress.tasks.contract import task_named
+from compress.tasks.rows import Row
 
 TASK = task_named("translation")
 ROWS = [

@@ -14,11 +14,11 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from compress.errors import CompressError
-from compress.run import Run, file_sha256
-from export.bundle.archive import pack
+from compress.runs.run import Run, file_sha256
+from compress.serving.format import read_manifest
 from export.bundle.choice import choose_variants
-from export.bundle.format import read_manifest
 from export.bundle.stage import Wanted, run_bundle_stage
+from export.bundle.trust.archive import pack
 
 
 def test_every_model_has_its_place_in_a_model_repository(bundle: Path):

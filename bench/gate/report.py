@@ -1,0 +1,82 @@
+"""The result of a check for people and for CI: a table, Markdown for a pull request, JUnit XML."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.gate.judgement import Finding
+from bench.report.tables import ReportTable
+from bench.report.text import markdown_table
+
+if TYPE_CHECKING:
+    from bench.gate.stage import CheckReport
+
+_WORST_FIRST = ("fail", "inconclusive", "pass")
+
+
+def check_table(report: CheckReport) -> ReportTable:
+    """Every figure that fails or is inconclusive; of those that pass in all languages the one nearest to its limit."""
+    groups: dict[tuple[str, str, bool], list[Finding]] = defaultdict(list)
+    for finding in report.findings:
+        groups[finding.variant, finding.figure, finding.language is None].append(finding)
+    shown: list[tuple[Finding, str]] = []
+    for group in groups.values():
+        bad = [finding for finding in group if finding.verdict != "pass"]
+        if bad:
+            shown += [(finding, finding.language or "") for finding in bad]
+        else:
+            worst = max(group, key=lambda finding: finding.value)
+            of = f" (worst of {len(group)})" if len(group) > 1 else ""
+            shown.append((worst, f"{worst.language or ''}{of}"))
+    shown.sort(key=lambda entry: _WORST_FIRST.index(entry[0].verdict))
+    rows = [
+        [finding.variant, finding.figure, language, finding.told, f"{finding.limit:g}", finding.verdict, finding.note]
+        for finding, language in shown
+    ]
+    headings = ["variant", "figure", "language", "ratio or points lost", "limit", "verdict", ""]
+    return ReportTable(f"{report.run} against {report.baseline}", headings, rows, left=3)
+
+
+def check_lines(report: CheckReport) -> list[str]:
+    """The verdict in words, how times were compared, and what was not."""
+    counted = {verdict: sum(f.verdict == verdict for f in report.findings) for verdict in _WORST_FIRST}
+    told = ", ".join(f"{number} {verdict}" for verdict, number in counted.items() if number)
+    lines = [f"{report.verdict}: {told}; times: {report.method}, {report.rounds} rounds"]
+    left_out = [*report.left_out, *([] if report.interleaved else ["latency by language (needs the baseline's files)"])]
+    if left_out:
+        lines.append(f"not compared: {', '.join(left_out)}")
+    return lines
+
+
+def write_markdown(report: CheckReport, path: Path) -> None:
+    """For a pull request."""
+    first, *others = check_lines(report)
+    lines = [f"**{first}**", "", *markdown_table(check_table(report)), "", *others, ""]
+    path.write_text("\n".join(lines), "utf-8")
+
+
+def write_junit(report: CheckReport, path: Path) -> None:
+    """For CI servers: a test case a figure; inconclusive ones are skipped."""
+    suite = ElementTree.Element(
+        "testsuite",
+        name="compress check",
+        tests=str(len(report.findings)),
+        failures=str(sum(finding.verdict == "fail" for finding in report.findings)),
+        errors="0",
+        skipped=str(sum(finding.verdict == "inconclusive" for finding in report.findings)),
+    )
+    for finding in report.findings:
+        name = f"{finding.figure}, {finding.language}" if finding.language else finding.figure
+        case = ElementTree.SubElement(suite, "testcase", classname=finding.variant, name=name)
+        message = f"{finding.variant}: {name}: {finding.told}, limit {finding.limit:g}"
+        if finding.verdict == "fail":
+            ElementTree.SubElement(case, "failure", message=message)
+        elif finding.verdict == "inconclusive":
+            ElementTree.SubElement(case, "skipped", message=f"inconclusive: {message}; {finding.note}")
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root)
+    ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)

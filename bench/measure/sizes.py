@@ -1,0 +1,81 @@
+"""Size of a model on disk: what hangs on the vocabulary, and the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from compress.runtimes.predict import OPENVINO_MODEL
+from export.onnx.graphs import graph_files
+
+
+def size_on_disk(model: Path, tokenizer: Path) -> dict[str, int | None]:
+    """Bytes of a model's graph or weights, ``total``, and of them ``embeddings``: every weight with an axis as long as
+    the vocabulary, output layers of models that write included; none where the size of the vocabulary is not known."""
+    files = model_files(model)
+    total = sum(path.stat().st_size for path in files)
+    vocabulary = _vocabulary_size(tokenizer)
+    if vocabulary is None or any(path.suffix == ".engine" for path in files):
+        return {"total": total, "embeddings": None, "rest": None}
+    embeddings = sum(size for path in files for shape, size in _weights(path) if vocabulary in shape)
+    return {"total": total, "embeddings": embeddings, "rest": total - embeddings}
+
+
+def model_files(model: Path) -> list[Path]:
+    """The files of a model, without its tokenizer: graphs where there are some, else safetensors or engines."""
+    if model.is_file():
+        beside = {model.parent / name for name in _external_data(model)}
+        return [model, *sorted(beside)]
+    return graph_files(model) or sorted(model.glob("*.engine")) or sorted(model.glob("*.safetensors"))
+
+
+def _vocabulary_size(folder: Path) -> int | None:
+    path = folder / "config.json"
+    return json.loads(path.read_text("utf-8")).get("vocab_size") if path.exists() else None
+
+
+def _weights(path: Path) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Shape and bytes of each weight in a file."""
+    if path.suffix == ".safetensors":
+        yield from _of_safetensors(path)
+    elif path.suffix == ".onnx":
+        yield from _of_onnx(path)
+    elif path.name == OPENVINO_MODEL:
+        yield from _of_openvino(path)
+
+
+def _of_safetensors(path: Path) -> Iterator[tuple[tuple[int, ...], int]]:
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start, end = entry["data_offsets"]
+            yield tuple(entry["shape"]), end - start
+
+
+def _of_onnx(path: Path) -> Iterator[tuple[tuple[int, ...], int]]:
+    for tensor in _initializers(path):
+        yield tuple(tensor.shape.numpy()), tensor.nbytes
+
+
+def _initializers(path: Path) -> list[Any]:
+    import onnx_ir
+
+    values = onnx_ir.load(path).graph.initializers.values()  # their data stays on disk
+    return [value.const_value for value in values if value.const_value is not None]
+
+
+def _external_data(path: Path) -> set[str]:
+    import onnx_ir
+
+    return {str(tensor.location) for tensor in _initializers(path) if isinstance(tensor, onnx_ir.ExternalTensor)}
+
+
+def _of_openvino(path: Path) -> Iterator[tuple[tuple[int, ...], int]]:
+    from compress.runtimes.predict import openvino_core
+
+    for operation in openvino_core().read_model(path).get_ops():
+        if operation.get_type_name() == "Constant":
+            yield tuple(operation.get_output_shape(0)), operation.get_byte_size()

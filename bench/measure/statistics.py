@@ -1,0 +1,44 @@
+"""Intervals of medians and of ratios, from samples that belong together in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from compress.metrics.metric import Figure
+
+
+def median_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Figure:
+    """The median with an interval between two of the values in their order, whatever their distribution.
+
+    The number of values below the true median is binomial (n, 1/2) (Conover, 1999, section 3.2); with too few values
+    for the level the interval has no end.
+    """
+    from scipy.stats import binom
+
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    count = len(ordered)
+    # The largest number of values that may be cut off at either end.
+    cut = int(binom.ppf((1 - level) / 2, count, 0.5))
+    if binom.cdf(cut, count, 0.5) > (1 - level) / 2:
+        cut -= 1
+    if cut < 0:
+        return Figure(float(np.median(ordered)), -np.inf, np.inf)
+    return Figure(float(np.median(ordered)), float(ordered[cut]), float(ordered[count - 1 - cut]))
+
+
+def ratio_interval(
+    numerators: Sequence[float] | np.ndarray, denominators: Sequence[float] | np.ndarray, level: float = 0.95
+) -> Figure:
+    """The median ratio of values that belong together in pairs, with its interval."""
+    logs = np.log(np.asarray(numerators, dtype=np.float64)) - np.log(np.asarray(denominators, dtype=np.float64))
+    found = median_interval(logs, level)
+    return Figure(*(float(np.exp(value)) for value in (found.value, found.low, found.high)))
+
+
+def percentiles(milliseconds: Sequence[float] | np.ndarray) -> dict[str, float]:
+    """What is told of samples: percentiles and mean."""
+    array = np.asarray(milliseconds, dtype=np.float64)
+    found = dict(zip(("p50_ms", "p90_ms", "p95_ms", "p99_ms"), np.percentile(array, [50, 90, 95, 99]), strict=True))
+    return {name: round(float(value), 4) for name, value in {**found, "mean_ms": array.mean()}.items()}

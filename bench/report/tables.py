@@ -1,0 +1,248 @@
+"""The tables of the bench report, whatever they are drawn with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.measure.contenders import STUDENT, TEACHER
+from compress.evaluation.stage import comparison_line, percent, points
+from compress.metrics.metric import ALL
+from compress.reports.bench import Comparison, Model, Report
+
+_SURE = 0.05
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """Cells as they are shown; the first ``left`` columns are text, the others figures."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int = 1
+
+
+def latency_table(report: Report) -> ReportTable:
+    """What batches of test rows take."""
+    machine = report.machine
+    written = any(times.tokens_per_second for model in report.models.values() for times in model.latency.values())
+    extra = ["first token ms", "tokens/s"] if written else []
+    rows = []
+    for name, model in report.models.items():
+        for position, (size, times) in enumerate(model.latency.items()):
+            written_cells = [f"{times.first_token_p50_ms:.2f}", f"{times.tokens_per_second:,.0f}"] if written else []
+            five = (times.p50_ms, times.p90_ms, times.p95_ms, times.p99_ms, times.mean_ms)
+            cells = [*(f"{value:.2f}" for value in five), f"{times.rows_per_second:,.0f}", *written_cells]
+            rows.append([*([name, _runtime(model)] if position == 0 else ["", ""]), size, *cells, _faster(model, size)])
+    headings = ["model", "runtime", "batch", "p50 ms", "p90", "p95", "p99", "mean", "rows/s", *extra, "× faster"]
+    title = (
+        f"{report.rows.latency} test rows, {report.rounds} rounds, run by run in turn; {machine.processor}, "
+        f"{machine.threads} thread{'s' if machine.threads > 1 else ''}, kept on processor "
+        f"{', '.join(map(str, machine.cpus))}"
+    )
+    return ReportTable(title, headings, rows, left=2)
+
+
+def cost_table(report: Report) -> ReportTable:
+    """Size, memory and start-up."""
+    gpu = any(entry.gpu is not None for model in report.models.values() for entry in model.memory)
+    rows = []
+    for name, model in report.models.items():
+        size, against = model.size, model.against.get(TEACHER)
+        rows.append(
+            [
+                name,
+                model.shape,
+                f"{size.total / 1e6:.2f}",
+                _megabytes(size.embeddings),
+                _megabytes(size.rest),
+                f"{against.smaller:.1f}" if against else "1.0",
+                *(f"{_median(model, part) / 1e6:.0f}" for part in ("loaded", "peak")),
+                *([_megabytes(model.memory[-1].gpu)] if gpu else []),
+                f"{np.median(model.start_up_seconds):.2f}",
+            ]
+        )
+    headings = ["model", "shape", "MB", "embeddings", "rest", "× smaller", "loaded MB", "peak MB"]
+    headings += ["GPU MB", "start s"] if gpu else ["start s"]
+    title = f"Size on disk; resident memory and start-up of fresh processes, median of {report.starts}"
+    return ReportTable(title, headings, rows, left=2)
+
+
+def quality_table(report: Report) -> ReportTable:
+    """The main metric by language."""
+    rows = []
+    for language, figures in _teacher(report).quality.items():
+        main = report.metrics[0]
+        cells = [percent(figures[main].model_dump())]
+        for model in _others(report).values():
+            loss = model.against[TEACHER].drop[language]
+            mark = "*" if loss.p_adjusted < _SURE else ""
+            cells.append(f"{100 * model.quality[language][main].value:.1f} ({100 * loss.value:+.1f}{mark})")
+        rows.append([language, *cells])
+    title = f"Test {report.metrics[0]} %: the teacher's with its 95 % interval, the others' with their drop in points"
+    return ReportTable(title, ["language", *report.models], rows)
+
+
+def drop_tables(report: Report) -> Iterator[ReportTable]:
+    """Drops by language with intervals, against teacher and student."""
+    for reference in (TEACHER, STUDENT):
+        compared = {
+            name: model.against[reference] for name, model in report.models.items() if reference in model.against
+        }
+        languages = list(_teacher(report).quality)
+        rows = [[language, *(_loss(found, language) for found in compared.values())] for language in languages]
+        title = (
+            f"Drop in points of {report.metrics[0]} against the {reference}, with 95 % intervals; "
+            "* where none is unlikely (p < 0.05, Holm over the languages)"
+        )
+        yield ReportTable(title, ["language", *compared], rows)
+
+
+def metric_tables(report: Report) -> Iterator[ReportTable]:
+    """The other metrics by language."""
+    for metric in report.metrics[1:]:
+        rows = [
+            [language, *(f"{100 * model.quality[language][metric].value:.1f}" for model in report.models.values())]
+            for language in _teacher(report).quality
+        ]
+        yield ReportTable(f"Test {metric} %", ["language", *report.models], rows)
+
+
+def calibration_table(report: Report) -> ReportTable | None:
+    """Expected calibration error by language."""
+    known = {name: model.calibration for name, model in report.models.items() if model.calibration is not None}
+    if not known:
+        return None
+    rows = [
+        [language, *(f"{100 * found[language]:.1f}" for found in known.values())]
+        for language in next(iter(known.values()))
+    ]
+    return ReportTable("Expected calibration error in points, 15 bins (Guo et al., 2017)", ["language", *known], rows)
+
+
+def changed_tables(report: Report) -> Iterator[ReportTable]:
+    """The predictions that changed most often."""
+    for name, model in _others(report).items():
+        reference = TEACHER if name == STUDENT else STUDENT
+        changed = model.against[reference].changed
+        if changed:
+            rows = [[c.before, c.after, str(c.rows), str(c.was_right), str(c.is_right)] for c in changed]
+            title = f"Predictions that changed most often from {reference} to {name}"
+            yield ReportTable(title, ["from", "to", "rows", "was right", "is right"], rows, left=2)
+
+
+def language_table(report: Report) -> ReportTable | None:
+    """Tokens and latency of a row by language."""
+    models = {name: model for name, model in report.models.items() if model.languages}
+    if not models:
+        return None
+    counts: dict[tuple[float, ...], list[str]] = {}  # models with the same tokenizer share a column
+    for name, model in models.items():
+        counts.setdefault(tuple(found.tokens_per_row for found in model.languages.values()), []).append(name)
+    rows = []
+    for position, language in enumerate(next(iter(models.values())).languages):
+        tokens = [f"{found[position]:.1f}" for found in counts]
+        rows.append([language, *tokens, *(f"{model.languages[language].p50_ms:.2f}" for model in models.values())])
+    headings = ["tokens a row" if len(counts) == 1 else f"tokens ({', '.join(names)})" for names in counts.values()]
+    return ReportTable("One row at a time by language: tokens, and p50 in ms", ["language", *headings, *models], rows)
+
+
+def grid_table(report: Report) -> ReportTable:
+    """Latency by batch and length."""
+    cells = [(cell.batch, cell.length) for cell in _teacher(report).grid]
+    rows = [
+        [name, *(f"{cell.p50_ms:.2f} ({cell.rows_per_second:,.0f})" for cell in model.grid)]
+        for name, model in report.models.items()
+    ]
+    headings = ["model", *(f"{batch} × {length}" for batch, length in cells)]
+    return ReportTable("Batch × length in tokens: p50 in ms (rows/s)", headings, rows)
+
+
+def text_table(report: Report) -> ReportTable:
+    """Tokenisation apart and together."""
+    rows = [
+        [
+            name,
+            f"{model.texts.tokenise.p50_ms:.2f}",
+            f"{model.texts.together.p50_ms:.2f}",
+            f"{100 * model.texts.tokenise.mean_ms / model.texts.together.mean_ms:.0f} %",
+        ]
+        for name, model in report.models.items()
+    ]
+    title = (
+        f"From text to outputs, one row at a time, {len(_teacher(report).texts.together.samples_ms)} rows: p50 in ms"
+    )
+    return ReportTable(title, ["model", "tokenizer", "with the model", "tokenizer's share"], rows)
+
+
+def load_table(report: Report) -> ReportTable | None:
+    """The highest rates that hold the bound."""
+    rows = []
+    for name, model in report.models.items():
+        for curve in model.load:
+            point = next((p for p in reversed(curve.rates) if p.holds), None)
+            cells = ["none", "", "", ""]
+            if point:
+                cells = [f"{point.rate:,.0f}", f"{point.p50_ms:.2f}", f"{point.p99_ms:.2f}", f"{point.mean_batch:.1f}"]
+            batches = f"up to {curve.largest_batch}" if curve.largest_batch > 1 else "one"
+            rows.append([name, batches, *cells])
+    if not rows:
+        return None
+    bound = next(curve.bound_ms for model in report.models.values() for curve in model.load)
+    title = f"Highest Poisson rate at which 99 % of the answers come within {bound:.1f} ms"
+    return ReportTable(title, ["model", "rows a batch", "rows/s", "p50 ms", "p99 ms", "mean batch"], rows, left=2)
+
+
+def sentences(report: Report) -> list[str]:
+    """One sentence for each model, and how sacrebleu can compute the same."""
+    lines = [
+        comparison_line(_comparison(model.against[TEACHER]), name, TEACHER) for name, model in _others(report).items()
+    ]
+    return [*lines, *(f"{name}: sacrebleu {signature}" for name, signature in report.signatures.items())]
+
+
+def versions_line(report: Report) -> str:
+    """Versions of everything that was measured."""
+    return ", ".join(f"{name} {version}" for name, version in report.versions.items())
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    return found.model_dump(include={"drop", "worst_language_drop", "agreement"})
+
+
+def _teacher(report: Report) -> Model:
+    return report.models[TEACHER]
+
+
+def _others(report: Report) -> dict[str, Model]:
+    return {name: model for name, model in report.models.items() if name != TEACHER}
+
+
+def _runtime(model: Model) -> str:
+    """A model that was made for another target is marked: here it may be slower, or answer differently."""
+    return f"{model.runtime} (made for {model.target})" if model.made_for_another_target else model.runtime
+
+
+def _faster(model: Model, size: str) -> str:
+    if TEACHER not in model.against:
+        return "1.0"
+    figure = model.against[TEACHER].faster[size]
+    return f"{figure.value:.1f} ({figure.low:.1f}–{figure.high:.1f})"
+
+
+def _loss(found: Comparison, language: str) -> str:
+    loss = found.drop[language]
+    sure = (loss.p if language == ALL else loss.p_adjusted) < _SURE
+    return points(loss.model_dump()) + ("*" if sure else "")
+
+
+def _megabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e6:.2f}"
+
+
+def _median(model: Model, part: str) -> float:
+    return float(np.median([getattr(entry, part) for entry in model.memory]))

@@ -1,0 +1,25 @@
+"""Goal: nobody who is as accurate runs the same model faster on this processor."""
+
+import pytest
+from rich.console import Console
+
+from bench.studies.peers import CONTENDERS, OURS, Shape, compare_peers, peer_table
+
+_TOLERATED = 1.10  # what OpenVINO gains in single cells; the README says where
+
+
+@pytest.fixture(scope="module")
+def report() -> dict:
+    sizes = [(batch, length) for batch in (1, 8) for length in (32, 128)]
+    found = compare_peers([Shape(6, 384), Shape(12, 768)], [1, 2], sizes)
+    Console(width=220, stderr=True).print(peer_table(found))
+    return found
+
+
+@pytest.mark.parametrize("peer", [name for name in CONTENDERS if name not in OURS])
+def test_no_peer_is_faster_at_equal_accuracy(peer: str, report: dict):
+    for cell in report["cells"]:
+        errors = report["accuracy"][cell["shape"]]
+        ours = min(errors[name] for name in OURS if CONTENDERS[name] == CONTENDERS[peer])
+        if errors[peer] <= 1.1 * ours + 1e-5:
+            assert cell["contenders"][peer]["ours_takes_interval"][0] < _TOLERATED, cell

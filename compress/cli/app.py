@@ -1,0 +1,371 @@
+"""The command line. Heavy libraries are imported inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from compress.cli import commands
+from compress.errors import CompressError
+from compress.processes import is_main_process, remember_interrupts
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Distil, export, quantise and measure multilingual transformers.\n\n"
+    "Example: [bold]compress distill && compress export --trt && compress bench[/bold]",
+)
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that holds all runs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, all else to stderr.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="FIELD=VALUE", help="Override any recipe field: --set student.layers=3"),
+]
+RunFolder = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run directory.", show_default="the latest")]
+ARTIFACTS = Path("artifacts")
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  compress distill                                   the demo on embedded data\n\n"
+    "  compress distill my.yaml --set seed=1              a recipe, one field changed\n\n"
+    "  compress distill --data reviews/ --teacher xlm-r/  your rows and your teacher"
+)
+def distill(
+    recipe: Annotated[Path | None, typer.Argument(help="Recipe (YAML).", show_default="the demo")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="text-classification, token-classification, question-answering or translation.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="File, folder, hub data set, or cldr (built in).")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Teacher: model folder or hub id.")] = None,
+    languages: Annotated[str | None, typer.Option(help="Keep these languages only: en,de,ja")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Balance: 1 labels alone, 0 teacher alone.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Softens the teacher's probabilities.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Fixes everything that is drawn at random.")] = None,
+    set_: Set = None,
+    output: Output = ARTIFACTS,
+    json_: Json = False,
+) -> None:
+    """Train or load the teacher, distil the student, compare both on every language."""
+    overrides = {
+        "name": name,
+        "task": task,
+        "data.source": data,
+        "teacher.model": teacher,
+        "data.languages": languages.split(",") if languages else None,
+        "student.distillation.alpha": alpha,
+        "student.distillation.temperature": temperature,
+        "seed": seed,
+    }
+
+    def work() -> dict[str, Any]:
+        run = _new_run(recipe, {key: value for key, value in overrides.items() if value is not None}, set_, output)
+        return commands.distill(run, json_)
+
+    _finish(work, json_)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  compress export                            what this machine is best served with\n\n"
+    "  compress export --budget 1.0               the fastest variant that loses at most a point in any language\n\n"
+    "  compress export --trt --precision fp16,int8 --sm 86,89\n\n"
+    "  compress export --trt --explain            what TensorRT would make of it\n\n"
+    "  compress export --onnx model.onnx --trt --profile 1:8:32,1:32:64 --profile 1:1:4,64:128:256"
+)
+def export(
+    run: RunFolder = None,
+    target: Annotated[
+        str | None, typer.Option(help="What variants are for: cpu-avx2, cpu-vnni, cuda-sm89, … or auto.")
+    ] = None,
+    variants: Annotated[
+        str | None, typer.Option(help="Which: onnx-fused,onnx-int8,onnx-static,openvino-int8,onnx-int4,onnx-fp16.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="POINTS", help="Search the fastest variant within this worst-language drop.")
+    ] = None,
+    trt: Annotated[bool, typer.Option("--trt", help="Build TensorRT engines too.")] = False,
+    precision: Annotated[str | None, typer.Option(help="Precisions of the engines: fp16,int8,fp32.")] = None,
+    sm: Annotated[str | None, typer.Option(help="GPU generations of an ahead-of-time engine: 80,86,89,120")] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(metavar="BATCH,LENGTH", help="Shapes of an engine, as minimum:optimum:maximum; can be repeated."),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what TensorRT makes of it; build nothing.")] = False,
+    onnx: Annotated[Path | None, typer.Option(help="Build an engine of this ONNX file instead of a run.")] = None,
+    set_: Set = None,
+    output: Output = ARTIFACTS,
+    json_: Json = False,
+) -> None:
+    """Export the student to ONNX, quantise it, build TensorRT engines; each is checked against its parent."""
+    overrides: dict[str, Any] = {
+        "export.target": target,
+        "export.variants": variants.split(",") if variants else None,
+        "export.budget.points": budget,
+        "export.tensorrt.enabled": True if trt else None,
+        "export.tensorrt.precisions": precision.split(",") if precision else None,
+        "export.tensorrt.sm": sm.split(",") if sm else None,
+    }
+
+    def work() -> dict[str, Any]:
+        from compress.runs.run import find_run
+
+        given = {key: value for key, value in overrides.items() if value is not None}
+        if profile:
+            from export.tensorrt.profiles import parse_profile
+
+            given["export.tensorrt.profiles"] = [parse_profile(text) for text in profile]
+        given |= _parsed(set_)
+        if not trt and (explain or onnx):
+            raise CompressError(f"{'--explain' if explain else '--onnx'} is about TensorRT: add --trt")
+        if onnx is not None:
+            return commands.export_file(onnx, output, given, precision, explain, json_)
+        found = find_run(run, output, given)
+        return commands.explain(found, json_) if explain else commands.export(found, json_)
+
+    _finish(work, json_)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  compress bench                        the latest run\n\n"
+    "  compress bench --load                 under load too\n\n"
+    "  compress bench --variant ours=model/  beside a model of your own\n\n"
+    "  compress bench artifacts/demo --set bench.threads=1 --json > report.json"
+)
+def bench(
+    run: RunFolder = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PATH", help="A model of your own: a folder or an ONNX file; can be repeated."),
+    ] = None,
+    load: Annotated[
+        bool, typer.Option("--load", help="Find the highest rate of requests that each can serve.")
+    ] = False,
+    pytest_json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write latencies as pytest-benchmark does, for its compare.")
+    ] = None,
+    set_: Set = None,
+    output: Output = ARTIFACTS,
+    json_: Json = False,
+) -> None:
+    """Measure teacher, student and every variant: latency, load, size, memory, accuracy per language."""
+
+    def work() -> dict[str, Any]:
+        from compress.runs.run import find_run
+
+        return commands.bench(find_run(run, output, _parsed(set_)), json_, variant or [], load, pytest_json)
+
+    _finish(work, json_)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  compress check artifacts/new --baseline artifacts/released\n\n"
+    "  compress check --baseline released/report.json --max-drop 0.5 --variants onnx-int8\n\n"
+    "Exit codes: 0 nothing is beyond its limit, 1 something is, 2 bad input, 3 noise or too few rows hide the answer."
+)
+def check(
+    run: RunFolder = None,
+    baseline: Annotated[
+        Path, typer.Option(help="A run directory, or the report.json of one that is elsewhere.", show_default=False)
+    ] = ...,  # type: ignore[assignment]
+    max_slowdown: Annotated[float, typer.Option(min=0.01, help="Ratio of times that is allowed.")] = 1.10,
+    max_growth: Annotated[float, typer.Option(min=0.01, help="Ratio of bytes, on disk and in memory.")] = 1.05,
+    max_drop: Annotated[float, typer.Option(min=0, metavar="POINTS", help="Loss in any language.")] = 1.0,
+    variants: Annotated[
+        str | None, typer.Option(help="Which to compare; left out, all that both have for this machine.")
+    ] = None,
+    set_: Set = None,
+    output: Output = ARTIFACTS,
+    json_: Json = False,
+) -> None:
+    """Compare a run with its baseline: is any variant slower, larger, or worse in any language?"""
+
+    def work() -> dict[str, Any]:
+        from compress.runs.run import find_run
+
+        wanted = {"max_slowdown": max_slowdown, "max_growth": max_growth, "max_drop": max_drop}
+        found = find_run(run, output, _parsed(set_))
+        return commands.check(found, baseline, wanted, variants.split(",") if variants else None, json_)
+
+    verdict = _finish(work, json_)["verdict"]
+    raise typer.Exit({"pass": 0, "fail": 1, "inconclusive": 3}[verdict])
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  compress bundle                          the fastest variant for this machine\n\n"
+    "  compress bundle --variant onnx-int8 --accept tensorrt-fp16 --archive\n\n"
+    "  compress bundle --set bundle.data_license=CC-BY-4.0 --sign private.pem"
+)
+def bundle(
+    run: RunFolder = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="What to pack; can be repeated.", show_default="the fastest for this machine"
+        ),
+    ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Pack it even if it was not measured or not compared; the card says so."),
+    ] = None,
+    text_input: Annotated[
+        bool, typer.Option("--text-input", help="Add graphs with the tokenizer inside, if their tokens are the same.")
+    ] = False,
+    archive: Annotated[bool, typer.Option("--archive", help="Write bundle.tar.zst too.")] = False,
+    sign: Annotated[Path | None, typer.Option(metavar="KEY", help="Sign with this private key (PEM).")] = None,
+    certificate: Annotated[
+        list[Path] | None, typer.Option(metavar="PEM", help="The signer's certificate, then its issuers'.")
+    ] = None,
+    set_: Set = None,
+    output: Output = ARTIFACTS,
+    json_: Json = False,
+) -> None:
+    """Pack variants for serving: models, Triton configuration, report, model card, client, bill of materials."""
+
+    def work() -> dict[str, Any]:
+        from compress.runs.run import find_run
+
+        if certificate and sign is None:
+            raise CompressError("--certificate: there is nothing to sign with; name the key with --sign")
+        wanted = {"variants": variant or [], "accepted": accept or [], "text_input": text_input}
+        wanted |= {"key": sign, "certificates": certificate or []}
+        return commands.bundle(find_run(run, output, _parsed(set_)), wanted, archive, json_)
+
+    _finish(work, json_)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  compress verify artifacts/latest/bundle\n\n"
+    "  compress verify bundle.tar.zst --key public.pem --unpack /srv/models/bundle\n\n"
+    "Exit codes: 0 every check passes, 1 one fails, 2 no bundle, or one that must not be unpacked"
+)
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder or .tar.zst.")],
+    key: Annotated[Path | None, typer.Option(metavar="PEM", help="The signer's public key.")] = None,
+    certificate: Annotated[
+        list[Path] | None, typer.Option(metavar="PEM", help="Of those who issue signers' certificates.")
+    ] = None,
+    unpack: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Leave the archive's folder here if all is well.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Check a bundle: nothing altered, missing or added, the signature, and models that still say the same."""
+
+    def work() -> dict[str, Any]:
+        return commands.verify(bundle, key, certificate or [], unpack, json_)
+
+    raise typer.Exit(0 if _finish(work, json_)["verdict"] == "pass" else 1)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  compress run my.yaml                  distil, export, measure\n\n"
+    "  compress run my.yaml --trt --output /data/runs"
+)
+def run(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (YAML).")],
+    trt: Annotated[bool, typer.Option("--trt", help="Build a TensorRT engine too.")] = False,
+    set_: Set = None,
+    output: Output = ARTIFACTS,
+    json_: Json = False,
+) -> None:
+    """All stages of a recipe; those whose inputs have not changed are skipped."""
+
+    def work() -> dict[str, Any]:
+        this = _new_run(recipe, {"export.tensorrt.enabled": True} if trt else {}, set_, output)
+        return {**commands.distill(this, json_), **commands.export(this, json_), **commands.bench(this, json_)}
+
+    _finish(work, json_)
+
+
+@app.command(epilog="Example:\n\n  compress doctor --json")
+def doctor(
+    output: Output = ARTIFACTS,
+    json_: Json = False,
+) -> None:
+    """What this machine can build and run, and what to install for the rest."""
+
+    def work() -> dict[str, Any]:
+        from compress.cli.doctor import doctor_tables, examine
+
+        report = examine(output)
+        commands.show(doctor_tables(report), json_)
+        return report
+
+    _finish(work, json_)
+
+
+def main() -> None:
+    """Entry point: exit code 0, 2 for what the user can mend, 130 for Ctrl-C; `check` and `verify` have others."""
+    app()
+
+
+def _finish(work: Callable[[], dict[str, Any]], in_json: bool) -> dict[str, Any]:
+    """Do a command's work and print its result, or one line about what went wrong."""
+    from compress.console import quiet_libraries
+
+    quiet_libraries()
+    remember_interrupts()
+    try:
+        result = work()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        raise typer.Exit(130) from None
+    except Exception as error:
+        message = _user_message(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        if in_json:
+            print(json.dumps({"error": message}, ensure_ascii=False))
+        raise typer.Exit(2) from None
+    if in_json and is_main_process():
+        print(json.dumps(result, ensure_ascii=False))
+    return result
+
+
+def _user_message(error: Exception) -> str | None:
+    """One line for what the user can mend; nothing for our own mistakes, whose traceback must be seen."""
+    from safetensors import SafetensorError
+
+    if isinstance(error, CompressError):
+        return str(error)
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}; free space or choose another --output"
+    if isinstance(error, SafetensorError) or "PytorchStreamWriter failed" in str(error):
+        return f"the model cannot be written ({str(error).splitlines()[0]}); free space or choose another --output"
+    return None
+
+
+def _new_run(recipe: Path | None, given: dict[str, Any], set_: list[str] | None, output: Path):
+    from compress.recipe.file import load_recipe
+    from compress.runs.run import open_run
+
+    return open_run(load_recipe(recipe, {**given, **_parsed(set_)}), output)
+
+
+def _parsed(assignments: list[str] | None) -> dict[str, Any]:
+    import yaml
+
+    overrides = {}
+    for assignment in assignments or []:
+        field, separator, value = assignment.partition("=")
+        if not separator:
+            raise CompressError(f"--set {assignment}: expected FIELD=VALUE, for example --set student.layers=3")
+        overrides[field.strip()] = yaml.safe_load(value)
+    return overrides

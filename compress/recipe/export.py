@@ -1,0 +1,104 @@
+"""The recipe's section on export: variants, targets, calibration, the search, engines."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from compress.recipe.section import Fraction, Positive, Section
+from compress.targets import TARGETS
+
+Range = Annotated[tuple[Positive, Positive, Positive], Field(description="minimum, optimum, maximum")]
+
+
+class Profile(Section):
+    """One TensorRT optimisation profile."""
+
+    batch: Range = (1, 8, 32)
+    length: Range = (1, 32, 64)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Profile:
+        for name, (low, best, high) in (("batch", self.batch), ("length", self.length)):
+            if not low <= best <= high:
+                raise ValueError(f"{name} must be minimum <= optimum <= maximum, got {low}, {best}, {high}")
+        return self
+
+
+class TensorRT(Section):
+    """Engines. What a builder does not know is refused; `export.tensorrt` lists what differs between the two."""
+
+    enabled: bool = False
+    sm: Annotated[list[Positive], Field(min_length=1)] | None = Field(
+        None, description="GPU generations of an ahead-of-time engine; null: the target's, or 80, 86, 89 and 120"
+    )
+    precisions: Annotated[list[Literal["fp16", "int8", "fp32"]], Field(min_length=1)] = Field(["fp16"])
+    profiles: Annotated[list[Profile], Field(min_length=1)] | None = Field(
+        None, description="ranges of shapes that the engine is tuned for; null: short texts and long ones"
+    )
+    workspace_mb: Positive | None = Field(None, description="memory that a layer may use at most; null: no limit")
+    optimization_level: Annotated[int, Field(ge=0, le=5)] | None = Field(
+        None, description="0 builds fast, 5 searches longest; null: the builder's own"
+    )
+    version_compatible: bool = Field(False, description="later versions of TensorRT can load the engine")
+    hardware_compatible: bool = Field(False, description="runs on this GPU's generation (Ampere) and later ones")
+    refit: bool = Field(False, description="weights can be exchanged in the finished engine")
+    strip_weights: bool = Field(False, description="leave out the weights, which come from the ONNX on the target")
+
+
+class Tolerance(Section):
+    """What a variant may differ from its parent, on real rows."""
+
+    max_difference: Annotated[float, Field(ge=0)]
+    agreement: Fraction
+
+
+class Parity(Section):
+    rows: Positive = 500
+    onnx: Tolerance = Tolerance(max_difference=1e-3, agreement=0.999)
+    int8: Tolerance = Tolerance(max_difference=2.0, agreement=0.97)
+    int4: Tolerance = Tolerance(max_difference=4.0, agreement=0.9)
+    fp16: Tolerance = Tolerance(max_difference=0.1, agreement=0.99)
+
+
+class Calibration(Section):
+    """Rows on which static int8 finds the ranges of its activations."""
+
+    method: Literal["minmax", "entropy", "percentile"] = "percentile"
+    rows: Positive = Field(256, description="drawn evenly over the languages and over the lengths of each")
+    split: Literal["train", "validation"] = "train"
+
+
+class Budget(Section):
+    """The search for the fastest variant that stays within a loss of accuracy."""
+
+    points: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="largest drop of any language against the student in 32 bits; null: no search"
+    )
+    rows: Positive = Field(2000, description="validation rows of the search, drawn evenly over the languages")
+    epochs: Positive = Field(2, description="of quantisation-aware distillation, where excluding layers is not enough")
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+
+
+VariantName = Literal["onnx-fused", "onnx-int8", "onnx-static", "onnx-fp16", "onnx-int4", "openvino-int8"]
+VARIANTS = get_args(VariantName)
+"""Forms of the student beside the plain ONNX, in the order of reports."""
+
+
+class Export(Section):
+    target: str = "auto"
+    variants: list[VariantName] | None = Field(
+        None, description="beside the plain ONNX; null: what the target is best served with"
+    )
+    calibration: Calibration = Calibration()
+    budget: Budget = Budget()
+    parity: Parity = Parity()
+    tensorrt: TensorRT = TensorRT()
+
+    @field_validator("target")
+    @classmethod
+    def _known_target(cls, name: str) -> str:
+        if name != "auto" and name not in TARGETS:
+            raise ValueError(f"unknown target {name}; choose auto, {', '.join(TARGETS)}")
+        return name

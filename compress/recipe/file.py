@@ -1,0 +1,93 @@
+"""Reading and writing recipe files; what is wrong in one is told by the path of its field."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from compress.errors import CompressError
+from compress.recipe.recipe import Recipe
+
+
+def load_recipe(path: Path | None, overrides: dict[str, Any] | None = None) -> Recipe:
+    """Read and validate a recipe.
+
+    :param path: YAML file; none for the defaults.
+    :param overrides: Dotted field names with values that replace the file's, for example ``{"student.layers": 3}``.
+    :return: The resolved recipe.
+    :raises CompressError: With the file, the field's path and the nearest valid name.
+    """
+    place = str(path) if path else "recipe"
+    content = _read_yaml(path) if path else {}
+    for dotted, value in (overrides or {}).items():
+        _set(content, dotted, value)
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise CompressError(f"{place}: " + "; ".join(_explained(problem) for problem in error.errors())) from None
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Write the resolved recipe, every field named."""
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True), "utf-8")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise CompressError(f"{path}: no such recipe; name an existing YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CompressError(f"{path}: cannot be read as a recipe ({error})") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise CompressError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise CompressError(f"{path}: a recipe is a mapping of fields, got {type(content).__name__}")
+    return content
+
+
+def _set(content: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        if not isinstance(content.get(parent), dict):
+            content[parent] = {}
+        content = content[parent]
+    content[last] = value
+
+
+def _explained(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    where = ".".join(location)
+    if problem["type"] != "extra_forbidden":
+        message = problem["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
+        given = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"  # a section: too long
+        return f"{where}: {message}{given}" if where else message
+    names = list(_section_at(location[:-1]).model_fields)
+    near = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"valid here: {', '.join(names)}"
+    return f"{where}: unknown field; {hint}"
+
+
+def _section_at(location: list[str]) -> type[BaseModel]:
+    section: type[BaseModel] = Recipe
+    for part in location:
+        if not part.isdigit():
+            section = next(_sections_in(section.model_fields[part].annotation))
+    return section
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _sections_in(argument)

@@ -1,0 +1,281 @@
+"""The bench report as JSON: its fields, their units, and its version.
+
+`bench.schema.json` beside this file is the same as JSON Schema (``python -m compress.reports.bench`` prints it). A
+report of another version is refused by those who read it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from compress.errors import CompressError, first_problem
+
+SCHEMA = 2
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class Interval(_Part):
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Loss(Interval):
+    """What is lost of a metric, as a share (0.01 is one point); less than 0 is a gain."""
+
+    p: float = Field(description="chance of a difference as large if there were none (McNemar, or paired bootstrap)")
+    p_adjusted: float = Field(description="the same, adjusted for the number of languages (Holm)")
+
+
+class WorstLoss(Interval):
+    """The largest loss of any language, with that language's interval."""
+
+    language: str
+
+
+class Change(_Part):
+    """Predictions of one class that became another."""
+
+    before: str = Field(alias="from")
+    after: str = Field(alias="to")
+    rows: int
+    was_right: int
+    is_right: int
+
+
+class Comparison(_Part):
+    """What changes from another model to this one, on the same test rows."""
+
+    metric: str
+    drop: dict[str, Loss] = Field(description="by language, and all")
+    worst_language_drop: WorstLoss
+    agreement: float = Field(description="share of rows with the same prediction")
+    changed: list[Change] | None = Field(description="most frequent first; null where rows have no label")
+    smaller: float = Field(description="size of the other model over that of this one")
+    faster: dict[str, Interval] = Field(
+        description="by batch size: median ratio of the other model's time to this one's, over pairs of runs of the "
+        "same rows, one right after the other"
+    )
+
+
+class Times(_Part):
+    """Of the samples, in milliseconds; percentiles are interpolated linearly."""
+
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    mean_ms: float
+
+
+class RowTimes(Times):
+    """Latency of batches of test rows."""
+
+    rows_per_second: float
+    tokens_per_second: float | None = Field(None, description="tokens that are written")
+    first_token_p50_ms: float | None = None
+
+
+class CellTimes(Times):
+    """Latency of batches in which all rows have the same number of tokens."""
+
+    batch: int
+    length: int
+    rows_per_second: float
+    samples_ms: list[float]
+
+
+class TextTimes(Times):
+    samples_ms: list[float]
+
+
+class Texts(_Part):
+    """One row at a time: the tokenizer alone, and tokenizer and model together."""
+
+    tokenise: TextTimes
+    together: TextTimes
+
+
+class LanguageTimes(_Part):
+    """One row at a time, in one language."""
+
+    rows: int
+    tokens_per_row: float
+    p50_ms: float
+    p99_ms: float
+    mean_ms: float
+
+
+class LoadPoint(_Part):
+    """What happened at one rate of arrivals, in requests a second."""
+
+    rate: float
+    requests: int
+    answered: int = Field(description="fewer than the requests where too many were late already")
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    late: int = Field(description="answers after the bound")
+    mean_batch: float
+    holds: bool = Field(description="at most 1 % are late")
+
+
+class LoadCurve(_Part):
+    """Latency under a Poisson load, for one size of dynamic batches (1: none)."""
+
+    largest_batch: int
+    bound_ms: float
+    highest_rate: float | None = Field(description="that holds the bound; null: none that was tried")
+    rates: list[LoadPoint]
+
+
+class WarmUp(_Part):
+    runs: int
+    stable: bool = Field(description="the last five runs were within 5 % of the five before")
+
+
+class Memory(_Part):
+    """Bytes of one start in a fresh process."""
+
+    before: int = Field(description="resident before the model is loaded: Python, NumPy, the tokens of the test rows")
+    loaded: int = Field(description="resident after loading and the first run")
+    peak: int = Field(description="largest so far, after a run with the largest batch and length")
+    gpu: int | None = Field(description="held on GPUs, as NVML tells")
+
+
+class Size(_Part):
+    """Bytes on disk, without the tokenizer."""
+
+    total: int
+    embeddings: int | None = Field(description="weights with an axis as long as the vocabulary")
+    rest: int | None
+
+
+class Model(_Part):
+    runtime: str
+    target: str
+    made_for_another_target: bool
+    shape: str
+    origin: str = Field(description="stage of the run, or the path that the user named")
+    size: Size
+    memory: list[Memory] = Field(description="one entry a start")
+    start_up_seconds: list[float] = Field(description="loading and the first run, one entry a start")
+    warm_up: dict[str, WarmUp] = Field(description="by batch size")
+    latency: dict[str, RowTimes] = Field(description="by batch size")
+    languages: dict[str, LanguageTimes] = Field(description="empty where batch size 1 was not measured")
+    grid: list[CellTimes]
+    texts: Texts
+    load: list[LoadCurve] = Field(description="empty where it was not asked for")
+    quality: dict[str, dict[str, Interval]] = Field(description="by language, and all; by metric")
+    calibration: dict[str, float] | None = Field(description="expected calibration error with 15 bins, by language")
+    against: dict[str, Comparison] = Field(description="by the other model: the teacher, and the student")
+
+
+class MachineFacts(_Part):
+    processor: str
+    system: str
+    memory_bytes: int
+    threads: int
+    cpus: list[int] = Field(description="processors that every measuring process is kept on")
+    gpus: list[str]
+
+
+class NotMeasured(_Part):
+    what: str
+    why: str
+
+
+class Rows(_Part):
+    latency: int
+    quality: int
+    digest: str = Field(description="SHA-256 of the test rows")
+    sampled: list[int] = Field(description="numbers of the test rows that latency was measured on, in their order")
+
+
+class Report(_Part):
+    """What `compress bench` measured."""
+
+    version: Literal[2] = Field(2, alias="schema")
+    run: str
+    task: str
+    made: str = Field(description="when, ISO 8601")
+    machine: MachineFacts
+    versions: dict[str, str]
+    rounds: int
+    starts: int
+    batch_sizes: list[int]
+    lengths: list[int]
+    metrics: list[str] = Field(description="what models are compared by comes first")
+    signatures: dict[str, str] = Field(description="how sacrebleu can compute the same")
+    rows: Rows
+    models: dict[str, Model]
+    reference: RowTimes = Field(description="a fixed piece of work, measured beside the models")
+    not_measured: list[NotMeasured]
+    samples_ms: dict[str, dict[str, list[float]]] = Field(
+        description="by model (or reference) and batch size: one value a batch and round, rounds one after the other, "
+        "batches in the order of the sampled rows; values at the same place belong together"
+    )
+    predictions: dict[str, list[Any]] = Field(description="by model, one a test row")
+
+    @model_validator(mode="after")
+    def _rows_and_samples_are_all_there(self) -> Report:
+        for name, predictions in self.predictions.items():
+            if len(predictions) != self.rows.quality:
+                raise ValueError(f"predictions.{name} has {len(predictions)} rows, not {self.rows.quality}")
+        for name, sizes in self.samples_ms.items():
+            for size, samples in sizes.items():
+                wanted = self.rounds * -(-self.rows.latency // int(size))
+                if len(samples) != wanted:
+                    raise ValueError(f"samples_ms.{name}.{size} has {len(samples)} values, not {wanted}")
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is written."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def without_raw(self) -> dict[str, Any]:
+        """Without raw samples and predictions, for standard output."""
+        content = self.model_dump(mode="json", by_alias=True, exclude={"samples_ms", "predictions"})
+        for model in content["models"].values():
+            for part in (*model["grid"], model["texts"]["tokenise"], model["texts"]["together"]):
+                del part["samples_ms"]
+        return content
+
+
+def read_report(path: Path) -> Report:
+    """Read a report.
+
+    :raises CompressError: If it is no report, or of another version.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise CompressError(
+            f"{path}: cannot be read ({error.strerror}); name a report.json or a run directory"
+        ) from None
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or "schema" not in content:
+        raise CompressError(f"{path}: not a bench report; name a report.json that `compress bench` wrote")
+    if content["schema"] != SCHEMA:
+        raise CompressError(
+            f"{path}: a report of schema {content['schema']}, this version reads {SCHEMA}; measure it again with "
+            "`compress bench`"
+        )
+    try:
+        return Report.model_validate(content)
+    except ValidationError as error:
+        raise CompressError(f"{path}: not a bench report: {first_problem(error)}; measure it again") from None
+
+
+if __name__ == "__main__":
+    print(json.dumps(Report.model_json_schema(by_alias=True), indent=2))

@@ -1,0 +1,240 @@
+"""Translating with a decoder that remembers its keys and values: greedy and beam search in numpy.
+
+The searches follow those of `transformers` step by step, so that a variant gives the same tokens as its PyTorch parent;
+without PyTorch, which whoever serves a model does not need.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from compress.recipe.recipe import Recipe
+
+Generate = Callable[..., np.ndarray]
+"""From padded sources, and perhaps the most tokens to write (``max_tokens``), to target tokens, int64 (rows, tokens):
+without what the decoder was started with, padding after the end."""
+
+State = Mapping[str, np.ndarray]
+"""What a decoder remembers: arrays whose first axis runs over the sequences."""
+
+_NEVER = np.float32(-1e9)
+ENCODER, DECODER, DECODER_WITH_PAST = "encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx"
+
+
+@dataclass(frozen=True)
+class Search:
+    """How translations are searched for."""
+
+    beams: int
+    length_penalty: float
+    max_tokens: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, beams: int | None = None) -> Search:
+        """That of a recipe.
+
+        :param beams: In place of the recipe's.
+        """
+        wanted = recipe.generation
+        return cls(beams or wanted.beams, wanted.length_penalty, recipe.data.max_length)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token numbers that a search must know."""
+
+    start: int
+    end: int
+    pad: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Tokens:
+        """Those of a model's configuration."""
+        return cls(config["decoder_start_token_id"], config["eos_token_id"], config["pad_token_id"])
+
+
+class OnnxDecoder:
+    """The three graphs of a translation folder in ONNX Runtime, on the CPU."""
+
+    def __init__(self, folder: Path, threads: int | None = None, opened: Callable[..., Any] | None = None):
+        """:param opened: Opens a graph, in place of `compress.runtimes.onnx.onnx_session`."""
+        from compress.runtimes.predict import onnx_session
+
+        sessions = [(opened or onnx_session)(folder / name, threads) for name in (ENCODER, DECODER, DECODER_WITH_PAST)]
+        self._encoder, self._first, self._next = sessions
+        self._next_outputs = [value.name for value in self._next.get_outputs()]
+        self._first_outputs = [value.name for value in self._first.get_outputs()]
+        self.tokens = Tokens.of(json.loads((folder / "config.json").read_text("utf-8")))
+
+    def begin(self, inputs: Mapping[str, np.ndarray], prompt: np.ndarray) -> tuple[np.ndarray, State]:
+        """Read the sources and the first target tokens; logits, float32 (sequences, prompt, tokens), and the state."""
+        mask = inputs["attention_mask"]
+        (states,) = self._encoder.run(None, {"input_ids": inputs["input_ids"], "attention_mask": mask})
+        given = {"input_ids": prompt, "encoder_hidden_states": states, "encoder_attention_mask": mask}
+        logits, *present = self._first.run(self._first_outputs, given)
+        names = [name.replace("present", "past_key_values", 1) for name in self._first_outputs[1:]]
+        return logits, {"encoder_attention_mask": mask, **dict(zip(names, present, strict=True))}
+
+    def step(self, last: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """Read one more token of each sequence, int64 (sequences, 1); logits, float32 (sequences, tokens)."""
+        logits, *present = self._next.run(self._next_outputs, {"input_ids": last, **state})
+        names = [name.replace("present", "past_key_values", 1) for name in self._next_outputs[1:]]
+        return logits[:, -1], {**state, **dict(zip(names, present, strict=True))}
+
+    def reordered(self, state: State, origins: np.ndarray) -> State:
+        """Let each sequence go on from another one with the same source, int64 (sequences,)."""
+        return {name: array[origins] if ".decoder." in name else array for name, array in state.items()}
+
+
+def load_generator(folder: Path, search: Search, threads: int | None = None, *, cuda: bool = False) -> Generate:
+    """Load a translation folder: ONNX where it holds graphs, else PyTorch, whose library then searches.
+
+    :param cuda: Run ONNX on the GPU where ONNX Runtime can.
+    """
+    if (folder / ENCODER).exists():
+        from compress.runtimes.predict import onnx_session
+
+        decoder = OnnxDecoder(folder, threads, partial(onnx_session, cuda=cuda))
+        return lambda inputs, max_tokens=search.max_tokens: generate(decoder, inputs, search, max_tokens)
+    import torch
+    from transformers import AutoModelForSeq2SeqLM
+
+    if threads:
+        torch.set_num_threads(threads)
+    return generator_with(AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True), search)
+
+
+def generator_with(model: Any, search: Search) -> Generate:
+    """Wrap a PyTorch model that is in memory already; the library searches."""
+    import torch
+    from transformers import GenerationConfig
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = model.to(device).eval()
+    config = model.config
+    # The model's own settings (forced tokens, number of beams) give way to the recipe's.
+    model.generation_config = GenerationConfig(
+        decoder_start_token_id=config.decoder_start_token_id,
+        eos_token_id=config.eos_token_id,
+        pad_token_id=config.pad_token_id,
+        suppress_tokens=[config.pad_token_id],
+        num_beams=search.beams,
+        length_penalty=search.length_penalty,
+    )
+
+    def predict(inputs: dict[str, np.ndarray], max_tokens: int = search.max_tokens) -> np.ndarray:
+        prompt = _prompt(inputs, config.decoder_start_token_id)
+        tensors = {name: torch.from_numpy(inputs[name]).to(device) for name in ("input_ids", "attention_mask")}
+        start = torch.from_numpy(prompt).to(device)
+        with torch.inference_mode():
+            found = model.generate(**tensors, decoder_input_ids=start, max_new_tokens=max_tokens)
+        found = found[:, prompt.shape[1] :].cpu().numpy()
+        # Where padding is token 0, the library fills up with the end token.
+        after_end = np.cumsum(found == config.eos_token_id, axis=1) - (found == config.eos_token_id) > 0
+        return np.where(after_end, config.pad_token_id, found)
+
+    return predict
+
+
+def generate(decoder: OnnxDecoder, inputs: Mapping[str, np.ndarray], search: Search, max_tokens: int) -> np.ndarray:
+    """Translate padded sources; int64 (rows, tokens), filled up with padding after the end."""
+    if search.beams == 1:
+        return _greedy(decoder, inputs, max_tokens)
+    return _beams(decoder, inputs, search.beams, search.length_penalty, max_tokens)
+
+
+def log_probabilities(logits: np.ndarray) -> np.ndarray:
+    """Log-softmax over the last axis."""
+    from scipy.special import log_softmax
+
+    return log_softmax(logits, axis=-1)
+
+
+def _prompt(inputs: Mapping[str, np.ndarray], start: int) -> np.ndarray:
+    rows = len(inputs["input_ids"])
+    first = np.full((rows, 1), start, dtype=np.int64)
+    return np.concatenate([first, inputs["prompt"]], axis=1) if "prompt" in inputs else first
+
+
+def _greedy(decoder: OnnxDecoder, inputs: Mapping[str, np.ndarray], max_tokens: int) -> np.ndarray:
+    tokens = decoder.tokens
+    logits, state = decoder.begin(inputs, _prompt(inputs, tokens.start))
+    logits, found = logits[:, -1], []
+    finished = np.zeros(len(logits), dtype=bool)
+    while True:
+        logits[:, tokens.pad] = _NEVER
+        best = np.where(finished, tokens.pad, logits.argmax(axis=-1))
+        found.append(best)
+        finished |= best == tokens.end
+        if finished.all() or len(found) == max_tokens:
+            return np.stack(found, axis=1)
+        logits, state = decoder.step(best[:, None], state)
+
+
+def _beams(
+    decoder: OnnxDecoder, inputs: Mapping[str, np.ndarray], beams: int, length_penalty: float, max_tokens: int
+) -> np.ndarray:
+    """Beam search as `transformers` 5 does it, with its rule for stopping early."""
+    tokens = decoder.tokens
+    rows = len(inputs["input_ids"])
+    logits, state = decoder.begin(inputs, _prompt(inputs, tokens.start))
+    logits = np.repeat(logits[:, -1], beams, axis=0)
+    state = {name: np.repeat(array, beams, axis=0) for name, array in state.items()}
+    running = np.full((rows, beams, max_tokens), tokens.pad, dtype=np.int64)
+    finished = running.copy()
+    running_scores = np.tile(np.where(np.arange(beams) == 0, 0, _NEVER), (rows, 1)).astype(np.float32)
+    finished_scores = np.full((rows, beams), _NEVER, dtype=np.float32)
+    is_finished = np.zeros((rows, beams), dtype=bool)
+    improvable = np.ones((rows, 1), dtype=bool)
+    for length in range(max_tokens):
+        scores = log_probabilities(logits)
+        scores[:, tokens.pad] = -np.inf
+        scores = (scores.reshape(rows, beams, -1) + running_scores[:, :, None]).reshape(rows, -1)
+        kept = _largest(scores, 2 * beams)
+        kept_scores = np.take_along_axis(scores, kept, axis=1)
+        origin, token = kept // logits.shape[1], kept % logits.shape[1]
+        candidates = np.take_along_axis(running, origin[:, :, None], axis=1)
+        candidates[:, :, length] = token
+        stopped = (token == tokens.end) | (length + 1 == max_tokens)
+
+        open_scores = np.where(stopped, kept_scores + _NEVER, kept_scores)
+        chosen = _largest(open_scores, beams)
+        running = np.take_along_axis(candidates, chosen[:, :, None], axis=1)
+        running_scores = np.take_along_axis(open_scores, chosen, axis=1)
+
+        just_finished = stopped & (np.arange(2 * beams) < beams)
+        penalised = kept_scores / np.float32((length + 1) ** length_penalty)
+        penalised = penalised + np.where(just_finished & improvable, 0, _NEVER)
+        merged = np.concatenate([finished_scores, penalised], axis=1)
+        best = _largest(merged, beams)
+        finished = np.take_along_axis(np.concatenate([finished, candidates], axis=1), best[:, :, None], axis=1)
+        is_finished = np.take_along_axis(np.concatenate([is_finished, just_finished], axis=1), best, axis=1)
+        finished_scores = np.take_along_axis(merged, best, axis=1)
+
+        hoped = running_scores[:, :1] / np.float32((length + 1) ** length_penalty)
+        worst = np.where(is_finished, finished_scores.min(axis=1, keepdims=True), _NEVER)
+        improvable &= (hoped > worst).any(axis=1, keepdims=True)
+        if not improvable.any() or stopped.all():
+            break
+        rows_of = (np.arange(rows)[:, None] * beams + np.take_along_axis(origin, chosen, axis=1)).ravel()
+        logits, state = decoder.step(running[:, :, length].reshape(-1, 1), decoder.reordered(state, rows_of))
+    found = finished[:, 0]
+    return found[:, : int((found != tokens.pad).sum(axis=1).max())]
+
+
+def _largest(scores: np.ndarray, count: int) -> np.ndarray:
+    """Places of the largest scores of each row, falling."""
+    if count < scores.shape[1]:
+        some = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+    else:
+        some = np.tile(np.arange(scores.shape[1]), (len(scores), 1))
+    order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(some, order, axis=1)

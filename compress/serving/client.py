@@ -1,0 +1,207 @@
+"""Asking a bundle's model: the same question and the same answer whatever it runs on."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.errors import CompressError, UnavailableError
+from compress.runtimes.generation import Search
+from compress.runtimes.predict import Predict, load_predict, onnx_session, predict_examples
+from compress.serving.format import MANIFEST, Description, read_description, read_manifest, refuse_run
+from compress.tasks.contract import Example, Task, task_named
+from compress.tasks.rows import Row
+from export.bundle.contents.text_input import text_operators
+
+_BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of one text.
+
+    ``prediction`` is a label; a list of labels, one a word; the text of an answer; or a translation. ``probabilities``
+    are those of all labels, where a text has one label.
+    """
+
+    prediction: Any
+    probabilities: dict[str, float] | None = None
+
+
+class Model:
+    """A model of a bundle; it may be asked from several threads at once."""
+
+    def __init__(self, folder: Path, description: Description, threads: int | None = None):
+        """:param folder: Of the model's files; `compress.load` finds it."""
+        self.description = description
+        self.labels = description.labels
+        self._task: Task = task_named(description.task)
+        # A tokenizer keeps what the last call asked for: two calls at once would disturb one another.
+        self._tokenizing = threading.Lock()
+        if description.reads == "text":
+            self._answers = _text_reader(folder, description, threads)
+            return
+        from compress.models.load import load_tokenizer
+        from compress.recipe.recipe import Data
+
+        self._tokenizer = load_tokenizer(str(folder))
+        fields = description.model_dump(include={"max_length", "language_codes", "prefix"})
+        self._encode = self._task.encoder(self._tokenizer, Data(**fields), self.labels)
+        search = Search(description.beams, description.length_penalty, description.max_length)
+        self._predict = _runtime(folder, description, self._task, search, threads)
+        self._answers = self._from_tokens
+
+    def predict(
+        self,
+        texts: Sequence[Any],
+        text_pairs: Sequence[str] | None = None,
+        languages: Sequence[str] | str | None = None,
+    ) -> list[Answer]:
+        """Answer to texts, in their order; batches are made by length.
+
+        :param texts: Texts, or lists of words where each word has a label.
+        :param text_pairs: The second text of each pair; where questions are answered, the texts to find answers in.
+        :param languages: For translation, from which language to which, as ``de-en``: one for all, or one each.
+        :raises CompressError: If the input is not what the task reads.
+        """
+        rows = self._rows(texts, text_pairs, languages)
+        return self._answers(rows) if rows else []
+
+    def outputs(self, rows: Sequence[Row]) -> tuple[list[np.ndarray], list[Any]]:
+        """What the model puts out for each example that rows become, float32 (or the tokens that are written, int64),
+        and the predictions, one a row."""
+        with self._tokenizing:
+            examples = self._encode(rows)
+        found = predict_examples(self._predict, self._task, examples, self._tokenizer.pad_token_id, _BATCH_SIZE)
+        return found, self._decoded(found, examples, rows)
+
+    def _from_tokens(self, rows: list[Row]) -> list[Answer]:
+        outputs, predictions = self.outputs(rows)
+        if not self._task.LABEL_A_ROW:
+            return [Answer(prediction) for prediction in predictions]
+        from scipy.special import softmax
+
+        return [
+            Answer(prediction, _by_label(self.labels, probabilities))
+            for prediction, probabilities in zip(predictions, softmax(outputs, axis=-1), strict=True)
+        ]
+
+    def _decoded(self, outputs: list[np.ndarray], examples: list[Example], rows: Sequence[Row]) -> list[Any]:
+        with self._tokenizing:
+            return self._task.decode(outputs, examples, rows, self.labels, self._tokenizer)
+
+    def _rows(
+        self, texts: Sequence[Any], text_pairs: Sequence[str] | None, languages: Sequence[str] | str | None
+    ) -> list[Row]:
+        """The texts as training read them: in Unicode's NFC, without space around them."""
+        if isinstance(texts, str):
+            raise CompressError("predict: texts must be a list of texts, got one text; put it in a list")
+        if self.description.pairs != (text_pairs is not None):
+            wanted = "pairs: give text_pairs too" if self.description.pairs else "single texts: leave out text_pairs"
+            raise CompressError(f"predict: {self.description.name} reads {wanted}")
+        spread = [languages] * len(texts) if languages is None or isinstance(languages, str) else languages
+        pairs = [None] * len(texts) if text_pairs is None else text_pairs
+        if not len(texts) == len(pairs) == len(spread):
+            raise CompressError(
+                f"predict: {len(texts)} texts, {len(pairs)} text pairs, {len(spread)} languages; there must be as many"
+            )
+        columns = {role: name for role, name in self._task.FIELDS.items() if role != "label"}
+        columns |= {"text_pair": columns.get("text_pair", "text_pair")} if self.description.pairs else {}
+        return [
+            self._task.read_row(f"predict: text {number}", _content(self._task, *parts), columns)
+            for number, parts in enumerate(zip(texts, pairs, spread, strict=True))
+        ]
+
+
+def load_model(path: Path, name: str | None = None, threads: int | None = None) -> Model:
+    """Open a bundle's model.
+
+    :param path: A bundle's folder, or the folder of one of its models.
+    :param name: Which model of a bundle; none: the first one that can run here.
+    :param threads: Threads of one run; none for the runtime's own choice.
+    :raises CompressError: If there is no such model, or it cannot run here.
+    """
+    refuse_run(path)
+    if not (path / MANIFEST).exists():
+        return Model(path, read_description(path), threads)
+    folders = {model.name: path / model.folder for model in read_manifest(path).models}
+    if name is not None and name not in folders:
+        raise CompressError(f"{path}: has no model '{name}'; it has {', '.join(folders)}")
+    reasons = []
+    for folder in [folders[name]] if name else folders.values():
+        try:
+            return Model(folder, read_description(folder), threads)
+        except UnavailableError as error:
+            reasons.append(str(error))
+    raise UnavailableError("; ".join(reasons))
+
+
+def _runtime(folder: Path, description: Description, task: Task, search: Search, threads: int | None) -> Predict:
+    if description.runtime.startswith("TensorRT"):
+        if task.GENERATES:
+            raise UnavailableError(f"{description.name}: nothing here runs engines of models that write")
+        return _one_at_a_time(_engine(folder, task))
+    predict = load_predict(folder, task, search, threads, cuda=description.target.startswith("cuda"))
+    return _one_at_a_time(predict) if description.runtime == "OpenVINO" else predict
+
+
+def _engine(folder: Path, task: Task) -> Predict:
+    from compress.runtimes.tensorrt import load_engine, runs_here
+    from export.tensorrt.builder import choose_builder
+
+    engine = next(folder.glob("*.engine"))
+    sidecar = json.loads(engine.with_suffix(".json").read_text("utf-8"))
+    if not runs_here(sidecar):
+        generations = ", ".join(f"sm{sm}" for sm in sidecar["sm"])
+        raise UnavailableError(f"{engine.name}: needs a GPU of {generations}; load another model of the bundle")
+    return load_engine(choose_builder(), engine, task)
+
+
+def _one_at_a_time(predict: Predict) -> Predict:
+    """For runtimes that keep their inputs and outputs in one place."""
+    lock = threading.Lock()
+
+    def locked(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        with lock:
+            return predict(inputs)
+
+    return locked
+
+
+def _text_reader(folder: Path, description: Description, threads: int | None) -> Callable[[list[Row]], list[Answer]]:
+    """A graph with the tokenizer inside."""
+    session = onnx_session(folder / "model.onnx", threads, operators=text_operators())
+
+    def answers(rows: list[Row]) -> list[Answer]:
+        found: dict[int, Answer] = {}
+        order = sorted(range(len(rows)), key=lambda number: len(rows[number].text))
+        for start in range(0, len(order), _BATCH_SIZE):
+            numbers = order[start : start + _BATCH_SIZE]
+            texts = np.array([rows[number].text for number in numbers], dtype=object)
+            outputs = session.run(["label", "probabilities"], {"text": texts})
+            for number, label, probabilities in zip(numbers, *outputs, strict=True):
+                found[number] = Answer(label, _by_label(description.labels, probabilities))
+        return [found[number] for number in range(len(rows))]
+
+    return answers
+
+
+def _content(task: Task, text: Any, pair: str | None, languages: str | None) -> dict[str, Any]:
+    """A row as a file would have it."""
+    content = {task.FIELDS["text"]: text, task.FIELDS.get("text_pair", "text_pair"): pair}
+    if not task.GENERATES:
+        return content
+    source, separator, target = (languages or "").partition("-")
+    if not separator:
+        raise CompressError("predict: languages must say from which language to which, for example 'de-en'")
+    return {**content, "source_lang": source, "target_lang": target}
+
+
+def _by_label(labels: Sequence[str], probabilities: np.ndarray) -> dict[str, float]:
+    return dict(zip(labels, map(float, probabilities), strict=True))

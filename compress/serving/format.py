@@ -1,0 +1,205 @@
+"""The bundle's format: the names of its files, and what its manifest and its models' descriptions say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from compress.errors import CompressError, first_problem
+from compress.recipe.export import Tolerance
+
+SCHEMA = 1
+MANIFEST, CANARY, CARD, DESCRIPTION = "manifest.json", "canary.json", "README.md", "compress.json"
+SIGNATURE, SIGNATURE_SUM = "model.sig", "model.sig.sha256"
+NOT_IN_MANIFEST = (MANIFEST, SIGNATURE, SIGNATURE_SUM)
+ARCHIVE_SUFFIX = ".tar.zst"
+
+Runtime = Literal["ONNX Runtime", "OpenVINO", "TensorRT", "TensorRT-RTX"]
+
+
+def _stays_inside(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path != "/".join(parts) or ".." in parts or path.startswith("/") or "\\" in path or ":" in parts[0]:
+        raise ValueError(f"the path {path!r} is not one inside of the bundle")
+    return path
+
+
+BundlePath = Annotated[str, AfterValidator(_stays_inside)]
+"""A path inside of the bundle, with forward slashes."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BundleFile(_Part):
+    """One file: what it is for, and its contents' hash."""
+
+    path: BundlePath
+    role: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class BundleParity(_Part):
+    """How far a variant's outputs were from its parent's."""
+
+    rows: int
+    max_difference: float
+    mean_difference: float
+    agreement: float
+
+
+class BundleModel(_Part):
+    """One variant, ready to be loaded from its folder."""
+
+    name: str
+    folder: BundlePath = Field(description="a version folder of a Triton model repository, in Optimum's layout")
+    runtime: Runtime
+    target: str
+    reads: Literal["tokens", "text"] = "tokens"
+    bytes: Annotated[int, Field(ge=0)] = Field(description="of its graphs, or engines")
+    parent: str
+    measured: bool = Field(description="by `compress bench`, these very files")
+    parity: BundleParity | None = Field(description="none: it was not compared with its parent")
+    accepted: str | None = Field(None, description="why it would have been refused, had it not been accepted by name")
+    tolerance: Tolerance = Field(description="what its outputs may differ on another target than they were recorded on")
+    versions: dict[str, str] = Field(description="that made it")
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it was made for a GPU."""
+        return self.target.startswith(("cuda", "sm"))
+
+
+class Manifest(_Part):
+    """`manifest.json`: every file, and where it all comes from."""
+
+    version: Literal[1] = Field(1, alias="schema")
+    run: str
+    task: str
+    parents: dict[str, str] = Field(description="digests of the run's stages that it was made from")
+    versions: dict[str, str] = Field(description="that made the models")
+    models: Annotated[list[BundleModel], Field(min_length=1)]
+    files: list[BundleFile]
+    digest: str = Field("", description="SHA-256 of this manifest with an empty digest")
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    def as_text(self) -> str:
+        """The one way in which it is written, so that no byte of it can differ."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False) + "\n"
+
+    def sealed(self) -> Manifest:
+        """With its digest."""
+        text = self.model_copy(update={"digest": ""}).as_text()
+        return self.model_copy(update={"digest": hashlib.sha256(text.encode()).hexdigest()})
+
+
+class Description(_Part):
+    """`compress.json` beside a model: what a client must know to ask it."""
+
+    version: Literal[1] = Field(1, alias="schema")
+    name: str
+    task: Literal["text-classification", "token-classification", "question-answering", "translation"]
+    labels: list[str]
+    runtime: Runtime
+    target: str
+    reads: Literal["tokens", "text"] = "tokens"
+    pairs: bool = Field(description="whether texts come in pairs")
+    max_length: Annotated[int, Field(ge=8, le=8192)]
+    language_codes: dict[str, str] = {}
+    prefix: str | None = None
+    beams: Annotated[int, Field(gt=0)] = 1
+    length_penalty: float = 1.0
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class CanaryRow(_Part):
+    """A test row, as `compress.data.rows.Row` has it."""
+
+    text: Any
+    label: Any = ""
+    lang: str
+    text_pair: str | None = None
+    parallel: str | None = None
+
+
+class Said(_Part):
+    """What a model said of the canary rows: numbers, one list an example, and predictions, one a row."""
+
+    outputs: list[Any]
+    predictions: list[Any]
+
+
+class Canary(_Part):
+    """`canary.json`: rows, and what each model said of them."""
+
+    version: Literal[1] = Field(1, alias="schema")
+    recorded_on: str = Field(description="target of the processor")
+    rows: list[CanaryRow]
+    models: dict[str, Said]
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def refuse_run(folder: Path) -> None:
+    """Say what to name in place of a run directory, which has a manifest of its own.
+
+    :raises CompressError: If the folder is one.
+    """
+    if (folder / "recipe.yaml").exists():
+        raise CompressError(f"{folder}: a run, not a bundle; name {folder / 'bundle'}, which `compress bundle` fills")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a bundle, unaltered.
+
+    :raises CompressError: If there is none, it was altered, or it is of another version.
+    """
+    path = folder / MANIFEST
+    manifest: Manifest = _read(path, Manifest)
+    if manifest.sealed().digest != manifest.digest or manifest.as_text().encode() != path.read_bytes():
+        raise CompressError(f"{path}: altered after it was written; get the bundle again")
+    return manifest
+
+
+def read_description(folder: Path) -> Description:
+    """What a client must know about the model in a folder.
+
+    :raises CompressError: If the folder has no description, or not one that can be read.
+    """
+    path = folder / DESCRIPTION
+    if not path.exists():
+        raise CompressError(
+            f"{folder}: neither a bundle nor one of its models: {MANIFEST} and {DESCRIPTION} are missing"
+        )
+    return _read(path, Description)
+
+
+def read_canary(folder: Path) -> Canary:
+    """The canary rows of a bundle.
+
+    :raises CompressError: If they cannot be read.
+    """
+    return _read(folder / CANARY, Canary)
+
+
+def _read(path: Path, model: Any) -> Any:
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise CompressError(f"{path}: cannot be read ({error.strerror}); name a bundle's folder") from None
+    except (ValueError, RecursionError):
+        raise CompressError(f"{path}: damaged, not JSON; get the bundle again") from None
+    if isinstance(content, dict) and content.get("schema") != SCHEMA:
+        raise CompressError(f"{path}: schema {content.get('schema')!r}, this version reads {SCHEMA}")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise CompressError(f"{path}: not as it must be: {first_problem(error)}; get the bundle again") from None

@@ -1,0 +1,154 @@
+"""The trainer that holds a student to the cached outputs of its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Identity, Linear, Module, ModuleDict, ModuleList
+
+from compress.recipe.recipe import Distillation
+from compress.student.losses import group_dro_loss, hard_and_soft_loss, relation_loss, sentence_loss, state_loss
+from compress.tasks.contract import Example
+from compress.teacher.outputs import TeacherOutputs
+from compress.teacher.signals import Plan, read
+from compress.training.trainer import BucketTrainer, Collator
+
+
+class Companion(Module):
+    """What is trained or kept beside the student and saved in its checkpoints, but not with the finished model.
+
+    ``projections`` take the student's states to the teacher's width; ``language_weights`` are those of group DRO.
+    """
+
+    def __init__(self, plan: Plan, width: int, teacher_width: int, attention_heads: int, languages: int):
+        super().__init__()
+        self.attention_heads = attention_heads
+        count = {"hidden": len(plan.student.hidden), "sentence": int(plan.student.sentence)}
+
+        def projection() -> Module:
+            return Linear(width, teacher_width) if width != teacher_width else Identity()
+
+        self.projections = ModuleDict({name: ModuleList(projection() for _ in range(n)) for name, n in count.items()})
+        self.language_weights: Tensor
+        self.register_buffer("language_weights", torch.full((languages,), 1 / languages))
+
+
+def signal_losses(
+    settings: Distillation,
+    student: Mapping[str, Tensor],
+    teacher: Mapping[str, Tensor],
+    mask: Tensor,
+    projections: ModuleDict,
+    attention_heads: int,
+) -> dict[str, Tensor]:
+    """The weighted losses of all signals but the logits.
+
+    :param student: What `compress.teacher.signals.read` found; the layers at one place are compared.
+    :param teacher: The same of the teacher.
+    :param mask: Attention mask (rows, tokens).
+    :param projections: From the student's widths to the teacher's, for ``hidden`` and ``sentence``.
+    :return: Float (rows,) for each signal that has a weight.
+    """
+    losses: dict[str, Tensor] = {}
+    if "hidden" in student:
+        projected = [
+            state_loss(projection(states), wanted, mask)
+            for projection, states, wanted in zip(
+                projections["hidden"].children(), student["hidden"].unbind(2), teacher["hidden"].unbind(2), strict=True
+            )
+        ]
+        if settings.embeddings.weight:
+            losses["embeddings"] = settings.embeddings.weight * projected.pop(0)
+        if projected:
+            losses["hidden"] = settings.hidden.weight * torch.stack(projected).mean(dim=0)
+
+    def compared(first: str, second: str, layer: int, heads: int) -> Tensor:
+        return relation_loss(
+            (student[first][:, :, layer], student[second][:, :, layer]),
+            (teacher[first][:, :, layer], teacher[second][:, :, layer]),
+            heads,
+            mask,
+        )
+
+    if settings.attention.weight:
+        layers = student["query"].shape[2] - bool(settings.relations.weight)  # the last one is for the relations
+        maps = [compared("query", "key", layer, attention_heads) for layer in range(layers)]
+        losses["attention"] = settings.attention.weight * torch.stack(maps).mean(dim=0)
+    if settings.relations.weight:
+        relations = [compared(name, name, -1, settings.relations.heads) for name in ("query", "key", "value")]
+        losses["relations"] = settings.relations.weight * torch.stack(relations).mean(dim=0)
+    if settings.sentences.weight:
+        projection = next(projections["sentence"].children())
+        losses["sentences"] = settings.sentences.weight * sentence_loss(
+            projection(student["sentence"]), teacher["sentence"]
+        )
+    return losses
+
+
+class DistillationCollator(Collator):
+    """Adds to a batch what the teacher said about its rows; validation rows get nothing."""
+
+    def __init__(self, *args: Any, outputs: TeacherOutputs, one_for_each: str | None):
+        super().__init__(*args)
+        self._outputs = outputs
+        self._elements = one_for_each or "input_ids"
+
+    def __call__(self, batch: list[Example]) -> dict[str, Tensor]:
+        tensors = super().__call__(batch)
+        if "read" in batch[0]:
+            said = self._outputs.batch([row["read"] for row in batch], tensors[self._elements].shape[1])
+            tensors.update({f"teacher_{name}": values for name, values in said.items()})
+            tensors["weight"] = torch.tensor([row["weight"] for row in batch])
+            tensors["language"] = torch.tensor([row["language"] for row in batch])
+        return tensors
+
+
+class DistillationTrainer(BucketTrainer):
+    """Hard and soft loss and the signals of the plan, weighted by row, and by language if the weakest is protected."""
+
+    def __init__(self, *args: Any, distillation: Distillation, plan: Plan, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._distillation = distillation
+        self._plan = plan
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        given = [name for name in inputs if name.startswith("teacher_")]
+        teacher = {name.removeprefix("teacher_"): inputs.pop(name) for name in given}
+        if not teacher:  # validation
+            return super().compute_loss(model, inputs, return_outputs=return_outputs)
+        labels, weight, language = (inputs.pop(name) for name in ("labels", "weight", "language"))
+        companion: Companion = self.accelerator.unwrap_model(model).companion
+        settings, mask = self._distillation, inputs["attention_mask"]
+        student = read(model, self._model_inputs(model, inputs, labels), self._plan.student, self.task.OUTPUTS)
+        logits, wanted = (self.task.positions(found["logits"], mask) for found in (student, teacher))
+        hard, soft = hard_and_soft_loss(
+            logits, labels, wanted, settings.alpha, self._temperature(), teacher.get("classes")
+        )
+        heads = companion.attention_heads
+        parts = {"hard": hard} if settings.alpha > 0 else {}
+        if settings.alpha < 1:
+            parts["soft"] = soft
+        parts |= signal_losses(settings, student, teacher, mask, companion.projections, heads)
+        for name, part in parts.items():
+            self.loss_parts.setdefault(name, []).append(part.detach().mean())
+        by_row = weight * torch.stack(list(parts.values())).sum(dim=0)
+        if settings.group_dro:
+            return group_dro_loss(
+                by_row,
+                language,
+                companion.language_weights,
+                settings.group_dro,
+                self.accelerator.num_processes,
+                lambda sums: self.accelerator.reduce(sums, reduction="sum"),
+            )
+        return by_row.mean()
+
+    def _temperature(self) -> float:
+        settings = self._distillation
+        if settings.final_temperature is None:
+            return settings.temperature
+        share = self.state.global_step / max(self.state.max_steps, 1)
+        return settings.temperature + share * (settings.final_temperature - settings.temperature)

@@ -1,0 +1,151 @@
+"""The loss functions of distillation. Each gives one value a row, so that rows can be weighted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from compress.tasks.contract import NO_LABEL
+
+
+def soft_loss(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float, classes: Tensor | None = None
+) -> Tensor:
+    """``T² · KL(softmax(teacher / T) ‖ softmax(student / T))`` (Hinton et al., 2015).
+
+    :param student_logits: Float (..., classes).
+    :param teacher_logits: The same of the teacher, or float (..., kept) where only some classes' are known; the others
+        are taken as impossible.
+    :param classes: Which they are, int64 (..., kept).
+    :return: Float (...), in natural-logarithm units.
+    """
+    student = F.log_softmax(student_logits / temperature, dim=-1)
+    if classes is not None:
+        student = student.gather(-1, classes)
+    teacher = F.log_softmax(teacher_logits / temperature, dim=-1)
+    return temperature**2 * F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
+
+
+def hard_and_soft_loss(
+    student_logits: Tensor,
+    labels: Tensor,
+    teacher_logits: Tensor,
+    alpha: float,
+    temperature: float,
+    classes: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``α · cross-entropy(labels)`` and ``(1 − α) · soft loss`` (Hinton et al., 2015), each (rows,).
+
+    :param student_logits: Float (rows, positions, classes).
+    :param labels: int64 (rows, positions); positions with -100 do not count.
+    :param teacher_logits: Float (rows, positions, classes), or (rows, positions, kept).
+    :param classes: Which classes are kept, int64 (rows, positions, kept).
+    """
+    soft = _mean_over_tokens(soft_loss(student_logits, teacher_logits, temperature, classes), labels != NO_LABEL)
+    return alpha * hard_loss(student_logits, labels), (1 - alpha) * soft
+
+
+def hard_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy with the labels, the mean over a row's positions, float (rows,).
+
+    :param logits: Float (rows, positions, classes).
+    :param labels: int64 (rows, positions); positions with -100 do not count.
+    :param smoothing: Share of the probability that is spread over all classes (Szegedy et al., 2016).
+    """
+    by_position = F.cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=NO_LABEL, label_smoothing=smoothing
+    )
+    return _mean_over_tokens(by_position.view(labels.shape), labels != NO_LABEL)
+
+
+def state_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error of hidden states or embeddings over real tokens (TinyBERT: Jiao et al., 2020).
+
+    :param student: Float (rows, tokens, width), projected to the teacher's width already.
+    :param teacher: Float (rows, tokens, width).
+    :param mask: Attention mask (rows, tokens).
+    :return: Float (rows,).
+    """
+    return _mean_over_tokens((student - teacher).pow(2).mean(dim=-1), mask)
+
+
+def relation_loss(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], heads: int, mask: Tensor) -> Tensor:
+    """``KL(softmax(A_t · B_tᵀ / √d_t) ‖ softmax(A_s · B_sᵀ / √d_s))``, averaged over heads and real tokens.
+
+    With two times the queries, keys or values this is a self-attention relation of MiniLMv2 (Wang et al., 2021), whose
+    heads need not be those of the models; with queries and keys, and the models' heads, it compares attention maps.
+
+    :param student: A and B, float (rows, tokens, width) with all heads side by side.
+    :param teacher: The same of the teacher, whose width may be another.
+    :param heads: Number of heads that both are divided into; a divisor of both widths.
+    :return: Float (rows,).
+    """
+    wanted = _log_relation(*teacher, heads, mask)
+    difference = F.kl_div(_log_relation(*student, heads, mask), wanted, reduction="none", log_target=True)
+    real = mask[:, None, None, :].bool()
+    return _mean_over_tokens(difference.masked_fill(~real, 0.0).sum(dim=-1).mean(dim=1), mask)
+
+
+def sentence_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """``1 − cosine`` of sentence vectors (after Reimers & Gurevych, 2020).
+
+    :param student: Float (rows, width), projected to the teacher's width already.
+    :param teacher: Float (rows, width).
+    :return: Float (rows,).
+    """
+    return 1 - F.cosine_similarity(student, teacher, dim=-1)
+
+
+def group_dro_loss(
+    by_row: Tensor,
+    language: Tensor,
+    weights: Tensor,
+    step: float,
+    processes: int = 1,
+    reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
+) -> Tensor:
+    """Mean losses of the languages, weighted so that those with a high loss count more (Sagawa et al., 2020).
+
+    :param by_row: Losses, float (rows,).
+    :param language: Language number of each row, int64 (rows,).
+    :param weights: Weight of each language, float (languages,); multiplied in place by ``exp(step · loss)``.
+    :param reduce: Sums a tensor over the processes, whose gradients are averaged.
+    :return: Scalar.
+    """
+    sums = torch.zeros_like(weights).index_add(0, language, by_row)
+    with torch.no_grad():
+        counts = torch.zeros_like(weights).index_add(0, language, torch.ones_like(by_row))
+        all_sums, all_counts = reduce(torch.stack([sums.detach(), counts])).unbind()
+        weights.mul_(torch.exp(step * all_sums / all_counts.clamp(min=1)))
+        weights.div_(weights.sum())
+        present = weights * (all_counts > 0)
+        factors = processes * present / present.sum() / all_counts.clamp(min=1)
+    return (sums * factors).sum()
+
+
+def mean_pooled(states: Tensor, mask: Tensor) -> Tensor:
+    """Sentence vectors: the mean of the real tokens' states.
+
+    :param states: Float (rows, tokens, width).
+    :return: Float (rows, width).
+    """
+    weight = mask.to(states.dtype)[:, :, None]
+    return (states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+
+
+def _log_relation(first: Tensor, second: Tensor, heads: int, mask: Tensor) -> Tensor:
+    """Float (rows, heads, tokens, tokens); columns of padding are all but impossible."""
+    first, second = (
+        part.unflatten(-1, (heads, part.shape[-1] // heads)).transpose(1, 2).float() for part in (first, second)
+    )
+    scores = first @ second.transpose(-1, -2) / first.shape[-1] ** 0.5
+    padding = mask[:, None, None, :] == 0
+    return F.log_softmax(scores.masked_fill(padding, -1e4), dim=-1)
+
+
+def _mean_over_tokens(values: Tensor, mask: Tensor) -> Tensor:
+    weight = mask.to(values.dtype)
+    return (values * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)

@@ -1,0 +1,221 @@
+"""The student stage: its rows, its first weights, and its training on what the teacher said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from compress.console import progress, say
+from compress.data.encode import spread_over_languages
+from compress.data.stage import DataSet
+from compress.models.load import (
+    build_student,
+    exchange_tokenizer,
+    load_model,
+    load_tokenizer,
+    save_tokenizer,
+    summary_of,
+)
+from compress.models.pruning import narrow
+from compress.models.tokenizers import train_tokenizer
+from compress.processes import is_main_process
+from compress.recipe.recipe import Training
+from compress.runs.run import Run, run_stage
+from compress.student.distillation import Companion, DistillationCollator, DistillationTrainer
+from compress.student.losses import hard_loss
+from compress.teacher.outputs import TeacherOutputs, load_cache
+from compress.teacher.pool import Chosen, Pool, build_pool, choose_rows, labelled_rows
+from compress.teacher.sequences import load_student_data, wanted_stages
+from compress.teacher.signals import Plan, mapped_layers, outputs_of, plan_signals, prepare
+from compress.training.trainer import Collator, Material, material, train
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_SAMPLE_ROWS = 512
+_SAMPLE_BATCH = 32
+
+
+def run_student_stage(run: Run) -> dict[str, Any]:
+    """Fill ``student/`` with a ``save_pretrained`` folder, distilled from the teacher."""
+    inputs = {
+        **run.tokenisation,
+        **run.recipe.student.model_dump(mode="json", exclude={"cache"}),
+        "labelled_languages": run.recipe.data.labelled_languages,
+        "seed": run.recipe.seed,
+    }
+    parents = ("data", "teacher", *wanted_stages(run), "cache")
+    return run_stage(
+        run, "student", inputs, parents, lambda folder, scratch: distil(run, folder, scratch), parallel=True
+    )
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A finished student that is trained further.
+
+    ``around`` is in force while it is trained, for example `compress.student.quantisation_aware.rounding_of_int8`.
+    """
+
+    source: Path
+    training: Training
+    around: Callable[[PreTrainedModel], AbstractContextManager[None]]
+
+
+def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = None) -> dict[str, Any]:
+    """Fill a folder with a student that learned from the run's teacher: a new one, or one that goes on.
+
+    :param scratch: Survives an interruption.
+    :return: The summary for the manifest.
+    """
+    torch.manual_seed(run.recipe.seed)
+    data, student = load_student_data(run), run.recipe.student
+    pool, outputs = build_pool(data, run.recipe), load_cache(run)
+    if run.task.LABEL_A_ROW:
+        chosen = choose_rows(pool, outputs.logits(), data, student.rows, run.recipe.data.labelled_languages)
+    else:
+        chosen = labelled_rows(pool, run.recipe.data.labelled_languages)
+    _tell(chosen)
+    teacher = load_model(run.task, str(run.path_of("teacher")), data.labels, as_is=True)
+    if more:
+        model, tokenizer = (
+            load_model(run.task, str(more.source), data.labels, as_is=True),
+            load_tokenizer(str(more.source)),
+        )
+    else:
+        model, tokenizer = _first_student(run, teacher, data, pool, chosen)
+    plan = plan_signals(student.distillation, model.config.num_hidden_layers, teacher.config.num_hidden_layers)
+    usual_attention = model.config._attn_implementation
+    prepare(model, plan.student)
+    rows = _material(run, data, pool, chosen, tokenizer, outputs, scratch / "rows")
+    languages = sorted(set(rows.train_languages))
+    own = model.config
+    model.companion = Companion(
+        plan, own.hidden_size, teacher.config.hidden_size, own.num_attention_heads, len(languages)
+    )
+    del teacher
+    summary = summary_of(model)
+    say(f"student: {model.config.model_type} {summary['shape']}, {summary['parameters'] / 1e6:.2f} million weights")
+    summary["rows"] = chosen.counts
+    training = more.training if more else student.training
+    with more.around(model) if more else nullcontext():
+        summary["training"] = _train(run, model, tokenizer, rows, plan, outputs, scratch, training)
+    if student.distillation.group_dro:
+        weights = model.companion.language_weights.tolist()
+        summary["language weights"] = {name: round(w, 4) for name, w in zip(languages, weights, strict=True)}
+    del model.companion
+    if is_main_process():
+        model.set_attn_implementation(usual_attention)
+        model.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
+    return summary
+
+
+def _first_student(
+    run: Run, teacher: PreTrainedModel, data: DataSet, pool: Pool, chosen: Chosen
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The untrained student and its tokenizer."""
+    student = run.recipe.student
+    tokenizer = load_tokenizer(str(run.path_of("teacher")))
+    model = build_student(teacher, student)
+    if student.initialization in ("importance", "svd") and not student.every_nth_layer:
+
+        def loss(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+            inputs = {name: values for name, values in batch.items() if name != "labels"}
+            inputs = run.task.model_inputs(model.config, inputs, batch["labels"])
+            outputs = outputs_of(model(**inputs), run.task.OUTPUTS)
+            return hard_loss(run.task.positions(outputs, batch["attention_mask"]), batch["labels"]).mean()
+
+        depth = teacher.config.num_hidden_layers
+        kept = [layer - 1 for layer in mapped_layers("uniform", student.layers, depth)]
+        with progress() as bar:
+            task = bar.add_task("weighing the teacher's parts", total=min(_SAMPLE_ROWS, len(chosen.indices)))
+            batches = _sample(run, data, pool, chosen, tokenizer)
+            narrow(teacher, model, kept, batches, loss, student.initialization, lambda rows: bar.advance(task, rows))
+    if student.tokenizer is None:
+        return model, tokenizer
+    texts = [text for row in pool.rows for text in run.task.texts(row)]
+    own = train_tokenizer(texts, student.tokenizer, run.recipe.data.max_length)
+    say(f"student: trained a tokenizer with {len(own):,} tokens")
+    return exchange_tokenizer(model, tokenizer, own), own
+
+
+def _sample(
+    run: Run, data: DataSet, pool: Pool, chosen: Chosen, tokenizer: PreTrainedTokenizerBase
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Batches of training rows, drawn evenly over the languages, with their targets."""
+    rows = pool.rows.select(chosen.indices)
+    sample = spread_over_languages(rows.column("lang"), _SAMPLE_ROWS, run.recipe.seed)
+    examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(list(rows.select(sample)))
+    if chosen.targets is not None:
+        examples = [{**example, "labels": [chosen.targets[sample[example["row"]]]]} for example in examples]
+    collate = Collator(tokenizer, 0.0, run.recipe.seed)
+    for start in range(0, len(examples), _SAMPLE_BATCH):
+        yield collate(examples[start : start + _SAMPLE_BATCH])
+
+
+def _material(
+    run: Run,
+    data: DataSet,
+    pool: Pool,
+    chosen: Chosen,
+    tokenizer: PreTrainedTokenizerBase,
+    outputs: TeacherOutputs,
+    store: Path,
+) -> Material:
+    """The examples, and for each what its row counts and which of the teacher's examples it learns from."""
+    rows = pool.rows.select(chosen.indices)
+    validation = data.labelled("validation", run.recipe.data.labelled_languages)
+    found = material(rows, validation, run.task.encoder(tokenizer, run.recipe.data, data.labels), store)
+    home = found.train.rows
+    first = np.searchsorted(outputs.rows(), pool.reads[chosen.indices])
+    place_in_row = np.arange(len(home)) - np.searchsorted(home, home)
+    _, language = np.unique(rows.column("lang"), return_inverse=True)
+    columns = {"read": first[home] + place_in_row, "weight": chosen.weights[home], "language": language[home]}
+    if chosen.targets is not None:
+        columns["labels"] = chosen.targets[home][:, None]
+    return replace(found, train=found.train.with_columns(columns))
+
+
+def _train(
+    run: Run,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Material,
+    plan: Plan,
+    outputs: TeacherOutputs,
+    scratch: Path,
+    training: Training,
+) -> dict[str, Any]:
+    return train(
+        model,
+        run.task,
+        tokenizer,
+        rows,
+        training,
+        scratch / "training",
+        title="student",
+        seed=run.recipe.seed,
+        logs=run.folder / "logs" / "student",
+        collate=DistillationCollator(
+            tokenizer,
+            training.mask_probability,
+            run.recipe.seed,
+            outputs=outputs,
+            one_for_each=run.task.ONE_FOR_EACH,
+        ),
+        trainer_class=DistillationTrainer,
+        distillation=run.recipe.student.distillation,
+        plan=plan,
+    )
+
+
+def _tell(chosen: Chosen) -> None:
+    counts = {name: number for name, number in chosen.counts.items() if isinstance(number, int) and number}
+    say("student: " + ", ".join(f"{number:,} {name}" for name, number in counts.items()))

@@ -1,0 +1,164 @@
+"""The teacher stage: a model trained from scratch, fine-tuned, or taken as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.console import say
+from compress.data.encode import inputs_of
+from compress.data.stage import DataSet, load_data
+from compress.models.encoder_decoder import translation_config
+from compress.models.load import load_model, load_tokenizer, model_class, save_tokenizer, scratch_config, summary_of
+from compress.models.tokenizers import train_tokenizer
+from compress.models.vocabulary import trim_vocabulary
+from compress.processes import is_main_process, wait_for_everyone
+from compress.recipe.recipe import Scratch
+from compress.runs.run import Run, file_sha256, run_stage
+from compress.tasks.contract import task_named
+from compress.tasks.translation import target_of, target_token
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def run_teacher_stage(run: Run) -> dict[str, Any]:
+    """Fill ``teacher/`` with a ``save_pretrained`` folder: model, tokenizer, configuration."""
+    teacher = run.recipe.teacher
+    inputs = {
+        **run.tokenisation,
+        **teacher.model_dump(mode="json"),
+        "labelled_languages": run.recipe.data.labelled_languages,
+        "seed": run.recipe.seed,
+        "files": _fingerprints(teacher.model),
+    }
+    return run_stage(
+        run, "teacher", inputs, ("data",), lambda folder, scratch: _build(run, folder, scratch), parallel=True
+    )
+
+
+def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
+    import torch
+
+    torch.manual_seed(run.recipe.seed)
+    teacher, data = run.recipe.teacher, load_data(run)
+    if teacher.model:
+        tokenizer = load_tokenizer(teacher.model, teacher.trust_remote_code)
+        model = load_model(
+            run.task,
+            teacher.model,
+            data.labels,
+            as_is=not teacher.fine_tune,
+            trust_remote_code=teacher.trust_remote_code,
+        )
+    else:
+        tokenizer, model = _from_scratch(run, data, scratch)
+    trimming: dict[str, Any] = {}
+    if teacher.vocabulary.trim:
+        model, tokenizer, trimming = trim_vocabulary(model, tokenizer, _texts(run, data), teacher.vocabulary)
+        _tell(trimming)
+    summary = {**summary_of(model), **({"vocabulary": trimming} if trimming else {})}
+    say(f"teacher: {model.config.model_type} {summary['shape']}, {summary['parameters'] / 1e6:.1f} million weights")
+    if teacher.fine_tune or not teacher.model:
+        summary["training"] = _fine_tune(run, data, model, tokenizer, scratch)
+    if is_main_process():
+        model.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
+    return summary
+
+
+def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    shape, max_length = run.recipe.teacher.scratch, run.recipe.data.max_length
+    texts = [text for rows in _texts(run, data).values() for text in rows]
+    asking = _asking_tokens(data) if run.task.GENERATES else None
+    tokenizer = train_tokenizer(texts, shape.tokenizer, max_length, asking)
+    say(f"teacher: trained a tokenizer with {len(tokenizer):,} tokens")
+    if run.task.GENERATES:
+        config = translation_config(shape, tokenizer, max_length)
+    else:
+        config = scratch_config(shape, tokenizer, data.labels, max_length)
+    if shape.warm_up is None:
+        return tokenizer, model_class(run.task).from_config(config)
+    warmed = _warm_up(run, data, shape, config, tokenizer, scratch)
+    return tokenizer, model_class(run.task).from_pretrained(warmed, config=config, use_safetensors=True)
+
+
+def _asking_tokens(data: DataSet) -> list[str]:
+    return sorted({target_token(target_of(pair)) for pair in set(data.training_rows.column("lang"))})
+
+
+def _warm_up(run: Run, data: DataSet, shape: Scratch, config, tokenizer, scratch: Path) -> Path:
+    """Masked-language training on the rows' own text; the finished model is kept for a resumed stage."""
+    from transformers import AutoModelForMaskedLM, DataCollatorForLanguageModeling
+
+    from compress.training.trainer import material, train
+
+    finished = scratch / "warm-up-model"
+    if finished.is_dir():
+        return finished
+    assert shape.warm_up is not None
+    model = AutoModelForMaskedLM.from_config(config)
+    collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=shape.warm_up.mask_probability)
+    encode = run.task.encoder(tokenizer, run.recipe.data, data.labels)
+    train(
+        model,
+        task_named("token-classification"),  # a hidden token is the label of its place
+        tokenizer,
+        material(data.splits["train"], data.splits["validation"], encode, scratch / "warm-up-rows"),
+        shape.warm_up,
+        scratch / "warm-up",
+        title="warm-up",
+        seed=run.recipe.seed,
+        logs=run.folder / "logs" / "warm-up",
+        collate=lambda batch: collate([inputs_of(example) for example in batch]),
+        by_accuracy=False,
+    )
+    if is_main_process():
+        model.save_pretrained(scratch / "warm-up-model.partial")
+        (scratch / "warm-up-model.partial").rename(finished)
+    wait_for_everyone()
+    return finished
+
+
+def _fine_tune(run: Run, data: DataSet, model, tokenizer, scratch: Path) -> dict[str, Any]:
+    from compress.training.trainer import Collator, material, train
+
+    recipe = run.recipe
+    rows = [data.labelled(split, recipe.data.labelled_languages) for split in ("train", "validation")]
+    settings = recipe.teacher.training
+    return train(
+        model,
+        run.task,
+        tokenizer,
+        material(rows[0], rows[1], run.task.encoder(tokenizer, recipe.data, data.labels), scratch / "rows"),
+        settings,
+        scratch / "training",
+        title="teacher",
+        seed=recipe.seed,
+        logs=run.folder / "logs" / "teacher",
+        collate=Collator(tokenizer, settings.mask_probability, recipe.seed),
+    )
+
+
+def _texts(run: Run, data: DataSet) -> dict[str, list[str]]:
+    """The training text of each language."""
+    texts: dict[str, list[str]] = {}
+    for row in data.training_rows:
+        texts.setdefault(row.lang, []).extend(run.task.texts(row))
+    return texts
+
+
+def _tell(trimming: dict[str, Any]) -> None:
+    lost = max(trimming["lost share of tokens"].values(), default=0.0)
+    say(
+        f"teacher: vocabulary trimmed from {trimming['tokens before']:,} to {trimming['tokens after']:,} tokens, "
+        f"{trimming['saved MB']} MB saved, at most {100 * lost:.2f} % of a language's tokens lost"
+    )
+
+
+def _fingerprints(model: str | None) -> dict[str, str]:
+    """Hashes of a local teacher's files, so that another teacher under the same name is noticed."""
+    folder = Path(model) if model else None
+    if folder is None or not folder.is_dir():
+        return {}
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}

@@ -1,0 +1,102 @@
+"""The bill of materials, in CycloneDX (ECMA-424): the models, what they were learnt from, and what made them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from compress import __version__
+from compress.recipe.recipe import Recipe
+from compress.serving.format import BundleFile
+
+_NAMESPACE = uuid.UUID("5d1b8a52-3a8e-4a3c-8e57-0d2b1f6f6c11")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What models were made from, and its licence as the user gave it."""
+
+    name: str
+    license: str | None
+
+
+def materials_of(recipe: Recipe) -> dict[str, Material]:
+    """Data and teacher of a run; of paths the last part, as the rest is the packer's own."""
+    given = [name for name in (recipe.data.train, recipe.data.validation, recipe.data.test) if name]
+    data = ", ".join(map(_name_alone, given or [recipe.data.source]))
+    teacher = _name_alone(recipe.teacher.model) if recipe.teacher.model else "trained from scratch"
+    licenses = recipe.bundle
+    return {"data": Material(data, licenses.data_license), "teacher": Material(teacher, licenses.teacher_license)}
+
+
+def _name_alone(source: str) -> str:
+    """An absolute path's last part, or that of one that leads elsewhere; names of hubs and below a folder are whole."""
+    path = Path(source)
+    return path.name if path.is_absolute() or source.startswith(("..", "~")) else source
+
+
+def write_bom(
+    path: Path,
+    run: str,
+    made: datetime,
+    files: Sequence[BundleFile],
+    materials: Mapping[str, Material],
+    versions: Mapping[str, str],
+) -> None:
+    """Write the bill of materials; the same contents give the same bytes.
+
+    :param made: When the run's last stage was finished.
+    :param files: Of the bundle.
+    :param materials: Data and teacher.
+    :param versions: Of the packages that made the models.
+    """
+    from cyclonedx.contrib.license.factories import LicenseFactory
+    from cyclonedx.model import HashAlgorithm, HashType
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.output import make_outputter
+    from cyclonedx.schema import OutputFormat, SchemaVersion
+    from packageurl import PackageURL
+
+    bom = Bom()
+    bom.metadata.timestamp = made
+    tool = Component(name="compress-export", version=__version__, type=ComponentType.APPLICATION)
+    bom.metadata.tools.components.add(tool)
+    root = Component(name=run, type=ComponentType.MACHINE_LEARNING_MODEL, bom_ref=f"run:{run}")
+    bom.metadata.component = root
+    kinds = {"model": ComponentType.MACHINE_LEARNING_MODEL, "data": ComponentType.DATA}
+    parts = [
+        Component(
+            name=file.path,
+            type=kinds.get(file.role, ComponentType.FILE),
+            bom_ref=f"file:{file.path}",
+            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=file.sha256)],
+        )
+        for file in files
+    ]
+    for role, material in materials.items():
+        kind = ComponentType.DATA if role == "data" else ComponentType.MACHINE_LEARNING_MODEL
+        named = [LicenseFactory().make_from_string(material.license)] if material.license else []
+        parts.append(Component(name=material.name, type=kind, bom_ref=role, licenses=named, description=role))
+    packages = [
+        Component(
+            name=name,
+            version=version,
+            type=ComponentType.LIBRARY,
+            bom_ref=f"package:{name}",
+            purl=PackageURL("pypi", name=name, version=version),
+        )
+        for name, version in versions.items()
+        if name not in ("compress", "python")
+    ]
+    for component in (*parts, *packages):
+        bom.components.add(component)
+    bom.register_dependency(root, [*parts, *packages])
+    hashes = json.dumps([[file.path, file.sha256] for file in files])
+    bom.serial_number = uuid.uuid5(_NAMESPACE, hashes)
+    output = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6)
+    path.write_text(output.output_as_string(indent=2) + "\n", "utf-8")

@@ -1,0 +1,87 @@
+"""Canary rows: what each model of a bundle said of some test rows when it was packed, and whether it still does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.console import say
+from compress.errors import UnavailableError
+from compress.serving.client import load_model
+from compress.serving.format import CANARY, BundleModel, Canary, CanaryRow, Said, read_canary
+from compress.targets import resolve_target
+from compress.tasks.rows import Row, row_as_dict
+
+_DIGITS = 5
+_SAME_TARGET = 0.01
+"""What outputs may differ where they were recorded on the same kind of processor: other versions of a runtime add up
+in another order."""
+
+
+def record_canary(folder: Path, models: Sequence[BundleModel], rows: Sequence[Row]) -> None:
+    """Ask every model that can run here, from the bundle's own files, and write down what it says."""
+    said: dict[str, Said] = {}
+    for model in models:
+        try:
+            said[model.name] = _ask(folder / model.folder, rows)
+        except UnavailableError as error:
+            say(f"bundle: {model.name}: no canary outputs are recorded: {error}")
+    kept = [CanaryRow(**row_as_dict(row)) for row in rows]
+    canary = Canary(recorded_on=resolve_target("auto").name, rows=kept, models=said)
+    text = json.dumps(canary.model_dump(mode="json", by_alias=True, exclude_none=True), ensure_ascii=False)
+    (folder / CANARY).write_text(text + "\n", "utf-8")
+
+
+def canary_problem(folder: Path, model: BundleModel) -> tuple[str | None, str]:
+    """Ask a model again.
+
+    On the kind of processor that the outputs were recorded on, they must be the same up to rounding; on another one,
+    and on GPUs, they may differ as much as the variant was allowed to differ from its parent.
+
+    :return: What is wrong, if anything, and what was found.
+    :raises UnavailableError: If it needs what this machine lacks, or the packer's lacked.
+    :raises CompressError: If the model cannot be loaded.
+    """
+    canary = read_canary(folder)
+    recorded = canary.models.get(model.name)
+    if recorded is None:
+        raise UnavailableError("no outputs were recorded: it could not run where it was packed")
+    found = _ask(folder / model.folder, [Row(**row.model_dump()) for row in canary.rows])
+    same_target = canary.recorded_on == resolve_target("auto").name and not model.on_gpu
+    limit, agreement = (
+        (_SAME_TARGET, 1.0) if same_target else (model.tolerance.max_difference, model.tolerance.agreement)
+    )
+    rows = len(canary.rows)
+    same = sum(one == other for one, other in zip(found.predictions, recorded.predictions, strict=False))
+    difference = _difference(found.outputs, recorded.outputs)
+    told = f"{same} of {rows} predictions are the same, outputs differ by up to {difference:.2g}"
+    failed = same < agreement * rows or not difference <= limit or not rows
+    return (f"{told} (limit {limit:g})" if failed else None), told
+
+
+def _ask(folder: Path, rows: Sequence[Row]) -> Said:
+    model = load_model(folder, threads=1)  # several add up in an order of their own
+    if model.description.reads == "text":
+        answers = model.predict([row.text for row in rows])
+        outputs = [list((answer.probabilities or {}).values()) for answer in answers]
+        return Said(outputs=_rounded(outputs), predictions=[answer.prediction for answer in answers])
+    found, predictions = model.outputs(rows)
+    return Said(outputs=_rounded(found), predictions=predictions)
+
+
+def _rounded(outputs: Sequence[Any]) -> list[Any]:
+    return [np.asarray(output, dtype=np.float64).round(_DIGITS).tolist() for output in outputs]
+
+
+def _difference(found: list[Any], recorded: list[Any]) -> float:
+    try:
+        one, other = ([np.asarray(output, np.float64) for output in outputs] for outputs in (found, recorded))
+    except (TypeError, ValueError):  # not lists of numbers
+        return float("inf")
+    if [array.shape for array in one] != [array.shape for array in other]:
+        return float("inf")
+    return max((float(np.abs(a - b).max(initial=0)) for a, b in zip(one, other, strict=True)), default=0.0)

@@ -1,0 +1,96 @@
+"""Signatures of bundles, by OpenSSF's model-signing: over every file's hash, in `model.sig`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from compress.errors import CompressError, UnavailableError, first_line
+from compress.runs.run import file_sha256
+from compress.serving.format import SIGNATURE, SIGNATURE_SUM
+
+
+def sign(folder: Path, key: Path, certificates: Sequence[Path] = ()) -> None:
+    """Sign a bundle.
+
+    :param key: Private key on an elliptic curve, PEM.
+    :param certificates: The signer's certificate and then those of its issuers; none: the bare key signs.
+    :raises CompressError: If model-signing is not installed, or a file is not what it must be.
+    """
+    signing = _library().signing
+    if len(certificates) == 1:
+        raise CompressError(
+            "--certificate: name the signer's certificate and then its issuer's, each with --certificate"
+        )
+    for path in (key, *certificates):
+        if not path.is_file():
+            raise CompressError(f"{path}: no such file; name a PEM file")
+    try:
+        config = signing.Config().set_hashing_config(_hashing())
+        if certificates:
+            first, *issuers = certificates
+            config.use_certificate_signer(private_key=key, signing_certificate=first, certificate_chain=issuers)
+        else:
+            config.use_elliptic_key_signer(private_key=key)
+        config.sign(folder, folder / SIGNATURE)
+    except (ValueError, TypeError) as error:
+        raise CompressError(
+            f"{key}: cannot sign with it ({first_line(error)}); name a PEM key on an elliptic curve"
+        ) from None
+    # No key is needed to see that the signature itself was damaged.
+    (folder / SIGNATURE_SUM).write_text(f"{file_sha256(folder / SIGNATURE)}  {SIGNATURE}\n", "utf-8")
+
+
+def signature_problem(folder: Path, key: Path | None, certificates: Sequence[Path]) -> str | None:
+    """What is wrong with a bundle's signature; nothing where it is the key's, or a certificate's that the given ones
+    have issued.
+
+    :raises CompressError: If model-signing is not installed, or a key or certificate cannot be read.
+    """
+    verifying = _library().verifying
+    for path in (*([key] if key else []), *certificates):
+        if not path.is_file():
+            raise CompressError(f"{path}: no such file; name a PEM file")
+    config = verifying.Config().set_hashing_config(_hashing())
+    try:
+        if key is not None:
+            config.use_elliptic_key_verifier(public_key=key)
+        else:
+            config.use_certificate_verifier(certificate_chain=list(certificates))
+    except (ValueError, TypeError) as error:
+        raise CompressError(
+            f"{key or certificates[0]}: cannot be read ({first_line(error)}); name a PEM file"
+        ) from None
+    if _has_certificate(folder / SIGNATURE) == (key is not None):
+        return (
+            "made with a certificate: name its issuer's with --certificate"
+            if key
+            else "made with a bare key: name --key"
+        )
+    try:
+        config.verify(folder, folder / SIGNATURE)
+    except Exception as error:  # the library lets those of several others through
+        return first_line(error)
+    return None
+
+
+def _has_certificate(signature: Path) -> bool:
+    """Whether a certificate came with the signature, rather than a hint at a key; see sigstore's bundle format."""
+    try:
+        return "publicKey" not in json.loads(signature.read_bytes())["verificationMaterial"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False  # the library will say what is wrong with it
+
+
+def _hashing() -> Any:
+    return _library().hashing.Config().set_ignored_paths(paths=[SIGNATURE, SIGNATURE_SUM], ignore_git_paths=False)
+
+
+def _library() -> Any:
+    try:
+        import model_signing
+    except ImportError:
+        raise UnavailableError("model-signing is not installed; install the extra `sign`") from None
+    return model_signing

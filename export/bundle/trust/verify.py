@@ -1,0 +1,238 @@
+"""Checking a bundle: nothing altered, missing or added, nothing harmful, and models that still say the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.table import Table
+
+from compress.errors import CompressError, UnavailableError
+from compress.runs.run import file_sha256
+from compress.serving.format import (
+    ARCHIVE_SUFFIX,
+    NOT_IN_MANIFEST,
+    SIGNATURE,
+    SIGNATURE_SUM,
+    BundleFile,
+    BundleModel,
+    Manifest,
+    read_description,
+    read_manifest,
+    refuse_run,
+)
+from export.bundle.contents.canary import canary_problem
+from export.bundle.trust.archive import unpack
+from export.bundle.trust.signature import signature_problem
+from export.onnx.checks import check_weights_are_beside
+
+_ALLOWED = frozenset(
+    {".json", ".md", ".html", ".py", ".txt", ".model", ".jinja", ".pbtxt", ".onnx", ".data", ".onnx_data", ".xml"}
+    | {".engine", ".bin", ""}
+)
+_PICKLE_PROTOCOLS = tuple(bytes([0x80, number]) for number in range(2, 6))
+_ZIP = b"PK\x03\x04"
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: whether it passed (none: it could not be made here), and what was found."""
+
+    what: str
+    passed: bool | None
+    found: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found of a bundle."""
+
+    bundle: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return all(check.passed is not False for check in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        """For standard output."""
+        return {
+            "bundle": self.bundle,
+            "verdict": "pass" if self.passed else "fail",
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+
+def verify(
+    bundle: Path, key: Path | None = None, certificates: Sequence[Path] = (), unpack_to: Path | None = None
+) -> Verification:
+    """Check a bundle, a folder or an archive. Its models are loaded only if nothing else is wrong.
+
+    :param key: The signer's public key, PEM.
+    :param certificates: Of those who issue certificates to signers, PEM.
+    :param unpack_to: Where to leave an archive's folder if all checks pass.
+    :raises CompressError: If it is no bundle, or an archive that must not be unpacked.
+    """
+    refuse_run(bundle)
+    if unpack_to is not None and bundle.is_dir():
+        raise CompressError(f"--unpack: {bundle} is a folder already; leave it out")
+    if unpack_to is not None and unpack_to.exists():
+        raise CompressError(f"--unpack {unpack_to}: is there already; name a new folder")
+    with _opened(bundle, unpack_to.parent if unpack_to else None) as folder:
+        checks = [*_files_checks(folder), *_signature_checks(folder, key, certificates)]
+        if all(check.passed for check in checks if check.passed is not None):
+            checks += [_model_check(folder, model) for model in read_manifest(folder).models]
+        # Where an archive was unpacked to tells the user nothing.
+        told = (replace(check, found=check.found.replace(str(folder), str(bundle))) for check in checks)
+        found = Verification(str(bundle), tuple(told))
+        if unpack_to is not None and found.passed:
+            folder.rename(unpack_to)
+    return found
+
+
+def verification_table(found: Verification) -> Table:
+    """One row a check."""
+    table = Table(title=found.bundle)
+    for heading in ("check", "", "found"):
+        table.add_column(heading)
+    for check in found.checks:
+        told = {True: "pass", False: "FAIL", None: "not checked"}[check.passed]
+        table.add_row(check.what, told, check.found)
+    return table
+
+
+@contextlib.contextmanager
+def _opened(bundle: Path, beside: Path | None) -> Iterator[Path]:
+    """The folder, or that of an archive while it is looked at."""
+    if bundle.is_dir():
+        yield bundle
+        return
+    if not bundle.is_file() or not bundle.name.endswith(ARCHIVE_SUFFIX):
+        raise CompressError(f"{bundle}: not a bundle; name its folder or its {ARCHIVE_SUFFIX}")
+    if beside is not None:
+        beside.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=beside, ignore_cleanup_errors=True) as scratch:
+        folder = Path(scratch) / "bundle"
+        folder.mkdir()
+        unpack(bundle, folder)
+        yield folder
+
+
+def _files_checks(folder: Path) -> list[Check]:
+    kinds, present = _listed(folder)
+    checks = [_check("no links or devices, nothing outside", kinds)]
+    try:
+        manifest = read_manifest(folder)
+    except CompressError as error:
+        return [*checks, Check("manifest", False, str(error))]
+    checks.append(Check("manifest", True, f"schema {manifest.version}, as it was written"))
+    known = {file.path for file in manifest.files}
+    missing = [f"{name} is missing" for name in sorted(known - present)]
+    added = [f"{name} was added" for name in sorted(present - known - set(NOT_IN_MANIFEST))]
+    checks.append(_check("no file missing or added", [*missing, *added], f"{len(known)} files"))
+    there = [file for file in manifest.files if file.path in present]
+    checks.append(
+        _check("SHA-256 of every file", _altered(folder, there), f"{sum(file.bytes for file in there):,} bytes")
+    )
+    checks.append(_check("no pickle, no unknown kind of file", _harmful(folder, there)))
+    if all(check.passed for check in checks):
+        checks.append(_check("descriptions and graphs", _malformed(folder, manifest)))
+    return checks
+
+
+def _listed(folder: Path) -> tuple[list[str], set[str]]:
+    """What is neither a file nor a folder, and the names of all files; links are not followed."""
+    problems, present = [], set()
+    for parent, folders, names in os.walk(folder, followlinks=False):
+        for name in (*folders, *names):
+            path = Path(parent) / name
+            shown = path.relative_to(folder).as_posix()
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                problems.append(f"{shown} is a link")
+            elif stat.S_ISREG(mode):
+                present.add(shown)
+            elif not stat.S_ISDIR(mode):
+                problems.append(f"{shown} is a device or a pipe")
+            elif not any(path.iterdir()):
+                problems.append(f"{shown} is an empty folder")
+    return problems, present
+
+
+def _altered(folder: Path, files: Sequence[BundleFile]) -> list[str]:
+    def altered(file: BundleFile) -> bool:
+        path = folder / file.path
+        return path.stat().st_size != file.bytes or file_sha256(path) != file.sha256
+
+    with ThreadPoolExecutor() as pool:
+        return [f"{file.path} was altered" for file, bad in zip(files, pool.map(altered, files), strict=True) if bad]
+
+
+def _harmful(folder: Path, files: Sequence[BundleFile]) -> list[str]:
+    problems = []
+    for file in files:
+        path = folder / file.path
+        with path.open("rb") as opened:
+            head = opened.read(4)
+        if head.startswith(_PICKLE_PROTOCOLS) or head == _ZIP:
+            problems.append(f"{file.path} is a pickle, or an archive that may hold one")
+        elif path.suffix not in _ALLOWED:
+            problems.append(f"{file.path} is of no kind that a bundle has")
+    return problems
+
+
+def _malformed(folder: Path, manifest: Manifest) -> list[str]:
+    """Descriptions that cannot be read or are another model's, graphs whose weights lie elsewhere."""
+    problems = []
+    for model in manifest.models:
+        try:
+            description = read_description(folder / model.folder)
+            if description.name != model.name:
+                problems.append(f"{model.folder} describes {description.name}, not {model.name}")
+            for path in sorted((folder / model.folder).glob("*.onnx")):
+                check_weights_are_beside(path)
+        except CompressError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _signature_checks(folder: Path, key: Path | None, certificates: Sequence[Path]) -> list[Check]:
+    what, wanted = "signature", key is not None or bool(certificates)
+    if not (folder / SIGNATURE).is_file():
+        if (folder / SIGNATURE_SUM).exists():
+            return [Check(what, False, f"{SIGNATURE} is missing")]
+        return [Check(what, False if wanted else None, "the bundle is not signed")]
+    sum_file, line = folder / SIGNATURE_SUM, f"{file_sha256(folder / SIGNATURE)}  {SIGNATURE}\n"
+    if not sum_file.is_file() or sum_file.read_bytes() != line.encode():
+        return [Check(what, False, f"{SIGNATURE} or {SIGNATURE_SUM} was altered")]
+    if not wanted:
+        return [Check(what, None, "name the signer's --key, or the --certificate of its issuer, to check it")]
+    problem = signature_problem(folder, key, certificates)
+    issuers = ", ".join(map(str, certificates))
+    by = f"by the holder of {key}" if key else f"by one whose certificate {issuers} has issued"
+    return [Check(what, problem is None, problem or by)]
+
+
+def _model_check(folder: Path, model: BundleModel) -> Check:
+    what = f"{model.name} says what it said"
+    try:
+        problem, told = canary_problem(folder, model)
+    except UnavailableError as error:
+        return Check(what, None, str(error))
+    except Exception as error:  # whatever the libraries raise over files that are not what they should be
+        return Check(what, False, str(error) if isinstance(error, CompressError) else f"does not run ({error!r:.200})")
+    return Check(what, problem is None, problem or told)
+
+
+def _check(what: str, problems: Sequence[str], found: str = "") -> Check:
+    more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return Check(what, not problems, "; ".join(problems[:_SHOWN]) + more if problems else found)

@@ -1,0 +1,76 @@
+"""From a folder with a PyTorch model to a folder with plain ONNX."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from compress.console import swallowed_output
+from compress.errors import CompressError
+from compress.models.load import load_model, load_tokenizer, save_tokenizer
+from compress.tasks.contract import Task
+from export.onnx.graphs import exported_graph, save_graph
+from export.onnx.seq2seq import seq2seq_graphs
+
+
+def export_onnx(task: Task, source: Path, folder: Path, labels: list[str]) -> dict[str, Any]:
+    """Write ``model.onnx``, or the graphs of `export.seq2seq`, with dynamic batch and length, and tokenizer and
+    configuration beside it.
+
+    :param source: A ``save_pretrained`` folder.
+    :return: Operator set, number of nodes, and the inputs' names.
+    :raises CompressError: If the architecture cannot be exported.
+    """
+    model = load_model(task, str(source), labels, as_is=True).eval()
+    tokenizer = load_tokenizer(str(source))
+    try:
+        with swallowed_output():
+            graphs = seq2seq_graphs(model) if task.GENERATES else {"model.onnx": _exported(model, tokenizer)}
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise CompressError(f"onnx: {model.config.model_type} cannot be exported ({reason})") from None
+    for name, graph in graphs.items():
+        save_graph(graph, folder / name)
+    save_companions(source, folder)
+    first = next(iter(graphs.values()))
+    return {
+        "opset": first.opset_imports[""],
+        "nodes": sum(sum(1 for _ in graph.graph.all_nodes()) for graph in graphs.values()),
+        "inputs": [value.name for value in first.graph.inputs],
+    }
+
+
+def save_companions(source: Path, folder: Path) -> None:
+    """Put configuration and tokenizer beside a model, as Optimum and the hub lay out their folders."""
+    from transformers import AutoConfig, GenerationConfig
+
+    AutoConfig.from_pretrained(source).save_pretrained(folder)
+    if (source / "generation_config.json").exists():
+        GenerationConfig.from_pretrained(source).save_pretrained(folder)
+    save_tokenizer(load_tokenizer(str(source)), folder)
+
+
+def _exported(model: Any, tokenizer: Any) -> Any:
+    import torch
+
+    accepted = inspect.signature(model.forward).parameters
+    names = [name for name in tokenizer.model_input_names if name in accepted]
+    # Sizes that no other dimension has, so that nothing is taken for a constant.
+    sample: dict[str, Any] = {name: torch.ones((3, 11), dtype=torch.int64) for name in names}
+    longest = getattr(model.config, "max_position_embeddings", None)
+    length = torch.export.Dim("sequence_length", max=longest) if longest else torch.export.Dim("sequence_length")
+    shapes = {name: {0: torch.export.Dim("batch_size"), 1: length} for name in names}
+    graph = exported_graph(model, sample, shapes)
+    for value in (*graph.graph.inputs, *graph.graph.outputs):
+        _name_dimensions(value)
+    return graph
+
+
+def _name_dimensions(value: Any) -> None:
+    import onnx_ir
+
+    names = ("batch_size", "sequence_length")
+    value.shape = onnx_ir.Shape(
+        [names[axis] if isinstance(size, onnx_ir.SymbolicDim) else size for axis, size in enumerate(value.shape)]
+    )

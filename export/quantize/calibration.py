@@ -1,0 +1,71 @@
+"""Inputs on which static int8 finds the ranges of its activations: real rows, evenly over languages and lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.data.encode import batches_by_length, pad, spread_over_languages_and_lengths
+from compress.data.stage import DataSet
+from compress.errors import CompressError
+from compress.models.load import load_tokenizer
+from compress.runs.run import Run
+from compress.runtimes.generation import OnnxDecoder, Search, generate
+from compress.runtimes.predict import onnx_session
+from export.quantize.int8 import Feeds
+
+_BATCH_SIZE = 8
+
+
+def calibration_feeds(run: Run, data: DataSet, source: Path) -> Feeds:
+    """What the graphs of a folder are fed with on the calibration rows.
+
+    :param source: Folder with plain graphs and a tokenizer.
+    :raises CompressError: If the rows are of one language only and the data is not.
+    """
+    settings, rows = run.recipe.export.calibration, data.splits[run.recipe.export.calibration.split]
+    languages = rows.column("lang")
+    present = sorted(set(languages))
+    if len(present) == 1 and len(data.languages) > 1:
+        other = "validation" if settings.split == "train" else "train"
+        raise CompressError(
+            f"export.calibration: the {settings.split} rows are all {present[0]}, but the data has "
+            f"{', '.join(data.languages)}: the ranges would fit one language; use rows of all: "
+            f"--set export.calibration.split={other}"
+        )
+    tokenizer = load_tokenizer(str(source))
+    lengths = [sum(map(len, run.task.texts(row))) for row in rows]
+    chosen = spread_over_languages_and_lengths(languages, lengths, settings.rows)
+    examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(list(rows.select(chosen)))
+    batches = [
+        pad([examples[index] for index in indices], tokenizer.pad_token_id)
+        for indices in batches_by_length(examples, _BATCH_SIZE)
+    ]
+    if run.task.GENERATES:
+        return _recorded(source, batches, Search.of(run.recipe, beams=1))
+    accepted = {value.name for value in onnx_session(source / "model.onnx").get_inputs()}
+    return {"model.onnx": [{name: batch[name] for name in accepted} for batch in batches]}
+
+
+def _recorded(source: Path, batches: list[dict[str, np.ndarray]], search: Search) -> Feeds:
+    """What encoder and decoders are fed with while they translate."""
+    feeds: dict[str, list[dict[str, np.ndarray]]] = {}
+
+    class Recorder:
+        """A session that keeps its inputs."""
+
+        def __init__(self, path: Path, threads: int | None):
+            self._session, self._kept = onnx_session(path, threads), feeds.setdefault(path.name, [])
+            self.get_outputs: Callable[[], Any] = self._session.get_outputs
+
+        def run(self, outputs: list[str] | None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            self._kept.append(dict(inputs))
+            return self._session.run(outputs, inputs)
+
+    decoder = OnnxDecoder(source, opened=Recorder)
+    for batch in batches:
+        generate(decoder, batch, search, search.max_tokens)
+    return feeds

@@ -1,0 +1,30 @@
+"""Static int8 for OpenVINO, whose kernels are the faster ones on batches of long texts (see `bench.studies.peers`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from compress.console import swallowed_output
+from compress.runtimes.predict import OPENVINO_MODEL, openvino_core
+from compress.targets import Target
+from export.onnx.plain import save_companions
+from export.quantize.int8 import Feeds, quantize_static_int8
+
+
+def convert_openvino_int8(source: Path, folder: Path, target: Target, feeds: Feeds, method: str) -> None:
+    """Write ``openvino_model.xml`` and its weights, as Optimum's ``OVModelFor…`` expect them.
+
+    :param source: Folder with the fused graph of an encoder.
+    :param feeds: Real inputs, on which the ranges are found; ``method`` as for `quantize_static_int8`.
+    :raises CompressError: If OpenVINO is not installed.
+    """
+    core = openvino_core()
+    import openvino
+
+    with TemporaryDirectory(dir=folder) as scratch:
+        quantize_static_int8(source, Path(scratch), target, feeds, method)
+        with swallowed_output():
+            model = core.read_model(Path(scratch) / "model.onnx")
+            openvino.save_model(model, folder / OPENVINO_MODEL, compress_to_fp16=False)
+    save_companions(source, folder)

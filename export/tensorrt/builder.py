@@ -1,0 +1,339 @@
+"""TensorRT engines, by one builder for two modules with the same interface.
+
+``tensorrt`` builds for the GPU that is present. ``tensorrt_rtx`` builds ahead of time for named GPU generations, with
+no GPU at all. Both are strongly typed: precision comes from the ONNX graph. What else differs stands in `DIFFERENCES`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from compress.errors import CompressError
+from compress.recipe.export import Profile, TensorRT
+from compress.runs.run import file_sha256, write_json
+from export.tensorrt.profiles import Input, check_axes, rebuild_command, trtexec_command
+
+_INSTALL = "install the extra `trt-rtx` (ahead of time, no GPU needed) or, beside a GPU, `trt`"
+_AHEAD_OF_TIME_LIBRARIES = ("libtensorrt_rtx.so.1.*", "libtensorrt_onnxparser_rtx.so.1.*")
+_DEFAULT_GENERATIONS = (80, 86, 89, 120)
+_DYNAMIC_INT8 = ("DynamicQuantizeLinear", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What an option means to each of the two builders; none: it is refused, for the reason that is given."""
+
+    native: str | None
+    ahead_of_time: str | None
+    reason: str = ""
+    needs_gpu: bool = False
+
+
+DIFFERENCES = {
+    "sm": Difference("the GPU that is present", "one engine for all generations that are named"),
+    "workspace_mb": Difference("limit for each layer", "limit for each layer"),
+    "optimization_level": Difference("0 to 5", "0 to 5"),
+    "version_compatible": Difference(
+        "later versions load the engine, a little slower", None, "its engines are for the version that built them"
+    ),
+    "hardware_compatible": Difference(
+        "GPUs from Ampere on", None, "its engines run on every generation that `sm` names; name those"
+    ),
+    "refit": Difference("weights can be exchanged", "weights can be exchanged", needs_gpu=True),
+    "strip_weights": Difference("weights are refitted on the target", "the same", needs_gpu=True),
+    "timing cache": Difference("kept beside the runs, makes rebuilding fast", None, "nothing is timed: it is not used"),
+}
+"""Options of both builders, and what is not an option but differs too. Where TensorRT-RTX is said to need a GPU, its
+version 1.7 was seen to fail without one."""
+
+
+@dataclass(frozen=True)
+class EngineBuilder:
+    """A TensorRT module, and whether it builds ahead of time."""
+
+    name: str
+    version: str
+    module: ModuleType
+    ahead_of_time: bool
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """What an engine is built from, and how.
+
+    ``parent`` names the variant of the graph; ``settings`` leave nothing open (`export.tensorrt.stage.resolved`);
+    ``timing_cache`` is read and written by the native builder.
+    """
+
+    graph: Path
+    parent: str
+    precision: str
+    settings: TensorRT
+    timing_cache: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the engine's file, without its ending."""
+        stem = "student" if self.graph.stem == "model" else self.graph.stem.replace("_model", "")
+        return f"{stem}-{self.precision}"
+
+
+def choose_builder() -> EngineBuilder:
+    """The native builder where a GPU and ``tensorrt`` are present, otherwise the ahead-of-time one.
+
+    :raises CompressError: If neither can be used, saying which extra to install.
+    """
+    if gpu_name() is not None and importlib.util.find_spec("tensorrt"):
+        import tensorrt
+
+        return EngineBuilder("TensorRT", tensorrt.__version__, tensorrt, ahead_of_time=False)
+    module = _load_ahead_of_time()
+    return EngineBuilder("TensorRT-RTX", module.__version__, module, ahead_of_time=True)
+
+
+def gpu_name() -> str | None:
+    """The first NVIDIA GPU that PyTorch sees."""
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+def gpu_generation() -> int:
+    """Compute capability of the first GPU times ten."""
+    import torch
+
+    major, minor = torch.cuda.get_device_capability(0)
+    return 10 * major + minor
+
+
+def check_options(builder: EngineBuilder, settings: TensorRT) -> None:
+    """Refuse what the builder does not know.
+
+    :raises CompressError: Naming the option, the builder and why.
+    """
+    for name, difference in DIFFERENCES.items():
+        if not getattr(settings, name, None):
+            continue
+        if (difference.ahead_of_time if builder.ahead_of_time else difference.native) is None:
+            raise CompressError(
+                f"export.tensorrt.{name}: {builder.name} {builder.version} has no such engines: {difference.reason}"
+            )
+        if builder.ahead_of_time and difference.needs_gpu and gpu_name() is None:
+            raise CompressError(
+                f"export.tensorrt.{name}: {builder.name} {builder.version} builds such engines only beside a GPU; "
+                "leave it out, or build on the target"
+            )
+    generations(builder, settings)
+
+
+def generations(builder: EngineBuilder, settings: TensorRT) -> list[int]:
+    """The GPU generations that an engine will run on.
+
+    :raises CompressError: If the builder does not know one of them.
+    """
+    if not builder.ahead_of_time:
+        return [gpu_generation()]
+    known = {int(name.removeprefix("SM")) for name in builder.module.ComputeCapability.__members__ if name[:2] == "SM"}
+    wanted = sorted(set(settings.sm or _DEFAULT_GENERATIONS))
+    if unknown := sorted(set(wanted) - known):
+        raise CompressError(
+            f"--sm {','.join(map(str, unknown))}: {builder.name} {builder.version} builds for "
+            f"{', '.join(map(str, sorted(known)))}"
+        )
+    return wanted
+
+
+def _parse(builder: EngineBuilder, graph: Path) -> tuple[Any, Any, Any, Any]:
+    """Read a graph: the module's builder, network, parser and log, which keep one another alive.
+
+    :raises CompressError: With the node and the reason, where TensorRT refuses the graph.
+    """
+    trt_builder, network, parser, log = empty_network(builder)
+    if not parser.parse_from_file(str(graph)):
+        raise CompressError(f"tensorrt: {graph} cannot be built: {_parser_problem(parser, log)}")
+    return trt_builder, network, parser, log
+
+
+def empty_network(builder: EngineBuilder) -> tuple[Any, Any, Any, Any]:
+    """The module's builder, an empty network, a parser that fills it, and their log."""
+    trt = builder.module
+    log = collecting_logger(trt)
+    trt_builder = trt.Builder(log)
+    # Strong typing, which newer versions know no alternative to.
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = trt_builder.create_network(0 if flag is None else 1 << int(flag))
+    return trt_builder, network, trt.OnnxParser(network, log), log
+
+
+def build_engine(builder: EngineBuilder, request: EngineRequest, folder: Path) -> dict[str, Any]:
+    """Build one engine and write it with its sidecar, ``<name>.engine`` and ``<name>.json``.
+
+    :return: The sidecar's content.
+    :raises CompressError: With the node and the reason, where TensorRT refuses the graph.
+    """
+    trt_builder, network, _, log = _parse(builder, request.graph)
+    config = trt_builder.create_builder_config()
+    configure(builder, config, request.settings)
+    for profile in request.settings.profiles or ():
+        _add_profile(trt_builder, network, config, profile, request.graph)
+    _read_timing_cache(builder, config, request.timing_cache)
+    engine = trt_builder.build_serialized_network(network, config)
+    if engine is None:
+        raise CompressError(f"tensorrt: {request.graph} cannot be built: {log.summary()}")
+    _write_timing_cache(builder, config, request.timing_cache)
+    path = folder / f"{request.name}.engine"
+    path.write_bytes(memoryview(engine))
+    sidecar = _sidecar(builder, network, request, path)
+    write_json(path.with_suffix(".json"), sidecar)
+    return sidecar
+
+
+def parser_problems(parser: Any) -> list[dict[str, str]]:
+    """What a parser stopped at: ``node``, ``operator`` and ``reason``."""
+    found = []
+    for error in (parser.get_error(index) for index in range(parser.num_errors)):
+        operator, reason = error.node_operator(), " ".join(error.desc().split())
+        if reason in ("", "false"):  # the parser's own condition, with no words to it
+            reason = "TensorRT has no such operator"
+        if operator in _DYNAMIC_INT8:
+            reason += "; int8 for TensorRT is static: build from onnx-static (--precision int8)"
+        found.append({"node": error.node_name(), "operator": operator, "reason": reason})
+    return found
+
+
+def configure(builder: EngineBuilder, config: Any, settings: TensorRT) -> None:
+    """Carry the options over to a module's builder configuration."""
+    trt = builder.module
+    flags = trt.BuilderFlag
+    if builder.ahead_of_time:
+        wanted = generations(builder, settings)
+        config.num_compute_capabilities = len(wanted)
+        for index, generation in enumerate(wanted):
+            config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{generation}"), index)
+    if settings.workspace_mb:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_mb << 20)
+    if settings.optimization_level is not None:
+        config.builder_optimization_level = settings.optimization_level
+    if settings.version_compatible:
+        config.set_flag(flags.VERSION_COMPATIBLE)
+    if settings.hardware_compatible:
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if settings.strip_weights:
+        config.set_flag(flags.STRIP_PLAN)
+    if settings.refit:
+        config.set_flag(flags.REFIT)
+    elif settings.strip_weights:
+        # The weights come back as they were. REFIT, for any weights, may drop a bias (known issue of TensorRT 11.3).
+        config.set_flag(flags.REFIT_IDENTICAL)
+
+
+def collecting_logger(trt: ModuleType) -> Any:
+    """A logger that keeps errors and shows nothing: TensorRT writes many lines about one problem."""
+
+    class Log(trt.ILogger):  # type: ignore[name-defined]
+        """Keeps errors."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.errors.append(" ".join(message.split()))
+
+        def summary(self) -> str:
+            return self.errors[-1] if self.errors else "no reason was given"
+
+    return Log()
+
+
+def _load_ahead_of_time() -> ModuleType:
+    """The bindings need NVIDIA's libraries in the process: the ONNX Runtime plug-in's wheel carries them."""
+    carrier = importlib.util.find_spec("onnxruntime_ep_nv_tensorrt_rtx")
+    if not importlib.util.find_spec("tensorrt_rtx_bindings") or carrier is None or carrier.origin is None:
+        raise CompressError(f"--trt: no TensorRT builder is installed; {_INSTALL}")
+    try:
+        for pattern in _AHEAD_OF_TIME_LIBRARIES:
+            library = next(Path(carrier.origin).parent.glob(pattern))
+            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+        import tensorrt_rtx_bindings
+    except (OSError, StopIteration, ImportError) as error:
+        raise CompressError(f"--trt: TensorRT-RTX cannot be loaded ({error}); {_INSTALL}") from None
+    return tensorrt_rtx_bindings
+
+
+def _inputs(network: Any) -> list[Input]:
+    found = []
+    for tensor in (network.get_input(index) for index in range(network.num_inputs)):
+        shape = list(tensor.shape)
+        names = [tensor.get_dimension_name(axis) if size < 0 else "" for axis, size in enumerate(shape)]
+        found.append(Input(tensor.name, shape, names))
+    return found
+
+
+def _add_profile(trt_builder: Any, network: Any, config: Any, profile: Profile, graph: Path) -> None:
+    inputs = _inputs(network)
+    check_axes(graph, inputs, profile)
+    optimisation = trt_builder.create_optimization_profile()
+    for value in inputs:
+        optimisation.set_shape(value.name, *zip(*value.ranges(profile), strict=True))
+    if config.add_optimization_profile(optimisation) < 0:
+        raise CompressError(f"tensorrt: profile {profile.model_dump()} is refused (export.tensorrt.profiles)")
+
+
+def _read_timing_cache(builder: EngineBuilder, config: Any, path: Path | None) -> None:
+    if path is not None and not builder.ahead_of_time:
+        config.set_timing_cache(config.create_timing_cache(path.read_bytes() if path.exists() else b""), False)
+
+
+def _write_timing_cache(builder: EngineBuilder, config: Any, path: Path | None) -> None:
+    if path is not None and not builder.ahead_of_time:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(memoryview(config.get_timing_cache().serialize()))
+        partial.replace(path)
+
+
+def _sidecar(builder: EngineBuilder, network: Any, request: EngineRequest, path: Path) -> dict[str, Any]:
+    settings = request.settings
+    return {
+        "engine": path.name,
+        "builder": builder.name,
+        "version": builder.version,
+        "ahead_of_time": builder.ahead_of_time,
+        "gpu": None if builder.ahead_of_time else gpu_name(),
+        "sm": generations(builder, settings),
+        "precision": request.precision,
+        "profiles": [
+            {
+                edge: {"batch": profile.batch[position], "length": profile.length[position]}
+                for position, edge in enumerate(("minimum", "optimum", "maximum"))
+            }
+            for profile in settings.profiles or ()
+        ],
+        "options": settings.model_dump(mode="json", exclude={"enabled", "precisions", "profiles", "sm"}),
+        "inputs": [_tensor(network.get_input(index)) for index in range(network.num_inputs)],
+        "outputs": [_tensor(network.get_output(index)) for index in range(network.num_outputs)],
+        "bytes": path.stat().st_size,
+        "sha256": file_sha256(path),
+        "parent": request.parent,
+        "parent_sha256": file_sha256(request.graph),
+        "rebuild": rebuild_command(f"{request.parent}/{request.graph.name}", request.precision, settings),
+        "trtexec": trtexec_command(f"{request.parent}/{request.graph.name}", path.name, _inputs(network), settings),
+    }
+
+
+def _tensor(tensor: Any) -> dict[str, Any]:
+    return {"name": tensor.name, "type": tensor.dtype.name.lower(), "shape": list(tensor.shape)}
+
+
+def _parser_problem(parser: Any, log: Any) -> str:
+    if not parser.num_errors:
+        return log.summary()
+    problem = parser_problems(parser)[0]
+    return f"node '{problem['node']}' ({problem['operator']}): {problem['reason']}"

@@ -1,0 +1,57 @@
+"""What TensorRT makes of a graph, layer by layer, without building an engine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from export.tensorrt.builder import EngineBuilder, empty_network, parser_problems
+
+_SHOWN_PROBLEMS = 10
+
+
+def explain(builder: EngineBuilder, graph: Path) -> dict[str, Any]:
+    """The layers that the parser produces, and what would stop TensorRT.
+
+    :return: ``layers`` (name, type, precision of what it puts out) and ``problems`` (node, operator, reason).
+    """
+    _, network, parser, log = empty_network(builder)
+    parsed = parser.parse_from_file(str(graph))
+    problems = parser_problems(parser)
+    if not parsed and not problems:
+        problems.append({"node": "", "operator": "", "reason": log.summary()})
+    layers = [_layer(network.get_layer(index)) for index in range(network.num_layers)] if parsed else []
+    return {"graph": str(graph), "layers": layers, "problems": problems}
+
+
+def explanation_table(name: str, found: dict[str, Any]) -> Table:
+    """How many layers of each kind there are in each precision, or what stops TensorRT."""
+    if found["problems"]:
+        table = Table(title=f"{name}: TensorRT stops at these nodes")
+        for heading in ("node", "operator", "reason"):
+            table.add_column(heading)
+        for problem in found["problems"][:_SHOWN_PROBLEMS]:
+            table.add_row(problem["node"], problem["operator"], problem["reason"])
+        return table
+    counts = Counter((layer["type"], layer["precision"]) for layer in found["layers"])
+    precisions = sorted({precision for _, precision in counts})
+    table = Table(title=f"{name}: {len(found['layers'])} layers, nothing stops TensorRT")
+    table.add_column("layer")
+    for precision in precisions:
+        table.add_column(precision, justify="right")
+    kinds = Counter(layer["type"] for layer in found["layers"])
+    for kind, _ in kinds.most_common():
+        table.add_row(kind, *(str(counts[kind, precision] or "") for precision in precisions))
+    return table
+
+
+def _layer(layer: Any) -> dict[str, str]:
+    output = layer.get_output(0) if layer.num_outputs else None
+    return {
+        "name": layer.name,
+        "type": layer.type.name.lower(),
+        "precision": output.dtype.name.lower() if output is not None else "",
+    }

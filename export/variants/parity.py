@@ -1,0 +1,105 @@
+"""Parity: how far a variant's outputs are from its parent's on real rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.data.encode import batches_by_length, pad, padded
+from compress.errors import CompressError
+from compress.metrics.metric import agreement
+from compress.recipe.export import Tolerance
+from compress.runtimes.generation import ENCODER, OnnxDecoder, log_probabilities
+from compress.tasks.contract import NO_LABEL, Example, Prediction, Task
+
+if TYPE_CHECKING:
+    import torch
+
+_BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Outputs of a model, one array an example (of one that writes: how likely it finds the rows' own text), and its
+    predictions, one a row."""
+
+    outputs: list[np.ndarray]
+    predictions: list[Prediction]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Differences of outputs, and the share of rows with the same prediction."""
+
+    rows: int
+    max_difference: float
+    mean_difference: float
+    agreement: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return asdict(self)
+
+
+def log_probabilities_of_labels(folder: Path, task: Task, examples: Sequence[Example], pad_id: int) -> list[np.ndarray]:
+    """How likely a model that writes finds each token of the rows' own text, natural logarithm, float32 (tokens,)."""
+    import torch
+    from transformers import AutoConfig
+
+    from compress.models.load import model_class
+
+    config = AutoConfig.from_pretrained(folder)
+    if (folder / ENCODER).exists():
+        decoder = OnnxDecoder(folder)
+
+        def logits_of(given: dict[str, torch.Tensor]) -> np.ndarray:
+            arrays = {name: tensor.numpy() for name, tensor in given.items()}
+            return decoder.begin(arrays, arrays.pop("decoder_input_ids"))[0]
+    else:
+        model = model_class(task).from_pretrained(folder, use_safetensors=True).eval()
+
+        def logits_of(given: dict[str, torch.Tensor]) -> np.ndarray:
+            with torch.inference_mode():
+                return model(**given).logits.numpy()
+
+    found: dict[int, np.ndarray] = {}
+    for indices in batches_by_length(examples, _BATCH_SIZE):
+        batch = [examples[index] for index in indices]
+        labels = padded([example["labels"] for example in batch], NO_LABEL)
+        inputs = {name: torch.from_numpy(array) for name, array in pad(batch, pad_id).items()}
+        logits = logits_of(task.model_inputs(config, inputs, torch.from_numpy(labels)))
+        chosen = np.take_along_axis(log_probabilities(logits), np.maximum(labels, 0)[:, :, None], axis=2)[:, :, 0]
+        for index, values, wanted in zip(indices, chosen, labels, strict=True):
+            found[index] = values[wanted != NO_LABEL]
+    return [found[index] for index in range(len(examples))]
+
+
+def measure_parity(parent: Answers, variant: Answers) -> Parity:
+    """Compare what two models answer to the same rows."""
+    one, other = (np.concatenate([output.ravel() for output in answers.outputs]) for answers in (parent, variant))
+    difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
+    same = agreement(parent.predictions, variant.predictions)
+    return Parity(len(parent.predictions), float(difference.max()), float(difference.mean()), same)
+
+
+def check_parity(name: str, parent: str, parity: Parity, tolerance: Tolerance) -> None:
+    """Accept a variant or refuse it.
+
+    :raises CompressError: Naming the variant, its parent, the figure and the limit.
+    """
+    problems = []
+    if not parity.max_difference <= tolerance.max_difference:  # also for not-a-number
+        problems.append(f"outputs differ by up to {parity.max_difference:.4g} (limit {tolerance.max_difference:g})")
+    if parity.agreement < tolerance.agreement:
+        problems.append(
+            f"{100 * parity.agreement:.2f} % of the predictions agree (limit {100 * tolerance.agreement:g} %)"
+        )
+    if problems:
+        raise CompressError(
+            f"{name}: too far from {parent} on {parity.rows} rows: {' and '.join(problems)}; "
+            "nothing was written; raise export.parity in the recipe only if you can accept this"
+        )

@@ -1,0 +1,131 @@
+"""The gate on whole runs: the same code passes, and what was planted is named."""
+
+import json
+import shutil
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from bench.gate.judgement import Limits
+from bench.gate.stage import run_check_stage
+from bench.studies.gate_proof import _planted
+from compress.errors import CompressError
+from compress.runs.run import find_run
+from compress.tasks.rows import Row
+
+FAST = ("--set", "bench.batch_sizes=[1]", "--set", "bench.starts=1")
+
+
+@pytest.fixture(scope="module")
+def copy(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run once more."""
+    folder = tmp_path_factory.mktemp("check") / "new"
+    shutil.copytree(finished_run, folder, symlinks=True)
+    return folder
+
+
+def test_the_same_code_passes(finished_run: Path, copy: Path, compress_command):
+    done = compress_command("check", copy, "--baseline", finished_run, "--max-slowdown", 1.5, *FAST, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["schema"], found["verdict"], found["interleaved"]) == (1, "pass", True)
+    assert found["compared"] == ["onnx", "onnx-fused", "onnx-int8"]
+    assert set(found["left_out"]) == {"onnx-fp16", "student", "teacher"}
+    figures = {(f["variant"], f["figure"], f["language"]) for f in found["findings"]}
+    assert ("onnx-int8", "latency, batches of 1", "ja") in figures
+    assert ("onnx-int8", "accuracy", "all") in figures
+    assert ("onnx", "peak memory", None) in figures
+    assert json.loads((copy / "check/check.json").read_text()) == found
+
+
+def test_what_is_larger_is_named(finished_run: Path, copy: Path, tmp_path: Path, compress_command):
+    """In place of the int8 graph lies the one in 32 bits."""
+    shutil.copytree(copy, tmp_path / "new", symlinks=True)
+    shutil.copy(finished_run / "onnx/model.onnx", tmp_path / "new/onnx-int8/model.onnx")
+    done = compress_command(
+        "check", tmp_path / "new", "--baseline", finished_run, "--variants", "onnx-int8", "--max-growth", 2, *FAST
+    )
+    assert done.returncode == 1
+    assert "size on disk" in done.stdout
+    cases = list(ElementTree.parse(tmp_path / "new/check/junit.xml").iter("testcase"))
+    failed = {(case.get("classname"), case.get("name")): case.find("failure") for case in cases}
+    failure = failed["onnx-int8", "size on disk"]
+    assert failure is not None
+    assert "limit 2" in failure.get("message", "")
+    assert failed["onnx-int8", "peak memory"] is None
+    text = (tmp_path / "new/check/check.md").read_text()
+    assert text.startswith("**fail: ")
+    assert "| onnx-int8 | size on disk |" in text
+
+
+def test_what_is_slower_is_found(finished_run: Path, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shutil.copytree(copy, tmp_path / "new", symlinks=True)
+    (tmp_path / "new/onnx-int8/slower.json").write_text("2.0")
+    command = (sys.executable, "-m", "bench.studies.gate_proof", "--serve")
+    monkeypatch.setattr("bench.measure.workers.WORKER_COMMAND", command)
+    run = find_run(tmp_path / "new", tmp_path, {"bench.starts": 1})
+    found = run_check_stage(run, finished_run, Limits(max_slowdown=1.3), ["onnx-fused", "onnx-int8"])
+    slow = {(finding.variant, finding.figure) for finding in found.findings if finding.verdict == "fail"}
+    assert ("onnx-int8", "latency, batches of 1") in slow
+    assert {variant for variant, _ in slow} == {"onnx-int8"}
+
+
+def test_a_report_alone_is_scaled(finished_run: Path, copy: Path, tmp_path: Path, compress_command):
+    shutil.copy(finished_run / "bench/report.json", tmp_path / "released.json")
+    report = json.loads((tmp_path / "released.json").read_text())
+    # The baseline was right about every German row: what the new run gets wrong it has lost.
+    rows = [json.loads(line) for line in (finished_run / "data/test.jsonl").read_text().splitlines()]
+    report["predictions"]["onnx-int8"] = [
+        row["label"] if row["lang"] == "de" else predicted
+        for row, predicted in zip(rows, report["predictions"]["onnx-int8"], strict=True)
+    ]
+    (tmp_path / "released.json").write_text(json.dumps(report))
+    done = compress_command(
+        "check", copy, "--baseline", tmp_path / "released.json", "--variants", "onnx-int8", "--max-drop", 0,
+        "--max-slowdown", 3, *FAST, "--json",
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["interleaved"] is False
+    assert "scaled by a reference workload" in found["method"]
+    worse = {f["language"] for f in found["findings"] if f["figure"] == "accuracy" and f["value"] > 0}
+    assert worse == {"de", "all"}
+    assert {f["language"] for f in found["findings"] if f["figure"] == "accuracy" and f["verdict"] == "pass"} == {
+        "en",
+        "ja",
+    }
+    assert done.returncode in (1, 3)
+
+
+def test_a_report_in_its_run_stands_for_the_run(finished_run: Path, copy: Path):
+    from bench.gate.stage import open_baseline
+
+    assert open_baseline(finished_run / "bench/report.json").side is not None
+    with pytest.raises(CompressError, match="no run here; name a run directory"):
+        open_baseline(finished_run / "data")
+
+
+def test_other_rows_are_refused(copy: Path, finished_run: Path, tmp_path: Path):
+    report = json.loads((finished_run / "bench/report.json").read_text())
+    report["rows"]["digest"] = "another"
+    (tmp_path / "released.json").write_text(json.dumps(report))
+    with pytest.raises(CompressError, match="measured on other test rows than those of"):
+        run_check_stage(find_run(copy, copy), tmp_path / "released.json", Limits(), None)
+
+
+def test_unknown_variants_are_refused(copy: Path, finished_run: Path):
+    with pytest.raises(CompressError, match=r"--variants onnx-int5: .* has none; it has teacher, student, onnx"):
+        run_check_stage(find_run(copy, copy), finished_run, Limits(), ["onnx-int5"])
+
+
+def test_the_proof_plants_what_it_says():
+    import random
+
+    rows = [Row(text="", label="ab"[number % 2], lang="de" if number < 1000 else "en") for number in range(2000)]
+    predictions = [row.label if number % 10 else "c" for number, row in enumerate(rows)]
+    before, after = _planted(rows, predictions, ["a", "b", "c"], 2.0, random.Random(0))
+    lost = {"de": 0, "en": 0}
+    for row, one, other in zip(rows, before, after, strict=True):
+        lost[row.lang] += (one == row.label) - (other == row.label)
+    assert sorted(lost.values()) == [0, 20]

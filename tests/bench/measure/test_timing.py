@@ -1,0 +1,32 @@
+import gc
+import time
+from itertools import chain, repeat
+
+from bench.measure.timing import WarmUp, collect_and_keep_off, milliseconds_of, warm_up
+
+
+def test_a_model_is_warm_when_its_times_are_stable():
+    seconds = chain([0.02] * 5, [0.01] * 5, repeat(0.002))
+    found = warm_up(lambda: time.sleep(next(seconds)))
+    assert found.stable
+    assert found.runs == 20  # two windows of fast runs after two of slow ones
+
+
+def test_a_model_that_gets_slower_and_slower_is_not_stable(monkeypatch):
+    monkeypatch.setattr("bench.timing._MOST_RUNS", 30)
+    growing = iter(1.3**step / 1000 for step in range(30))
+    monkeypatch.setattr("bench.timing.milliseconds_of", lambda run: next(growing))
+    assert warm_up(lambda: None) == WarmUp(30, stable=False)
+
+
+def test_times_are_milliseconds():
+    assert 10 <= milliseconds_of(lambda: time.sleep(0.01)) < 100
+
+
+def test_garbage_is_collected_once_and_no_more():
+    try:
+        collect_and_keep_off()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()

@@ -1,0 +1,209 @@
+"""The command line as users meet it: a process, its two outputs and its exit code."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors import safe_open
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path, tiny_recipe: dict) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_recipe))
+    return path
+
+
+def assert_one_clear_line(done: subprocess.CompletedProcess[str], message: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert message in line
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import sys, compress.cli.app as cli\n"
+        "try: cli.app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'onnxruntime', 'numpy', 'datasets', 'pydantic_core'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "distill" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["distill", "export", "bench", "run", "doctor"])
+def test_every_command_has_help_with_an_example(compress_command, command: str):
+    done = compress_command(command, "--help")
+    assert done.returncode == 0
+    assert f"compress {command}" in done.stdout
+    assert "--json" in done.stdout
+    assert "--output" in done.stdout
+
+
+def test_run_prints_one_json_object_and_tells_the_rest_elsewhere(finished_run: Path):
+    content = json.loads((finished_run.parents[1] / "stdout.json").read_text())
+    assert content["evaluation"]["student against teacher"]["worst_language_drop"]["language"] in ("de", "en", "ja")
+    assert set(content["variants"]) == {"onnx", "onnx-fused", "onnx-int8", "onnx-fp16", "tensorrt-fp16"}
+    assert content["bench"]["models"]["onnx-int8"]["size"]["total"] > 0
+    told = (finished_run.parents[1] / "stderr.txt").read_text()
+    assert "student: epoch 3 of 3" in told
+    for chatter in ("Warning", "torchvision", "[torch.onnx]", "experimental"):
+        assert chatter not in told
+
+
+def test_the_run_directory_is_complete(finished_run: Path):
+    assert os.readlink(finished_run.parent / "latest") == "tiny"
+    manifest = json.loads((finished_run / "manifest.json").read_text())
+    stages = {
+        "data",
+        "teacher",
+        "cache",
+        "student",
+        "evaluation",
+        "onnx",
+        "onnx-fused",
+        "onnx-int8",
+        "onnx-fp16",
+        "tensorrt-fp16",
+        "bench",
+    }
+    assert set(manifest["stages"]) == stages
+    for entry in manifest["stages"].values():
+        for file in entry["files"]:
+            assert (finished_run / file["path"]).stat().st_size == file["bytes"]
+    for folder in ("teacher", "student"):
+        with safe_open(finished_run / folder / "model.safetensors", "np") as weights:
+            assert not [name for name in weights.keys() if "projection" in name]  # noqa: SIM118
+
+
+def test_the_evaluation_is_shown_language_by_language(finished_run: Path, compress_command):
+    done = compress_command("distill", finished_run / "recipe.yaml", "--output", finished_run.parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("unchanged, skipped") == 5
+    for shown in ("language", "teacher", "student", "drop (points)", "ja", "worst-language drop"):
+        assert shown in done.stdout
+
+
+def test_doctor_tells_what_is_missing(compress_command, tmp_path: Path):
+    done = compress_command("doctor", "--json", "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    abilities = {ability["what"]: ability for ability in report["abilities"]}
+    assert abilities["export to ONNX and check it"]["available"]
+    assert report["machine"]["processors"] >= 1
+    if not report["machine"]["gpus"]:
+        assert "extra `trt`" in abilities["build TensorRT engines for this GPU"]["note"]
+
+
+def test_an_unknown_field_is_refused(compress_command, tmp_path: Path):
+    done = compress_command("distill", "--set", "student.layer=3", "--output", tmp_path, "--json")
+    assert_one_clear_line(done, "student.layer: unknown field; did you mean 'layers'?")
+    assert "did you mean" in json.loads(done.stdout)["error"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_option_is_refused(compress_command):
+    done = compress_command("distill", "--alhpa", "1")
+    assert done.returncode == 2
+    assert "--alpha" in done.stderr
+
+
+def test_export_without_a_run_says_what_to_do(compress_command, tmp_path: Path):
+    assert_one_clear_line(compress_command("export", "--output", tmp_path), "no run here; run `compress distill` first")
+
+
+def test_a_broken_line_of_data_is_named_and_nothing_is_written(compress_command, recipe_file: Path, data_folder: Path):
+    damaged = recipe_file.parent / "damaged"
+    shutil.copytree(data_folder, damaged)
+    with (damaged / "train.jsonl").open("a") as file:
+        file.write('{"text": \n')
+    number = len((damaged / "train.jsonl").read_text().splitlines())
+    done = compress_command("distill", recipe_file, "--data", damaged, "--output", recipe_file.parent / "out")
+    assert_one_clear_line(done, f"train.jsonl:{number}: not a JSON object")
+    assert not (recipe_file.parent / "out/tiny/data").exists()
+
+
+def test_a_teacher_folder_without_tokenizer_is_refused(compress_command, recipe_file: Path, finished_run: Path):
+    teacher = recipe_file.parent / "teacher"
+    shutil.copytree(finished_run / "teacher", teacher)
+    for path in teacher.glob("tokenizer*"):
+        path.unlink()
+    done = compress_command("distill", recipe_file, "--teacher", teacher, "--output", recipe_file.parent / "out")
+    assert_one_clear_line(done, "the tokenizer is missing")
+
+
+def test_a_teacher_with_pickled_weights_only_is_refused(compress_command, recipe_file: Path, finished_run: Path):
+    teacher = recipe_file.parent / "teacher"
+    shutil.copytree(finished_run / "teacher", teacher)
+    (teacher / "model.safetensors").rename(teacher / "pytorch_model.bin")
+    done = compress_command("distill", recipe_file, "--teacher", teacher, "--output", recipe_file.parent / "out")
+    assert_one_clear_line(done, "pickled weights only (pytorch_model.bin), which can run code")
+
+
+def test_a_teacher_is_taken_as_it_is(compress_command, recipe_file: Path, finished_run: Path):
+    done = compress_command(
+        "distill",
+        recipe_file,
+        *("--teacher", finished_run / "teacher", "--set", "teacher.fine_tune=false"),
+        *("--set", "student.every_nth_layer=2", "--output", recipe_file.parent / "out", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout)
+    before = json.loads((finished_run / "evaluation/report.json").read_text())
+    assert content["evaluation"]["models"]["teacher"] == before["models"]["teacher"]
+    assert content["student"]["shape"] == "2x64"
+
+
+def test_an_output_that_cannot_be_written_is_said(compress_command, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    done = compress_command("distill", "--output", tmp_path / "file")
+    assert_one_clear_line(done, "cannot be written")
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_written(compress_command, recipe_file: Path):
+    """A limit on the size of files stands for the full disk: the same writes fail in the same places."""
+    done = compress_command(
+        "distill",
+        recipe_file,
+        *("--output", recipe_file.parent / "out"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    assert_one_clear_line(done, "free space or choose another --output")
+    assert not (recipe_file.parent / "out/tiny/teacher").exists()
+
+
+def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(recipe_file: Path, compress_command):
+    arguments = ["distill", recipe_file, "--output", recipe_file.parent / "out"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "compress", *map(str, arguments), "--set", "teacher.training.epochs=3"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("teacher: epoch 1"):
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    told = process.stderr.read()
+    assert process.wait() == 130
+    assert "Traceback" not in told
+    assert "interrupted; the same command goes on" in told
+    run = recipe_file.parent / "out/tiny"
+    assert not (run / "teacher").exists()
+    assert (run / "data/train.jsonl").exists()
+    again = compress_command(*arguments, "--set", "teacher.training.epochs=3")
+    assert again.returncode == 0, again.stderr
+    assert "teacher: going on from checkpoint-" in again.stderr

@@ -1,0 +1,134 @@
+"""Figures against scikit-learn and values computed by hand."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from compress.metrics.metric import (
+    accuracy,
+    agreement,
+    calibration_error,
+    compare,
+    confidences,
+    drop_and_error,
+    f1_of_counts,
+    holm,
+    macro_f1,
+    mean,
+    paired_drop,
+    per_language,
+    rows_by_language,
+    share,
+)
+
+GENERATOR = np.random.default_rng(0)
+TARGETS = GENERATOR.integers(0, 4, 300)
+PREDICTED = np.where(GENERATOR.random(300) < 0.8, TARGETS, GENERATOR.integers(0, 4, 300))
+
+
+def test_accuracy_has_wilsons_interval():
+    figure = accuracy(np.array([0] * 90 + [1] * 10), np.zeros(100, dtype=int)).figure(np.arange(100))
+    assert figure.value == 0.9
+    assert (figure.low, figure.high) == pytest.approx((0.8256, 0.9448), abs=1e-4)  # by the formula of Wilson (1927)
+
+
+def test_macro_f1_is_scikit_learns():
+    figure = macro_f1(PREDICTED, TARGETS, 4).figure(np.arange(300))
+    assert figure.value == pytest.approx(f1_score(TARGETS, PREDICTED, average="macro"))
+    assert figure.low < figure.value < figure.high
+
+
+def test_macro_f1_leaves_out_classes_that_do_not_occur():
+    assert macro_f1(np.array([0, 3]), np.array([0, 3]), 5).figure(np.arange(2)).value == 1.0
+
+
+def test_the_drop_is_paired():
+    rows = np.arange(100)
+    reference, other = accuracy(rows * 0, rows * 0), accuracy(rows < 5, rows * 0)
+    drop = paired_drop(reference, other, rows)
+    assert drop.value == pytest.approx(0.05)
+    assert drop.low < 0.05 < drop.high
+    same = paired_drop(other, other, rows)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_comparison_names_the_worst_language():
+    reference, other = {"accuracy": mean([1, 1, 1, 1])}, {"accuracy": mean([1, 1, 1, 0])}
+    result = compare(reference, other, ["de", "de", "ja", "ja"])
+    assert result["worst_language_drop"]["language"] == "ja"
+    assert result["worst_language_drop"]["value"] == 0.5
+    assert result["drop"]["all"]["value"] == 0.25
+    assert agreement(["a", "a", "b", "b"], ["a", "a", "b", "a"]) == 0.75
+    assert agreement([["a", "b", "b"], ["c"]], [["a", "b", "a"], ["c"]]) == 0.75
+
+
+def test_figures_of_counts_add_up_over_rows_before_they_are_divided():
+    rows = np.arange(2)
+    assert share([(1, 1), (0, 3)]).figure(rows).value == 0.25
+    assert f1_of_counts([(1, 1, 2), (0, 1, 0)]).figure(rows).value == 0.5
+    assert f1_of_counts([(0, 0, 0), (0, 0, 0)]).figure(rows).value == 0.0
+
+
+def test_languages_are_counted_apart():
+    groups = rows_by_language(["ja", "de", "ja"])
+    assert {language: rows.tolist() for language, rows in groups.items()} == {"de": [1], "ja": [0, 2], "all": [0, 1, 2]}
+    figures = per_language({"accuracy": mean([1, 0, 1])}, ["ja", "de", "ja"])
+    assert figures["de"]["accuracy"]["value"] == 0
+    assert figures["ja"]["accuracy"]["value"] == 1
+
+
+def test_two_models_are_told_apart_by_mcnemars_test():
+    # Twelve rows lost and two gained: binomial (14, 1/2), two-sided 2 * P(X <= 2) = 2 * (1 + 14 + 91) / 2^14.
+    right = np.ones(100)
+    right[:2] = 0
+    other = np.ones(100)
+    other[2:14] = 0
+    drop = paired_drop(mean(right), mean(other), np.arange(100))
+    assert drop.value == pytest.approx(0.1)
+    assert drop.p == pytest.approx(2 * 106 / 2**14)
+    assert paired_drop(mean(right), mean(right), np.arange(100)).p == 1
+
+
+def test_other_metrics_are_told_apart_by_the_bootstrap():
+    better, worse = np.full(200, 0.9), np.where(np.arange(200) % 2, 0.9, 0.7)
+    assert paired_drop(mean(better), mean(worse), np.arange(200)).p < 0.01
+    assert paired_drop(mean(worse), mean(worse[::-1]), np.arange(200)).p > 0.2
+
+
+def test_chances_are_adjusted_as_holm_says():
+    # Sorted 0.01, 0.02, 0.04, times 3, 2, 1, never falling.
+    assert holm({"de": 0.02, "en": 0.04, "fr": 0.01}) == pytest.approx({"de": 0.04, "en": 0.04, "fr": 0.03})
+    assert holm({"de": 0.9, "en": 0.8}) == {"de": 1.0, "en": 1.0}
+
+
+def test_a_comparison_adjusts_for_its_languages():
+    wrong = PREDICTED.copy()
+    wrong[0:90:3] = 9
+    before, after = ({"accuracy": accuracy(predicted, TARGETS)} for predicted in (PREDICTED, wrong))
+    found = compare(before, after, ["de", "en", "fr"] * 100)
+    assert found["drop"]["de"]["p"] < 0.001
+    assert found["drop"]["de"]["p_adjusted"] == pytest.approx(3 * found["drop"]["de"]["p"], rel=0.01)
+    assert found["drop"]["en"]["p_adjusted"] == 1
+    assert found["drop"]["all"]["p_adjusted"] == found["drop"]["all"]["p"]
+
+
+def test_calibration_error_by_hand():
+    # Two bins: three rows with 0.9 of which two are right, and one with 0.6 that is wrong.
+    error = calibration_error(np.array([0.9, 0.9, 0.9, 0.6]), np.array([1, 1, 0, 0]))
+    assert error == pytest.approx((abs(2.7 - 2) + abs(0.6 - 0)) / 4)
+    assert calibration_error(np.ones(5), np.ones(5)) == 0
+
+
+def test_confidence_is_the_largest_probability():
+    assert confidences([np.array([0.0, np.log(3.0)]), np.array([5.0, 5.0])]) == pytest.approx([0.75, 0.5])
+
+
+def test_the_error_of_a_drop_is_that_of_the_differences():
+    old, new = np.ones(400), np.ones(400)
+    new[:8] = 0
+    value, error = drop_and_error(mean(old), mean(new), np.arange(400))
+    assert value == pytest.approx(0.02)
+    assert error == pytest.approx((0.02 * 0.98 / 400) ** 0.5)
+    # Scores that are not right or wrong: the bootstrap's, which is near.
+    value, bootstrapped = drop_and_error(mean(old * 0.5), mean(new * 0.5), np.arange(400))
+    assert (value, bootstrapped) == (pytest.approx(0.01), pytest.approx(error / 2, rel=0.1))

@@ -1,0 +1,106 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    DistilBertConfig,
+    XLMRobertaConfig,
+)
+
+from compress.errors import CompressError
+from compress.models.load import build_student, load_model, load_tokenizer, save_tokenizer
+from compress.models.tokenizers import train_tokenizer
+from compress.recipe.recipe import NewTokenizer, Student
+from compress.tasks.contract import task_named
+
+CLASSIFICATION = task_named("text-classification")
+
+CONFIGS = [
+    BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32),
+    DistilBertConfig(vocab_size=50, dim=16, n_layers=4, n_heads=2, hidden_dim=32),
+    XLMRobertaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32),
+]
+
+
+@pytest.fixture(params=CONFIGS, ids=lambda config: config.model_type)
+def teacher(request):
+    torch.manual_seed(0)
+    return AutoModelForSequenceClassification.from_config(request.param).eval()
+
+
+def test_a_student_has_the_wanted_shape(teacher):
+    student = build_student(teacher, Student(layers=2, hidden_size=8, heads=2, feed_forward_size=12))
+    assert student.config.num_hidden_layers == 2
+    assert student.config.hidden_size == 8
+    inputs = torch.ones((2, 5), dtype=torch.int64)
+    assert student(inputs).logits.shape == (2, teacher.config.num_labels)
+    assert any(12 in weight.shape for weight in student.parameters())
+
+
+def test_a_narrower_student_keeps_the_geometry_of_the_embeddings(teacher):
+    student = build_student(teacher, Student(layers=2, hidden_size=8, heads=2, feed_forward_size=12))
+    ours = student.get_input_embeddings().weight
+    theirs = teacher.get_input_embeddings().weight
+    distances = [torch.cdist(weight, weight).flatten() for weight in (ours, theirs)]
+    assert torch.corrcoef(torch.stack(distances))[0, 1] > 0.7
+
+
+def test_every_second_layer_is_copied(teacher):
+    student = build_student(teacher, Student(every_nth_layer=2))
+    assert student.config.num_hidden_layers == 2
+    theirs, ours = teacher.state_dict(), student.state_dict()
+    copied = {key: value for key, value in ours.items() if ".0." in key and "layer" in key}
+    assert copied
+    for key, value in copied.items():
+        assert torch.equal(value, theirs[key.replace(".0.", ".1.", 1)]), key
+
+
+def test_all_layers_copied_give_the_same_outputs(teacher):
+    student = build_student(teacher, Student(every_nth_layer=1)).eval()
+    inputs = torch.arange(10).reshape(2, 5) + 3
+    assert torch.allclose(student(inputs).logits, teacher(inputs).logits, atol=1e-6)
+
+
+def test_too_large_a_step_is_refused(teacher):
+    with pytest.raises(CompressError, match=r"5 leaves none of the teacher's 4 layers"):
+        build_student(teacher, Student(every_nth_layer=5))
+
+
+def test_the_trained_tokenizer_is_reloaded_equal(tmp_path: Path):
+    texts = ["Grüße aus München", "東京都の天気", "привет мир"] * 20
+    tokenizer = train_tokenizer(texts, NewTokenizer(vocabulary_size=120), max_length=16)
+    tokenizer(texts, truncation=True, max_length=4)
+    save_tokenizer(tokenizer, tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    for text in (*texts[:3], "MÜNCHEN 東京"):
+        assert again(text)["input_ids"] == tokenizer(text)["input_ids"]
+        assert again.decode(again(text)["input_ids"], skip_special_tokens=True).replace(" ", "")
+    assert tokenizer("GRÜSSE")["input_ids"] == tokenizer("grüsse")["input_ids"]
+    assert tokenizer("a", "b")["input_ids"].count(tokenizer.sep_token_id) == 2
+    kept = json.loads((tmp_path / "tokenizer.json").read_text())
+    assert (kept["truncation"], kept["padding"]) == (None, None)
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
+def test_pickled_weights_are_refused(tmp_path: Path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(CompressError, match=r"pickled weights only \(pytorch_model.bin\), which can run code"):
+        load_model(CLASSIFICATION, str(tmp_path), ["a", "b"], as_is=False)
+
+
+def test_a_missing_tokenizer_is_said(tmp_path: Path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CompressError, match=r"the tokenizer is missing; put tokenizer.json beside"):
+        load_tokenizer(str(tmp_path))
+
+
+def test_labels_of_a_teacher_taken_as_it_is_must_be_ours(tmp_path: Path):
+    AutoModelForSequenceClassification.from_config(CONFIGS[0]).save_pretrained(tmp_path)
+    with pytest.raises(CompressError, match=r"its labels \(LABEL_0, LABEL_1 …\) are not the data's"):
+        load_model(CLASSIFICATION, str(tmp_path), ["a", "b"], as_is=True)
+    assert load_model(CLASSIFICATION, str(tmp_path), ["a", "b", "c"], as_is=False).config.id2label[2] == "c"

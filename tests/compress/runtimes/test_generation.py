@@ -1,0 +1,85 @@
+"""Translating with the exported graphs gives what `generate` of transformers gives, token by token."""
+
+import numpy as np
+import pytest
+import torch
+from small_translators import CONFIGS, END, PAD, TOKENS
+from transformers import AutoModelForSeq2SeqLM
+
+from compress.runtimes.generation import (
+    DECODER,
+    DECODER_WITH_PAST,
+    ENCODER,
+    OnnxDecoder,
+    Search,
+    generate,
+    generator_with,
+)
+from export.onnx.graphs import save_graph
+from export.onnx.seq2seq import seq2seq_graphs
+
+ROWS, LENGTH = 24, 12
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def exported(request, tmp_path_factory: pytest.TempPathFactory):
+    """A model with few tokens and large weights, so that translations end now and then, and its graphs."""
+    torch.manual_seed(0)
+    model = AutoModelForSeq2SeqLM.from_config(CONFIGS[request.param]()).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() == 2:
+                weight.normal_(0, 0.2)
+    folder = tmp_path_factory.mktemp(request.param)
+    for name, graph in seq2seq_graphs(model).items():
+        save_graph(graph, folder / name)
+    model.config.save_pretrained(folder)
+    return model, folder
+
+
+def padded_sources(prompt: bool) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+    mask = (np.arange(LENGTH)[None] < LENGTH - np.arange(ROWS)[:, None] % 9).astype(np.int64)
+    ids = generator.integers(4, TOKENS, (ROWS, LENGTH)) * mask
+    return {"input_ids": ids, "attention_mask": mask, **({"prompt": np.full((ROWS, 1), 9)} if prompt else {})}
+
+
+@pytest.mark.parametrize("prompt", [False, True])
+@pytest.mark.parametrize(("beams", "length_penalty"), [(1, 1.0), (2, 1.0), (4, 0.6)])
+def test_the_graphs_write_what_pytorch_writes(exported, prompt: bool, beams: int, length_penalty: float):
+    model, folder = exported
+    search, inputs = Search(beams, length_penalty, 20), padded_sources(prompt)
+    expected = generator_with(model, search)(inputs)
+    found = generate(OnnxDecoder(folder), inputs, search, search.max_tokens)
+    assert found.tolist() == expected.tolist()
+    assert prompt or (expected == END).any()
+    for row in expected.tolist():
+        assert END not in row or set(row[row.index(END) + 1 :]) <= {PAD}
+
+
+def test_fewer_tokens_can_be_asked_for(exported):
+    model, folder = exported
+    search, inputs = Search(1, 1.0, 20), padded_sources(False)
+    first = generate(OnnxDecoder(folder), inputs, search, 1)
+    assert first.shape == (ROWS, 1)
+    assert first.tolist() == generator_with(model, search)(inputs, max_tokens=1).tolist()
+
+
+def test_inputs_and_outputs_are_named_as_optimum_names_them(exported):
+    import onnx
+
+    _, folder = exported
+    names = {}
+    for file in (ENCODER, DECODER, DECODER_WITH_PAST):
+        graph = onnx.load(folder / file).graph
+        names[file] = [value.name for value in graph.input], [value.name for value in graph.output]
+        onnx.checker.check_model(folder / file)
+    assert names[ENCODER] == (["input_ids", "attention_mask"], ["last_hidden_state"])
+    inputs, outputs = names[DECODER]
+    assert set(inputs) == {"input_ids", "encoder_hidden_states", "encoder_attention_mask"}
+    assert outputs[0] == "logits"
+    assert {"present.1.decoder.key", "present.1.encoder.value"} <= set(outputs)
+    inputs, outputs = names[DECODER_WITH_PAST]
+    assert {"input_ids", "encoder_attention_mask", "past_key_values.0.decoder.key"} <= set(inputs)
+    assert "present.0.decoder.value" in outputs
+    assert not any(".encoder." in name for name in outputs)

@@ -1,0 +1,92 @@
+"""What the trainer is given: batches, hidden tokens, balanced languages."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from compress.data.encode import LengthBucketSampler
+from compress.data.table import RowTable
+from compress.models.tokenizers import train_tokenizer
+from compress.recipe.recipe import Data, NewTokenizer
+from compress.tasks.contract import task_named
+from compress.tasks.rows import Row
+from compress.training.trainer import Collator, Material, _accuracies, _last_whole_checkpoint, material
+
+TEXTS = ("eins zwei drei vier fünf sechs", "eins", "zwei drei vier")
+ROWS = RowTable.from_rows([Row(text, label, "de") for text, label in zip(TEXTS, "abc", strict=True)])
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(list(TEXTS) * 5, NewTokenizer(vocabulary_size=100), max_length=64)
+
+
+@pytest.fixture
+def rows(tokenizer, tmp_path) -> Material:
+    encode = task_named("text-classification").encoder(tokenizer, Data(max_length=64), ["a", "b", "c"])
+    return material(ROWS, ROWS, encode, tmp_path)
+
+
+def batch_of(tokenizer, rows: Material, numbers: list[int], epoch: int, probability: float = 0.5) -> torch.Tensor:
+    collate = Collator(tokenizer, probability, seed=3)
+    collate.epoch = epoch
+    return collate(rows.train.__getitems__(numbers))["input_ids"]
+
+
+def test_what_is_hidden_of_a_row_depends_on_the_epoch_and_not_on_its_neighbours(tokenizer, rows):
+    together, alone = batch_of(tokenizer, rows, [0, 1, 2], epoch=1), batch_of(tokenizer, rows, [2], epoch=1)
+    assert torch.equal(together[2, : alone.shape[1]], alone[0])
+    assert not torch.equal(batch_of(tokenizer, rows, [0], epoch=1), batch_of(tokenizer, rows, [0], epoch=2))
+
+
+def test_special_tokens_and_padding_are_never_hidden(tokenizer, rows):
+    ids = batch_of(tokenizer, rows, [0, 1], epoch=0, probability=1.0)
+    visible = ids[ids != tokenizer.mask_token_id].tolist()
+    assert set(visible) == {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
+
+
+def test_validation_rows_are_not_hidden_and_in_order_of_length(tokenizer, rows):
+    assert [row["labels"] for row in rows.validation] == [[1], [2], [0]]
+    ids = Collator(tokenizer, 1.0, seed=0)(list(rows.validation))["input_ids"]
+    assert tokenizer.mask_token_id not in ids
+
+
+def test_every_row_comes_in_an_epoch_in_full_batches_of_similar_length():
+    lengths = [index % 50 for index in range(995)]
+    sampler = LengthBucketSampler(lengths, 10, seed=0)
+    order = list(sampler)
+    assert len(order) == len(sampler) == 1000
+    assert set(order) == set(range(995))
+    spans = [max(part) - min(part) for part in
+             ([lengths[row] for row in order[start : start + 10]] for start in range(0, 1000, 10))]  # fmt: skip
+    assert sum(spans) / len(spans) < 2
+
+
+@pytest.mark.parametrize(("exponent", "share"), [(1.0, 0.1), (0.5, 0.25), (0.0, 0.5)])
+def test_languages_are_drawn_with_their_number_to_a_power(exponent: float, share: float):
+    languages = ["sw"] * 100 + ["en"] * 900
+    sampler = LengthBucketSampler([5] * 1000, 10, seed=0, languages=languages, exponent=exponent)
+    drawn = Counter(languages[row] for row in sampler)
+    assert drawn.total() == 1000
+    assert drawn["sw"] / 1000 == pytest.approx(share, abs=0.01)
+    if exponent == 0.0:  # no row of a small language is drawn much more often than another
+        assert set(Counter(row for row in sampler if row < 100).values()) == {5}
+
+
+def test_accuracy_is_told_by_language():
+    class Prediction:
+        predictions = torch.tensor([[0, 5], [1, 5], [1, 5]]).numpy()
+        label_ids = torch.tensor([[0, -100], [1, -100], [0, -100]]).numpy()
+
+    found = _accuracies(Prediction(), ["de", "de", "ja"])
+    assert found == {"accuracy": pytest.approx(2 / 3), "accuracy_de": 1.0, "accuracy_ja": 0.0}
+
+
+def test_a_checkpoint_that_was_not_written_to_its_end_is_left_out(tmp_path):
+    for step, state in ((10, "{}"), (20, '{"glob'), (30, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state is not None:
+            (tmp_path / f"checkpoint-{step}/trainer_state.json").write_text(state)
+    assert _last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]

@@ -1,0 +1,59 @@
+"""Rows for calibration: evenly over languages and lengths; never of one language only."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compress.data.encode import spread_over_languages_and_lengths
+from compress.data.stage import load_data
+from compress.runs.run import find_run
+from export.quantize.calibration import calibration_feeds
+
+
+def test_rows_are_drawn_evenly_over_languages_and_lengths():
+    languages = ["de"] * 1000 + ["en"] * 100 + ["ja"] * 5
+    lengths = [*range(1000), *range(100), *range(5)]
+    chosen = spread_over_languages_and_lengths(languages, lengths, 45)
+    counts = {language: sum(languages[index] == language for index in chosen) for language in ("de", "en", "ja")}
+    assert counts == {"de": 20, "en": 20, "ja": 5}  # what a small language cannot give, the others do
+    german = [lengths[index] for index in chosen if languages[index] == "de"]
+    assert german[0] == 0
+    assert german[-1] == 999
+    assert np.ptp(np.diff(german)) <= 1
+    assert spread_over_languages_and_lengths(languages, lengths, 10_000) == list(range(1105))
+
+
+def test_graphs_are_fed_with_the_rows(finished_run: Path):
+    run = find_run(finished_run, finished_run.parent, {"export.calibration.rows": 30})
+    feeds = calibration_feeds(run, load_data(run), finished_run / "onnx")
+    batches = feeds["model.onnx"]
+    assert set(batches[0]) == {"input_ids", "attention_mask"}
+    assert sum(len(batch["input_ids"]) for batch in batches) == 30
+    assert len({batch["input_ids"].shape[1] for batch in batches}) > 1
+
+
+@pytest.fixture
+def english_rows(finished_run: Path, tmp_path: Path) -> Path:
+    """A run whose training rows are of one language, its data of three."""
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    path = run / "data/train.jsonl"
+    rows = [line for line in path.read_text("utf-8").splitlines() if json.loads(line)["lang"] == "en"]
+    path.write_text("\n".join(rows) + "\n", "utf-8")
+    return run
+
+
+def test_rows_of_one_language_are_refused(english_rows: Path, compress_command):
+    done = compress_command("export", english_rows, "--variants", "onnx-static")
+    assert done.returncode == 2
+    assert "error: export.calibration: the train rows are all en, but the data has de, en, ja" in done.stderr
+    assert "--set export.calibration.split=validation" in done.stderr
+    assert not (english_rows / "onnx-static").exists()
+    mended = compress_command(
+        "export", english_rows, "--variants", "onnx-static", "--set", "export.calibration.split=validation"
+    )
+    assert mended.returncode == 0, mended.stderr
+    assert (english_rows / "onnx-static/model.onnx").exists()

@@ -1,0 +1,105 @@
+"""What `compress export` leaves behind, read with other people's tools."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from compress.errors import CompressError
+from compress.recipe.export import Tolerance
+from compress.recipe.file import load_recipe
+from compress.targets import TARGETS, _this_machine, resolve_target
+from export.variants.parity import Answers, check_parity, measure_parity
+
+PARENTS = {"onnx": "student", "onnx-fused": "onnx", "onnx-int8": "onnx-fused", "onnx-fp16": "onnx"}
+TEXTS = ["12. März 1999", "3,50 €", "午後3時", "57 %"]
+
+
+def run_onnx(folder: Path, texts: list[str]) -> np.ndarray:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    return session.run(["logits"], dict(tokenizer(texts, padding=True, return_tensors="np")))[0]
+
+
+def test_onnx_gives_the_student_s_logits(finished_run: Path):
+    student = AutoModelForSequenceClassification.from_pretrained(finished_run / "student").eval()
+    inputs = AutoTokenizer.from_pretrained(finished_run / "student")(TEXTS, padding=True, return_tensors="pt")
+    expected = student(**inputs).logits.detach().numpy()
+    assert np.abs(run_onnx(finished_run / "onnx", TEXTS) - expected).max() < 1e-4
+
+
+def test_batch_and_length_are_dynamic(finished_run: Path):
+    model = onnx.load(finished_run / "onnx/model.onnx")
+    onnx.checker.check_model(model)
+    for value in model.graph.input:
+        dimensions = [dimension.dim_param for dimension in value.type.tensor_type.shape.dim]
+        assert dimensions == ["batch_size", "sequence_length"]
+    single = run_onnx(finished_run / "onnx", TEXTS[3:])
+    together = run_onnx(finished_run / "onnx", TEXTS)
+    assert np.allclose(single[0], together[3], atol=1e-4)
+
+
+def test_int8_is_smaller_and_close(finished_run: Path):
+    sizes = {name: (finished_run / name / "model.onnx").stat().st_size for name in ("onnx", "onnx-int8")}
+    assert sizes["onnx-int8"] < 0.6 * sizes["onnx"]
+    operators = {node.op_type for node in onnx.load(finished_run / "onnx-int8/model.onnx").graph.node}
+    assert "MatMulInteger" in operators
+    difference = np.abs(run_onnx(finished_run / "onnx-int8", TEXTS) - run_onnx(finished_run / "onnx", TEXTS))
+    assert 0 < difference.max() < 2
+
+
+def test_parity_is_recorded_for_every_variant(finished_run: Path):
+    stages = json.loads((finished_run / "manifest.json").read_text())["stages"]
+    for name, parent in PARENTS.items():
+        summary = stages[name]["summary"]
+        assert summary["parent"] == parent
+        assert summary["parity"]["rows"] == 60
+        assert summary["parity"]["agreement"] > 0.9
+        assert {"config.json", "tokenizer.json", "model.onnx"} <= {
+            path.name for path in (finished_run / name).iterdir()
+        }
+
+
+def test_a_variant_beyond_tolerance_fails_the_stage(finished_run: Path, tmp_path: Path, compress_command):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    done = compress_command("export", run, "--set", "export.parity.int8={max_difference: 0.000001, agreement: 1.0}")
+    assert done.returncode == 2
+    assert "error: onnx-int8: too far from onnx-fused on 60 rows: outputs differ by up to" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (run / "onnx-int8/model.onnx").exists()  # the accepted one is still there
+    assert load_recipe(run / "recipe.yaml").export.parity.int8.agreement == 1.0
+
+
+def test_parity_measures_difference_and_agreement():
+    parent = Answers([np.array([1.0, 2.0]), np.array([3.0, 0.0])], ["b", "a"])
+    parity = measure_parity(parent, Answers([np.array([1.5, 1.0]), np.array([3.0, 0.0])], ["a", "a"]))
+    assert parity.as_dict() == {"rows": 2, "max_difference": 1.0, "mean_difference": 0.375, "agreement": 0.5}
+    with pytest.raises(CompressError, match=r"outputs differ by up to 1 \(limit 0.5\) and 50.00 % of the predictions"):
+        check_parity("variant", "parent", parity, Tolerance(max_difference=0.5, agreement=0.9))
+
+
+def test_not_a_number_is_never_accepted():
+    parity = measure_parity(Answers([np.array([1.0, 0.0])], ["a"]), Answers([np.array([np.nan, 0.0])], ["a"]))
+    with pytest.raises(CompressError, match=r"outputs differ by up to nan"):
+        check_parity("variant", "parent", parity, Tolerance(max_difference=100, agreement=0))
+
+
+@pytest.mark.parametrize(
+    ("features", "name"),
+    [
+        ({"architecture": "x86_64", "avx2": True}, "cpu-avx2"),
+        ({"architecture": "x86_64", "avx512_f": True}, "cpu-avx512"),
+        ({"architecture": "x86_64", "avx512_f": True, "avx512_vnni": True}, "cpu-vnni"),
+        ({"architecture": "x86_64", "avx_vnni": True}, "cpu-vnni"),
+        ({"architecture": "aarch64"}, "cpu-arm"),
+    ],
+)
+def test_the_target_follows_from_the_processor(features: dict, name: str):
+    assert _this_machine(features).name == name
+    assert resolve_target("auto").name in TARGETS
