@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,30 +11,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from bench.measure.accuracy import Accuracy
 from bench.measure.contenders import REFERENCE, STUDENT, TEACHER, Contender, Missing, find_contenders, user_contenders
-from bench.measure.latency import Group, RowTimes, measure_grid, measure_texts
+from bench.measure.latency import Group, LatencyMeasurement, measure_grid, measure_texts
 from bench.measure.load import LoadSettings, measure_load
+from bench.measure.machine import machine_facts
+from bench.measure.rows import check_classes, grid_lengths, predict_rows, rows_digest
 from bench.measure.sizes import size_on_disk
 from bench.measure.statistics import ratio_interval
-from bench.measure.workers import Bench, Machine, Setup, Started, Worker, started
+from bench.measure.workers import Machine, Measurement, Setup, Started, started
 from bench.report.html import write_html
 from bench.report.text import write_markdown
 from compress.cli.doctor import gpus
 from compress.console import progress, say
 from compress.data.encode import spread_over_languages
 from compress.data.stage import DataSet, load_data
-from compress.errors import CompressError
-from compress.evaluation.stage import Predicted, load_predicted, predicted_of
-from compress.metrics.metric import signatures
-from compress.models.load import load_tokenizer
+from compress.evaluation.stage import load_predicted
+from compress.metrics.languages import signatures
 from compress.reports.bench import Report, read_report
-from compress.runs.run import Run, content_hash, recorded_versions, run_stage
-from compress.tasks.rows import Row, row_as_dict
+from compress.runs.directory import Run
+from compress.runs.stages import run_stage
+from compress.runs.versions import recorded_versions
 
 _TEXT_ROWS = 100
+
+
 _BOUND = 5  # times the teacher's median
 
 
@@ -44,7 +45,7 @@ class Measured:
     """What was measured of all models."""
 
     starts: dict[str, Started]
-    times: RowTimes
+    times: LatencyMeasurement
     grid: dict[str, list[dict[str, Any]]]
     texts: dict[str, dict[str, Any]]
     load: dict[str, list[dict[str, Any]]]
@@ -77,39 +78,12 @@ def run_bench_stage(run: Run, named: Sequence[str] = (), load: bool = False) -> 
     return read_report(run.path_of("bench") / "report.json")
 
 
-def rows_digest(rows: Sequence[Row]) -> str:
-    """A hash of test rows, which two reports must share to be compared row by row."""
-    return content_hash([row_as_dict(row) for row in rows])
-
-
-def predict_rows(
-    run: Run, data: DataSet, contender: Contender, setup: Setup, worker: Worker, scratch: Path
-) -> Predicted:
-    """What a model says of the test rows.
-
-    :param data: Whose test rows the worker has.
-    """
-    file = scratch / f"{contender.name}-outputs.npz"
-    worker.ask({"measure": "predict", "file": str(file)})
-    with np.load(file) as found:
-        outputs = [found[name] for name in found.files]
-    file.unlink()
-    tokenizer, rows = load_tokenizer(str(contender.tokenizer)), list(data.splits["test"])
-    return predicted_of(run.task, outputs, setup.examples, rows, contender.labels, tokenizer)
-
-
-def grid_lengths(run: Run) -> list[int]:
-    """The lengths of the grid: the recipe's, or a quarter of the longest and the longest."""
-    longest = run.recipe.data.max_length
-    return run.recipe.bench.lengths or sorted({max(1, longest // 4), longest})
-
-
 def _build(run: Run, data: DataSet, contenders: list[Contender], missing: list[Missing], scratch: Path) -> Report:
     settings, rows = run.recipe.bench, list(data.splits["test"])
     languages = [row.lang for row in rows]
     chosen = spread_over_languages(languages, settings.rows, run.recipe.seed)
     machine = Machine.with_threads(settings.threads)
-    bench = Bench(run.recipe, rows, machine, scratch, (max(settings.batch_sizes), max(grid_lengths(run))))
+    bench = Measurement(run.recipe, rows, machine, scratch, (max(settings.batch_sizes), max(grid_lengths(run))))
     setups = {contender.name: bench.setup(contender) for contender in contenders}
     say(f"bench: starting {len(contenders)} models in fresh processes, {settings.starts} × each")
     everyone = {**setups, REFERENCE: bench.reference()}
@@ -161,22 +135,10 @@ def _build(run: Run, data: DataSet, contenders: list[Contender], missing: list[M
     )
 
 
-def check_classes(contender: Contender, classes: int) -> None:
-    """Refuse a model whose outputs are not one for each label.
-
-    :param classes: How many its first run had.
-    """
-    if contender.labels and classes != len(contender.labels):
-        raise CompressError(
-            f"{contender.name}: {contender.model} tells {classes} classes apart, the data has {len(contender.labels)}; "
-            "leave it out, or name a model for these labels"
-        )
-
-
 def _measure(run: Run, chosen: list[int], group: Group, starts: dict[str, Started]) -> Measured:
     settings = run.recipe.bench
     models = Group({name: worker for name, worker in group.workers.items() if name != REFERENCE}, group.setups)
-    times = RowTimes(group, chosen, settings.batch_sizes, run.recipe.seed)
+    times = LatencyMeasurement(group, chosen, settings.batch_sizes, run.recipe.seed)
     lengths, some = grid_lengths(run), chosen[:_TEXT_ROWS]
     runs = settings.rounds * sum(len(batches) for batches in times.batches.values())
     with progress() as bar:
@@ -186,7 +148,7 @@ def _measure(run: Run, chosen: list[int], group: Group, starts: dict[str, Starte
             bar.advance(task, steps)
 
         say(f"bench: {len(chosen)} rows in batches of {_listed(settings.batch_sizes)}, {settings.rounds} rounds")
-        times.warm_up()
+        times.timing_warm_up()
         for _ in range(settings.rounds):
             times.add_round(advance)
         say(f"bench: batches of {_listed(settings.batch_sizes)} rows with {_listed(lengths)} tokens")
@@ -196,7 +158,7 @@ def _measure(run: Run, chosen: list[int], group: Group, starts: dict[str, Starte
     return Measured(starts, times, grid, texts, _loads(run, models, times))
 
 
-def _loads(run: Run, models: Group, times: RowTimes) -> dict[str, list[dict[str, Any]]]:
+def _loads(run: Run, models: Group, times: LatencyMeasurement) -> dict[str, list[dict[str, Any]]]:
     load = run.recipe.bench.load
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     if not load.enabled:
@@ -251,7 +213,11 @@ def _model(
         "size": sizes[name],
         "memory": measured.starts[name].memory,
         "start_up_seconds": measured.starts[name].seconds,
-        "warm_up": {str(size): asdict(found.warm_up) for size, found in times.samples[name].items() if found.warm_up},
+        "timing_warm_up": {
+            str(size): asdict(found.timing_warm_up)
+            for size, found in times.samples[name].items()
+            if found.timing_warm_up
+        },
         "latency": times.figures(name),
         "languages": _languages(name, times, languages, setup),
         "grid": measured.grid[name],
@@ -263,7 +229,7 @@ def _model(
     }
 
 
-def _languages(name: str, times: RowTimes, languages: list[str], setup: Setup) -> dict[str, dict[str, float]]:
+def _languages(name: str, times: LatencyMeasurement, languages: list[str], setup: Setup) -> dict[str, dict[str, float]]:
     """What a row of each language costs this model, one at a time."""
     if 1 not in times.batches:
         return {}
@@ -288,32 +254,13 @@ def _not_measured(run: Run, accuracy: Accuracy, measured: Measured) -> list[Miss
         why = "NVML does not tell; install the extra `gpu`" if gpus() else "there is no NVIDIA GPU"
         found.append(Missing("GPU memory", why))
     if accuracy.calibration(STUDENT) is None:
-        why = "confidences are not in the evaluation" if run.task.LABEL_A_ROW else "rows of this task have no label"
+        why = "confidences are not in the evaluation" if run.task.SINGLE_LABEL else "rows of this task have no label"
         found.append(Missing("calibration error", why))
     if 1 not in run.recipe.bench.batch_sizes:
         found.append(Missing("latency by language", "batch size 1 is not among bench.batch_sizes"))
     if not run.recipe.bench.load.enabled:
         found.append(Missing("latency under load", "not asked for; `compress bench --load` measures it"))
     return found
-
-
-def machine_facts(machine: Machine) -> dict[str, Any]:
-    """What this machine is, and which part of it was measured on."""
-    return {
-        "processor": _processor(),
-        "system": platform.platform(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "threads": machine.threads,
-        "cpus": list(machine.cpus),
-        "gpus": gpus(),
-    }
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _listed(numbers: Sequence[int]) -> str:

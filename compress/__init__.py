@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from compress.serving.client import Model
 
-__version__ = "0.1.0"
-
 
 def load(bundle: str | Path, model: str | None = None, threads: int | None = None) -> Model:
     """Open a model of a bundle: ``load(bundle).predict(texts)``.
@@ -19,6 +17,6 @@ def load(bundle: str | Path, model: str | None = None, threads: int | None = Non
     :param threads: Threads of one run; none for the runtime's own choice.
     :raises CompressError: If there is no such model, or it cannot run here.
     """
-    from compress.serving.client import load_model
+    from compress.serving.client import open_model
 
-    return load_model(Path(bundle), model, threads)
+    return open_model(Path(bundle), model, threads)

@@ -26,11 +26,6 @@ class Target:
         """Whether variants are for a GPU; others have operators fused for ONNX Runtime on the CPU."""
         return self.generation is not None
 
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """What is made where nothing else is asked for, beside the plain graph."""
-        return ("onnx-fp16", "onnx-static") if self.is_gpu else ("onnx-fused", "onnx-int8")
-
 
 _GPU_GENERATIONS = (75, 80, 86, 87, 89, 90, 100, 103, 110, 120)
 TARGETS = {

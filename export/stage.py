@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from compress.console import say
-from compress.data.encode import spread_over_languages
-from compress.data.stage import DataSet, load_data
+from compress.data.stage import load_data
 from compress.errors import CompressError
-from compress.models.load import load_tokenizer
-from compress.runs.run import Run, run_stage
-from compress.runtimes.generation import Search
-from compress.runtimes.predict import load_predict, openvino_core, predict_examples
+from compress.runs.directory import Run
+from compress.runs.stages import run_stage
+from compress.runtimes.openvino import openvino_core
 from compress.targets import resolve_target
-from compress.tasks.contract import Example, Task
-from compress.tasks.rows import Row
 from export.onnx.graphs import graph_bytes
 from export.variants.making import ENGINE_SOURCES, Variant, plan_variants, wanted_variants
-from export.variants.parity import Answers, check_parity, log_probabilities_of_labels, measure_parity
+from export.variants.parity import check_parity, measure_parity
+from export.variants.sample import Sample, _sample
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Real rows for parity, drawn evenly over the languages from the validation split."""
-
-    task: Task
-    rows: list[Row]
-    examples: list[Example]
-    labels: list[str]
-    tokenizer: PreTrainedTokenizerBase
-    search: Search
-
-    def answers(self, folder: Path) -> Answers:
-        """What the model in a folder says about the rows."""
-        predict, pad_id = load_predict(folder, self.task, self.search), self.tokenizer.pad_token_id
-        outputs = predict_examples(predict, self.task, self.examples, pad_id)
-        predictions = self.task.decode(outputs, self.examples, self.rows, self.labels, self.tokenizer)
-        if self.task.GENERATES:  # what is written differs from the first other token on: the rows' own text is rated
-            outputs = log_probabilities_of_labels(folder, self.task, self.examples, pad_id)
-        return Answers(outputs, predictions)
+    pass
 
 
 def run_export_stages(run: Run) -> dict[str, Any]:
@@ -141,12 +116,3 @@ def _run_variant(run: Run, variant: Variant, sample: Sample) -> dict[str, Any]:
     inputs = {**variant.inputs, **run.tokenisation, "tolerance": variant.tolerance.model_dump()}
     inputs |= {"rows": len(sample.rows), "generation": run.recipe.generation.model_dump()}
     return run_stage(run, variant.name, inputs, ("data", variant.parent), build)
-
-
-def _sample(run: Run, data: DataSet) -> Sample:
-    tokenizer = load_tokenizer(str(run.path_of("student")))
-    rows = data.splits["validation"]
-    chosen = spread_over_languages(rows.column("lang"), run.recipe.export.parity.rows, run.recipe.seed)
-    sample = list(rows.select(chosen))
-    examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(sample)
-    return Sample(run.task, sample, examples, data.labels, tokenizer, Search.of(run.recipe))

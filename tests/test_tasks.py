@@ -17,8 +17,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from compress import load
 from compress.data.stage import load_data
 from compress.errors import CompressError
-from compress.metrics.metric import agreement
-from compress.runs.run import find_run
+from compress.metrics.comparison import agreement
+from compress.runs.directory import find_run
 from compress.targets import TARGETS
 from compress.teacher import sequences
 from compress.teacher.outputs import load_cache

@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.measure.statistics import median_interval
-from compress.metrics.metric import Metric, drop_and_error
+from compress.metrics.comparison import drop_and_error
+from compress.metrics.metric import Metric
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 ALPHA = 0.05

@@ -51,7 +51,7 @@ def check_lines(report: CheckReport) -> list[str]:
     return lines
 
 
-def write_markdown(report: CheckReport, path: Path) -> None:
+def write_check_markdown(report: CheckReport, path: Path) -> None:
     """For a pull request."""
     first, *others = check_lines(report)
     lines = [f"**{first}**", "", *markdown_table(check_table(report)), "", *others, ""]

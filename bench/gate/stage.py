@@ -16,19 +16,22 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.gate.judgement import ALPHA, Finding, Limits, Verdict, drop, growth, overall, slowdown
-from bench.gate.report import write_junit, write_markdown
+from bench.gate.report import write_check_markdown, write_junit
 from bench.measure.contenders import REFERENCE, STUDENT, TEACHER, Contender, find_contenders
-from bench.measure.latency import Group, RowTimes
+from bench.measure.latency import Group, LatencyMeasurement
+from bench.measure.machine import machine_facts
+from bench.measure.rows import grid_lengths, predict_rows, rows_digest
 from bench.measure.sizes import size_on_disk
-from bench.measure.workers import Bench, Machine, Setup, Started, Worker, started
-from bench.stage import grid_lengths, machine_facts, predict_rows, rows_digest
+from bench.measure.workers import Machine, Measurement, Setup, Started, Worker, started
 from compress.console import progress, say
 from compress.data.encode import spread_over_languages
 from compress.data.stage import DataSet, load_data
 from compress.errors import CompressError
-from compress.metrics.metric import rows_by_language
+from compress.metrics.languages import rows_by_language
 from compress.reports.bench import MachineFacts, Report, read_report
-from compress.runs.run import Run, find_run, run_stage, write_json
+from compress.runs.directory import Run, find_run
+from compress.runs.files import write_json
+from compress.runs.stages import run_stage
 from compress.tasks.rows import Row
 
 _LOOKS = (2, 4, 8, 16)
@@ -116,7 +119,7 @@ def run_check_stage(run: Run, baseline: Path, limits: Limits, variants: Sequence
     def build(folder: Path, scratch: Path) -> dict[str, Any]:
         report = _compare(comparing, scratch)
         write_json(folder / "check.json", report.as_json())
-        write_markdown(report, folder / "check.md")
+        write_check_markdown(report, folder / "check.md")
         write_junit(report, folder / "junit.xml")
         return {"verdict": report.verdict}
 
@@ -185,7 +188,7 @@ def _compare(comparing: Comparing, scratch: Path) -> CheckReport:
     new, old = comparing.new, comparing.baseline
     settings = new.run.recipe.bench
     machine = Machine.with_threads(old.report.machine.threads if old.report else settings.threads)
-    bench = Bench(
+    bench = Measurement(
         new.run.recipe, comparing.rows, machine, scratch, (max(settings.batch_sizes), max(grid_lengths(new.run)))
     )
     contenders = {name: new.contenders[name] for name in comparing.names}
@@ -227,7 +230,7 @@ def _method(old: Baseline) -> str:
     return f"scaled by a reference workload (the baseline was measured on {old.report.machine.processor})"
 
 
-def _times(comparing: Comparing, group: Group) -> RowTimes:
+def _times(comparing: Comparing, group: Group) -> LatencyMeasurement:
     settings, report = comparing.new.run.recipe.bench, comparing.baseline.report
     languages = [row.lang for row in comparing.rows]
     chosen = (
@@ -236,16 +239,16 @@ def _times(comparing: Comparing, group: Group) -> RowTimes:
         else spread_over_languages(languages, settings.rows, comparing.new.run.recipe.seed)
     )
     sizes = [size for size in settings.batch_sizes if report is None or size in report.batch_sizes]
-    return RowTimes(group, chosen, sizes, comparing.new.run.recipe.seed)
+    return LatencyMeasurement(group, chosen, sizes, comparing.new.run.recipe.seed)
 
 
-def _measured_until_decided(comparing: Comparing, times: RowTimes) -> list[Finding]:
+def _measured_until_decided(comparing: Comparing, times: LatencyMeasurement) -> list[Finding]:
     ends = time.monotonic() + _MOST_SECONDS
     findings: list[Finding] = []
     with progress() as bar:
         task = bar.add_task("comparing", total=_LOOKS[-1] * sum(len(batches) for batches in times.batches.values()))
         advance: Callable[[int], object] = lambda steps: bar.advance(task, steps)  # noqa: E731
-        times.warm_up()
+        times.timing_warm_up()
         for look in _LOOKS:
             while times.rounds < look:
                 times.add_round(advance)
@@ -255,7 +258,7 @@ def _measured_until_decided(comparing: Comparing, times: RowTimes) -> list[Findi
     return findings
 
 
-def _latency_findings(comparing: Comparing, times: RowTimes) -> list[Finding]:
+def _latency_findings(comparing: Comparing, times: LatencyMeasurement) -> list[Finding]:
     """Each batch size over all languages and, one row at a time beside the baseline's files, each language."""
     limit, report = comparing.limits.max_slowdown, comparing.baseline.report
     languages = np.array([comparing.rows[row].lang for row in times.rows])
@@ -275,19 +278,19 @@ def _latency_findings(comparing: Comparing, times: RowTimes) -> list[Finding]:
     return findings
 
 
-def _log_ratios(times: RowTimes, name: str, other: str, size: int) -> np.ndarray:
+def _log_ratios(times: LatencyMeasurement, name: str, other: str, size: int) -> np.ndarray:
     """Logarithms of one model's times over another's, float (rounds, batches)."""
     return np.log(times.milliseconds_of(name, size)) - np.log(times.milliseconds_of(other, size))
 
 
-def _logs(times: RowTimes, name: str, size: int, report: Report) -> np.ndarray:
+def _logs(times: LatencyMeasurement, name: str, size: int, report: Report) -> np.ndarray:
     """The same over those in a report, both as multiples of the reference workload: float (batches,)."""
     old, reference = (np.array(report.samples_ms[who][str(size)]) for who in (name, REFERENCE))
     before = (np.log(old) - np.log(reference)).reshape(report.rounds, -1)
     return np.median(_log_ratios(times, name, REFERENCE, size), axis=0) - np.median(before, axis=0)
 
 
-def _doubt(times: RowTimes, size: int, report: Report) -> float:
+def _doubt(times: LatencyMeasurement, size: int, report: Report) -> float:
     """How far scaled times may be wrong, as a logarithm: a share of how far the reference workload itself has moved.
 
     On another machine, or beside other work, a model's time does not move just as the reference's does.

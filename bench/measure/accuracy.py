@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from compress.evaluation.stage import Predicted
-from compress.metrics.metric import Metric, agreement, calibration_error, compare, per_language, rows_by_language
+from compress.evaluation.predicted import Predicted
+from compress.metrics.comparison import agreement, compare
+from compress.metrics.languages import calibration_error, per_language, rows_by_language
+from compress.metrics.metric import Metric
 from compress.tasks.contract import Task
 from compress.tasks.rows import Row
 
@@ -51,7 +53,7 @@ class Accuracy:
         return {
             **compare(self.metrics[reference], self.metrics[name], self._languages),
             "agreement": agreement(one, other),
-            "changed": self._changed(one, other) if self._task.LABEL_A_ROW else None,
+            "changed": self._changed(one, other) if self._task.SINGLE_LABEL else None,
         }
 
     def _changed(self, before: Sequence[str], after: Sequence[str]) -> list[dict[str, Any]]:

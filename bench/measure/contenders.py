@@ -11,8 +11,8 @@ from pathlib import Path
 from compress.console import say
 from compress.errors import CompressError
 from compress.recipe.export import VARIANTS
-from compress.runs.run import Run
-from compress.runtimes.predict import OPENVINO_MODEL
+from compress.runs.directory import Run
+from compress.runtimes.openvino import OPENVINO_MODEL
 from compress.targets import is_elsewhere
 
 TEACHER, STUDENT, REFERENCE = "teacher", "student", "reference"

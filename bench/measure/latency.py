@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.measure.statistics import percentiles
-from bench.measure.timing import WarmUp
+from bench.measure.timing import TimingWarmUp
 from bench.measure.workers import Setup, Worker
 
 _CELL_RUNS, _CELL_FEWEST, _CELL_SECONDS = 30, 5, 1.0
@@ -24,7 +24,7 @@ class Samples:
     so that values of two models at the same place are of the same rows at nearly the same time.
     """
 
-    warm_up: WarmUp | None = None
+    timing_warm_up: TimingWarmUp | None = None
     milliseconds: list[float] = field(default_factory=list)
     first_token_milliseconds: list[float] = field(default_factory=list)
     tokens: int = 0
@@ -50,7 +50,7 @@ def batches_of(rows: Sequence[int], size: int) -> list[Sequence[int]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-class RowTimes:
+class LatencyMeasurement:
     """Latency on real rows: each batch is run by every model, one right after the other, before the next batch."""
 
     def __init__(self, group: Group, rows: Sequence[int], sizes: Sequence[int], seed: int):
@@ -59,12 +59,12 @@ class RowTimes:
         self.batches = {size: batches_of(rows, size) for size in sizes}
         self.samples = {name: {size: Samples() for size in sizes} for name in group.workers}
 
-    def warm_up(self) -> None:
+    def timing_warm_up(self) -> None:
         """Let every model run until its times are stable, once for each batch size."""
         for size, batches in self.batches.items():
             for name, worker, setup in self._group.in_turn(0):
                 request = {"measure": "warm up", "rows": _examples(setup, batches[0])}
-                self.samples[name][size].warm_up = WarmUp(**worker.ask(request))
+                self.samples[name][size].timing_warm_up = TimingWarmUp(**worker.ask(request))
 
     def add_round(self, advance: Callable[[int], object] = lambda batches: None) -> None:
         """Measure all batches once more, in an order of this round's own."""

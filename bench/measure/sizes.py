@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from compress.runtimes.predict import OPENVINO_MODEL
+from compress.runtimes.openvino import OPENVINO_MODEL
 from export.onnx.graphs import graph_files
 
 
@@ -74,7 +74,7 @@ def _external_data(path: Path) -> set[str]:
 
 
 def _of_openvino(path: Path) -> Iterator[tuple[tuple[int, ...], int]]:
-    from compress.runtimes.predict import openvino_core
+    from compress.runtimes.openvino import openvino_core
 
     for operation in openvino_core().read_model(path).get_ops():
         if operation.get_type_name() == "Constant":

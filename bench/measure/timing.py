@@ -17,7 +17,7 @@ leave nothing of it in the processor's caches."""
 
 
 @dataclass(frozen=True)
-class WarmUp:
+class TimingWarmUp:
     """How many runs a model needed, and whether its times were stable at the end."""
 
     runs: int
@@ -31,7 +31,7 @@ def milliseconds_of(run: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - started) / 1e6
 
 
-def warm_up(run: Callable[[], object]) -> WarmUp:
+def timing_warm_up(run: Callable[[], object]) -> TimingWarmUp:
     """Run until the median of five runs is within 5 % of that of the five before, at most 200 runs or three seconds."""
     times: list[float] = []
     ends = time.monotonic() + _MOST_SECONDS
@@ -40,8 +40,8 @@ def warm_up(run: Callable[[], object]) -> WarmUp:
         if len(times) >= 2 * _WINDOW and len(times) % _WINDOW == 0:
             before, now = np.median(times[-2 * _WINDOW : -_WINDOW]), np.median(times[-_WINDOW:])
             if abs(now - before) <= _TOLERANCE * before:
-                return WarmUp(len(times), True)
-    return WarmUp(len(times), False)
+                return TimingWarmUp(len(times), True)
+    return TimingWarmUp(len(times), False)
 
 
 def collect_and_keep_off() -> None:

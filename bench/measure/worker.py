@@ -23,12 +23,14 @@ import numpy as np
 from bench.measure.load import serve
 from bench.measure.memory import gpu_memory, peak_memory, resident_memory
 from bench.measure.reference import reference_workload
-from bench.measure.timing import SHORT_MS, collect_and_keep_off, milliseconds_of, warm_up
+from bench.measure.timing import SHORT_MS, collect_and_keep_off, milliseconds_of, timing_warm_up
 from compress.console import quiet_libraries
 from compress.data.encode import inputs_of, pad
+from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search
-from compress.runtimes.predict import Predict, load_predict, predict_examples
-from compress.tasks.contract import Encode, Example, Task, task_named
+from compress.runtimes.predict import load_predict, predict_examples
+from compress.tasks.contract import Encode, Example, Task
+from compress.tasks.registry import task_named
 
 Feed = dict[str, np.ndarray]
 _END_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -79,7 +81,7 @@ class MeasuredModel:
         if what in ("warm up", "run"):
             feed = self._feed(request)
             if what == "warm up":
-                return asdict(warm_up(partial(self._predict, feed)))
+                return asdict(timing_warm_up(partial(self._predict, feed)))
             kind = f"{len(request['rows'])} rows" if "rows" in request else str(request["size"])
             return self._run(kind, feed)
         if what == "text":
@@ -135,7 +137,7 @@ class MeasuredModel:
     @cached_property
     def _encode(self) -> Encode:
         from compress.models.load import load_tokenizer
-        from compress.recipe.recipe import Data
+        from compress.recipe.data import Data
 
         tokenizer = load_tokenizer(self._setup["tokenizer"])
         encode = self._task.encoder(tokenizer, Data(**self._setup["data"]), self._setup["labels"])

@@ -20,9 +20,10 @@ from bench.measure.contenders import REFERENCE, Contender
 from compress.errors import CompressError
 from compress.models.load import load_tokenizer
 from compress.recipe.recipe import Recipe
-from compress.runs.run import write_json
+from compress.runs.files import write_json
 from compress.runtimes.generation import Search
-from compress.tasks.contract import Example, task_named
+from compress.tasks.contract import Example
+from compress.tasks.registry import task_named
 from compress.tasks.rows import Row, row_as_dict
 
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-m", "bench.measure.worker")
@@ -81,7 +82,7 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Measurement:
     """What all processes of a measurement share: recipe, test rows, processors, and a folder for their files."""
 
     recipe: Recipe

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bench.report.plots import draw_plots
 from bench.report.tables import sentences
 from bench.report.text import all_tables
-from compress.metrics.metric import ALL
+from compress.metrics.languages import ALL
 from compress.reports.bench import Report
 
 

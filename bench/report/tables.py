@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from bench.measure.contenders import STUDENT, TEACHER
-from compress.evaluation.stage import comparison_line, percent, points
-from compress.metrics.metric import ALL
-from compress.reports.bench import Comparison, Model, Report
+from compress.evaluation.tables import comparison_line, percent, points
+from compress.metrics.languages import ALL
+from compress.reports.bench import Comparison, ModelReport, Report
 
 _SURE = 0.05
 
@@ -214,20 +214,20 @@ def _comparison(found: Comparison) -> dict[str, Any]:
     return found.model_dump(include={"drop", "worst_language_drop", "agreement"})
 
 
-def _teacher(report: Report) -> Model:
+def _teacher(report: Report) -> ModelReport:
     return report.models[TEACHER]
 
 
-def _others(report: Report) -> dict[str, Model]:
+def _others(report: Report) -> dict[str, ModelReport]:
     return {name: model for name, model in report.models.items() if name != TEACHER}
 
 
-def _runtime(model: Model) -> str:
+def _runtime(model: ModelReport) -> str:
     """A model that was made for another target is marked: here it may be slower, or answer differently."""
     return f"{model.runtime} (made for {model.target})" if model.made_for_another_target else model.runtime
 
 
-def _faster(model: Model, size: str) -> str:
+def _faster(model: ModelReport, size: str) -> str:
     if TEACHER not in model.against:
         return "1.0"
     figure = model.against[TEACHER].faster[size]
@@ -244,5 +244,5 @@ def _megabytes(size: int | None) -> str:
     return "" if size is None else f"{size / 1e6:.2f}"
 
 
-def _median(model: Model, part: str) -> float:
+def _median(model: ModelReport, part: str) -> float:
     return float(np.median([getattr(entry, part) for entry in model.memory]))

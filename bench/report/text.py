@@ -24,7 +24,7 @@ from bench.report.tables import (
     text_table,
     versions_line,
 )
-from compress.metrics.metric import ALL
+from compress.metrics.languages import ALL
 from compress.reports.bench import Report
 
 

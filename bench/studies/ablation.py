@@ -25,13 +25,13 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from compress.metrics.metric import ALL
+from compress.metrics.languages import ALL
 
 WORST = "worst-language drop"
 
 
 @dataclass(frozen=True)
-class Plan:
+class AblationPlan:
     """What is run."""
 
     recipe: Path
@@ -51,14 +51,14 @@ class Estimate:
 
 
 def main(
-    plan_file: Annotated[Path, typer.Argument(help="Plan (YAML): recipe, seeds, variants.")],
+    plan_file: Annotated[Path, typer.Argument(help="AblationPlan (YAML): recipe, seeds, variants.")],
     output: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("artifacts/ablation"),
     set_: Annotated[list[str] | None, typer.Option("--set", help="Recipe field for every run.")] = None,
     jobs: Annotated[int, typer.Option(help="Students that are distilled side by side, the processors shared.")] = 1,
 ) -> None:
     """Run a plan and print its table; `ablation.json` and `ablation.md` are written beside the runs."""
     content = yaml.safe_load(plan_file.read_text("utf-8"))
-    plan = Plan(plan_file.parent / content["recipe"], content["seeds"], content["variants"])
+    plan = AblationPlan(plan_file.parent / content["recipe"], content["seeds"], content["variants"])
     accuracies = run_plan(plan, output, [*_assignments(content.get("fields", {})), *(set_ or [])], jobs)
     (output / "ablation.json").write_text(json.dumps(accuracies, indent=2) + "\n", "utf-8")
     headings, rows = table_of(accuracies)
@@ -70,7 +70,7 @@ def main(
     Console(width=max(160, 14 * len(headings))).print(table)
 
 
-def run_plan(plan: Plan, output: Path, settings: Sequence[str], jobs: int) -> dict[str, dict[str, list[float]]]:
+def run_plan(plan: AblationPlan, output: Path, settings: Sequence[str], jobs: int) -> dict[str, dict[str, list[float]]]:
     """Distil every variant with every seed.
 
     :return: For each variant and language the accuracies in percent, one a seed; the teacher's under ``teacher``.
@@ -126,7 +126,9 @@ def _gain(found: dict[str, list[float]], baseline: dict[str, list[float]]) -> st
     return f"{'+' if gain.mean >= 0 else ''}{gain}"
 
 
-def _distil(plan: Plan, output: Path, name: str, settings: Sequence[str], threads: int | None = None) -> dict[str, Any]:
+def _distil(
+    plan: AblationPlan, output: Path, name: str, settings: Sequence[str], threads: int | None = None
+) -> dict[str, Any]:
     command = [sys.executable, "-m", "compress", "distill", str(plan.recipe), "--name", name, "--output", str(output)]
     done = subprocess.run(  # noqa: S603
         [*command, "--json", *(word for setting in settings for word in ("--set", setting))],

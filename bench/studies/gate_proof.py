@@ -39,9 +39,10 @@ from compress.console import quiet_libraries, quiet_transformers, say
 from compress.data.builtin import cldr
 from compress.data.stage import load_data
 from compress.models.load import load_tokenizer
-from compress.runs.run import Run, find_run
+from compress.runs.directory import Run, find_run
+from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search
-from compress.runtimes.predict import Predict, load_predict, predict_examples
+from compress.runtimes.predict import load_predict, predict_examples
 from compress.tasks.rows import Row
 
 _VARIANT = "onnx-int8"

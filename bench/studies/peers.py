@@ -24,9 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from compress.console import progress, quiet_libraries, swallowed_output
-from compress.runtimes.predict import load_openvino, onnx_session
+from compress.runtimes.onnx import onnx_session
+from compress.runtimes.openvino import load_openvino
 from compress.targets import resolve_target
-from compress.tasks.contract import task_named
+from compress.tasks.registry import task_named
 
 Feed = dict[str, np.ndarray]
 Model = Callable[[Feed], np.ndarray]
@@ -38,7 +39,7 @@ _RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
-class Shape:
+class EncoderShape:
     """Layers and width of a BERT whose heads are 32 or 64 wide."""
 
     layers: int
@@ -59,7 +60,7 @@ class Shape:
 class Cell:
     """One setting that all contenders are measured in."""
 
-    shape: Shape
+    shape: EncoderShape
     threads: int
     batch: int
     length: int
@@ -79,7 +80,7 @@ CONTENDERS = {
 OURS = ("onnx-fused", "onnx-int8", "openvino-int8")
 
 
-def compare_peers(shapes: list[Shape], threads: list[int], sizes: list[tuple[int, int]]) -> dict[str, Any]:
+def compare_peers(shapes: list[EncoderShape], threads: list[int], sizes: list[tuple[int, int]]) -> dict[str, Any]:
     """Measure all contenders in all cells.
 
     :param sizes: Pairs of batch and length.
@@ -268,7 +269,7 @@ def _tokens(batch: int, length: int) -> Feed:
     return {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "token_type_ids": zeros}
 
 
-def _write_models(shape: Shape, folder: Path) -> None:
+def _write_models(shape: EncoderShape, folder: Path) -> None:
     """The same weights for all: PyTorch, plain ONNX, our variants, and those of the peers."""
     import nncf
     import openvino
@@ -353,7 +354,7 @@ def main() -> None:
     """Measure student and teacher shapes; JSON on standard output, a table on standard error."""
     quiet_libraries()
     sizes = [(batch, length) for batch in (1, 8) for length in (32, 128)]
-    report = compare_peers([Shape(6, 384), Shape(12, 768)], [1, 2], sizes)
+    report = compare_peers([EncoderShape(6, 384), EncoderShape(12, 768)], [1, 2], sizes)
     print(json.dumps(report))
     Console(width=220, stderr=True).print(peer_table(report))
 

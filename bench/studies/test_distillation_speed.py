@@ -27,18 +27,22 @@ from transformers.trainer_callback import TrainerCallback
 from compress.console import quiet_libraries
 from compress.data.encode import pad, spread_over_languages
 from compress.data.stage import DataSet, load_data, run_data_stage
-from compress.models.load import label_maps, save_tokenizer
+from compress.models.describe import label_maps
+from compress.models.load import save_tokenizer
 from compress.models.tokenizers import train_tokenizer
 from compress.recipe.file import load_recipe
-from compress.recipe.recipe import Distillation, NewTokenizer, Training
-from compress.runs.run import open_run, run_stage
+from compress.recipe.student import Distillation
+from compress.recipe.training import NewTokenizer, Training
+from compress.runs.directory import open_run
+from compress.runs.stages import run_stage
 from compress.student.distillation import Companion, DistillationCollator, DistillationTrainer
 from compress.student.losses import hard_and_soft_loss
 from compress.tasks.contract import Encode, Example
 from compress.tasks.rows import row_as_dict
 from compress.teacher.outputs import load_cache, run_cache_stage
-from compress.teacher.signals import Plan
-from compress.training.trainer import material, train
+from compress.teacher.signals import SignalPlan
+from compress.training.rows import training_data
+from compress.training.trainer import train
 
 ROWS, BATCH_SIZE, EPOCHS, ROUNDS = 1024, 64, 2, 3
 SETTINGS = Distillation(alpha=0.3, temperature=2.0)
@@ -161,8 +165,8 @@ def _ours(setting: Setting, folder: Path) -> None:
     splits = load_data(setting.run).splits
     count = len(setting.examples)
     model = setting.student()
-    model.companion = Companion(Plan(), 128, 256, attention_heads=2, languages=1)
-    prepared = material(splits["train"], splits["validation"], setting.encode, folder / "rows")
+    model.companion = Companion(SignalPlan(), 128, 256, attention_heads=2, languages=1)
+    prepared = training_data(splits["train"], splits["validation"], setting.encode, folder / "rows")
     columns: dict[str, np.ndarray] = {
         "read": np.arange(count),
         "weight": np.ones(count, dtype=np.float32),
@@ -179,10 +183,10 @@ def _ours(setting: Setting, folder: Path) -> None:
         title="student",
         seed=0,
         logs=folder / "logs",
-        collate=DistillationCollator(setting.tokenizer, 0.15, 0, outputs=load_cache(setting.run), one_for_each=None),
+        collate=DistillationCollator(setting.tokenizer, 0.15, 0, outputs=load_cache(setting.run), output_axis=None),
         trainer_class=_Timed,
         distillation=SETTINGS,
-        plan=Plan(),
+        plan=SignalPlan(),
     )
 
 

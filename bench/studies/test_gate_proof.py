@@ -13,7 +13,7 @@ from bench.studies.gate_proof import proof_table, prove
 from compress.cli import commands
 from compress.console import quiet_libraries
 from compress.recipe.file import load_recipe
-from compress.runs.run import open_run
+from compress.runs.directory import open_run
 
 _CHECKS = 10
 

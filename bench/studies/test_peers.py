@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from bench.studies.peers import CONTENDERS, OURS, Shape, compare_peers, peer_table
+from bench.studies.peers import CONTENDERS, OURS, EncoderShape, compare_peers, peer_table
 
 _TOLERATED = 1.10  # what OpenVINO gains in single cells; the README says where
 
@@ -11,7 +11,7 @@ _TOLERATED = 1.10  # what OpenVINO gains in single cells; the README says where
 @pytest.fixture(scope="module")
 def report() -> dict:
     sizes = [(batch, length) for batch in (1, 8) for length in (32, 128)]
-    found = compare_peers([Shape(6, 384), Shape(12, 768)], [1, 2], sizes)
+    found = compare_peers([EncoderShape(6, 384), EncoderShape(12, 768)], [1, 2], sizes)
     Console(width=220, stderr=True).print(peer_table(found))
     return found
 

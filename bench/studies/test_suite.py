@@ -23,7 +23,7 @@ from compress.data.stage import load_data
 from compress.errors import CompressError
 from compress.models.load import load_tokenizer, model_class
 from compress.recipe.file import load_recipe
-from compress.runs.run import Run, open_run
+from compress.runs.directory import Run, open_run
 from compress.runtimes.generation import Search
 from compress.runtimes.predict import load_predict
 from compress.student.losses import hard_and_soft_loss
@@ -138,7 +138,8 @@ def test_fuse_and_quantise(benchmark: Any, run: Run, tmp_path: Path) -> None:
 def test_engine_build(benchmark: Any, run: Run, tmp_path: Path) -> None:
     """A TensorRT engine in fp32, for this GPU or ahead of time."""
     from export.tensorrt.builder import choose_builder
-    from export.tensorrt.stage import compile_onnx, resolved
+    from export.tensorrt.compile import compile_onnx
+    from export.tensorrt.settings import resolved
 
     try:
         choose_builder()

@@ -117,7 +117,7 @@ def export(
     }
 
     def work() -> dict[str, Any]:
-        from compress.runs.run import find_run
+        from compress.runs.directory import find_run
 
         given = {key: value for key, value in overrides.items() if value is not None}
         if profile:
@@ -161,7 +161,7 @@ def bench(
     """Measure teacher, student and every variant: latency, load, size, memory, accuracy per language."""
 
     def work() -> dict[str, Any]:
-        from compress.runs.run import find_run
+        from compress.runs.directory import find_run
 
         return commands.bench(find_run(run, output, _parsed(set_)), json_, variant or [], load, pytest_json)
 
@@ -192,7 +192,7 @@ def check(
     """Compare a run with its baseline: is any variant slower, larger, or worse in any language?"""
 
     def work() -> dict[str, Any]:
-        from compress.runs.run import find_run
+        from compress.runs.directory import find_run
 
         wanted = {"max_slowdown": max_slowdown, "max_growth": max_growth, "max_drop": max_drop}
         found = find_run(run, output, _parsed(set_))
@@ -235,7 +235,7 @@ def bundle(
     """Pack variants for serving: models, Triton configuration, report, model card, client, bill of materials."""
 
     def work() -> dict[str, Any]:
-        from compress.runs.run import find_run
+        from compress.runs.directory import find_run
 
         if certificate and sign is None:
             raise CompressError("--certificate: there is nothing to sign with; name the key with --sign")
@@ -354,7 +354,7 @@ def _user_message(error: Exception) -> str | None:
 
 def _new_run(recipe: Path | None, given: dict[str, Any], set_: list[str] | None, output: Path):
     from compress.recipe.file import load_recipe
-    from compress.runs.run import open_run
+    from compress.runs.directory import open_run
 
     return open_run(load_recipe(recipe, {**given, **_parsed(set_)}), output)
 

@@ -26,7 +26,8 @@ def distill(run, in_json: bool) -> dict[str, Any]:
 
     sequences = {stage: run_sequences_stage(run) for stage in wanted_stages(run)}
     cache = run_cache_stage(run)
-    from compress.evaluation.stage import comparison_line, evaluation_table, run_evaluation_stage
+    from compress.evaluation.stage import run_evaluation_stage
+    from compress.evaluation.tables import comparison_line, evaluation_table
     from compress.student.stage import run_student_stage
 
     student = run_student_stage(run)
@@ -74,8 +75,9 @@ def export_file(
     from compress.recipe.file import load_recipe
     from export.onnx.checks import check_onnx
     from export.tensorrt.builder import choose_builder
+    from export.tensorrt.compile import compile_onnx, engine_table
     from export.tensorrt.explain import explain, explanation_table
-    from export.tensorrt.stage import compile_onnx, engine_table, resolved
+    from export.tensorrt.settings import resolved
 
     recipe = load_recipe(None, overrides)
     settings = resolved(recipe.export.tensorrt, recipe.data.max_length)

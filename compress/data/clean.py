@@ -11,9 +11,10 @@ from itertools import combinations
 from typing import Any
 
 from compress.data.read import SPLITS, UNLABELLED, RawRow
+from compress.data.summary import DataSummary, SharedTexts, SplitSummary
 from compress.errors import CompressError
-from compress.recipe.recipe import Data
-from compress.tasks.contract import Task, columns_of
+from compress.recipe.data import Data, Fields
+from compress.tasks.contract import Task
 from compress.tasks.rows import Row, name_in, row_as_dict
 
 NO_LANGUAGE = "und"  # BCP 47: undetermined
@@ -24,7 +25,7 @@ class Cleaned:
     """The label names in order, and what was dropped and found."""
 
     labels: list[str]
-    report: dict[str, Any]
+    summary: DataSummary
 
 
 def clean(raw: Mapping[str, Iterable[RawRow]], task: Task, data: Data, keep: Callable[[str, Row], object]) -> Cleaned:
@@ -47,13 +48,13 @@ def clean(raw: Mapping[str, Iterable[RawRow]], task: Task, data: Data, keep: Cal
         if not found.rows:
             raise CompressError(f"data: no rows are left in the {split} split ({found.read} before cleaning)")
     labels = _checked_labels(seen)
-    report = {
-        "splits": {split: {"rows": found.rows, "dropped": dict(found.dropped)} for split, found in seen.items()},
-        "labels": dict(sorted(seen["train"].labels.items())),
-        "languages": dict(sorted(seen["train"].languages.items())),
-        "same text in two splits": _shared_texts(seen),
-    }
-    return Cleaned(labels, report)
+    summary = DataSummary(
+        splits={split: SplitSummary(rows=found.rows, dropped=dict(found.dropped)) for split, found in seen.items()},
+        labels=dict(sorted(seen["train"].labels.items())),
+        languages=dict(sorted(seen["train"].languages.items())),
+        shared_texts=_shared_texts(seen),
+    )
+    return Cleaned(labels, summary)
 
 
 class _Seen:
@@ -124,10 +125,19 @@ def _checked_labels(seen: Mapping[str, _Seen]) -> list[str]:
     return labels
 
 
-def _shared_texts(seen: Mapping[str, _Seen]) -> dict[str, int]:
-    pairs = {f"{one} and {other}": len(seen[one].texts & seen[other].texts) for one, other in combinations(seen, 2)}
-    return {pair: number for pair, number in pairs.items() if number}
+def _shared_texts(seen: Mapping[str, _Seen]) -> list[SharedTexts]:
+    pairs = [(one, other, len(seen[one].texts & seen[other].texts)) for one, other in combinations(seen, 2)]
+    return [SharedTexts(first=one, second=other, texts=number) for one, other, number in pairs if number]
 
 
 def _digest(content: Any) -> bytes:
     return hashlib.blake2b(json.dumps(content, ensure_ascii=False).encode(), digest_size=16).digest()
+
+
+def columns_of(task: Task, fields: Fields, labelled: bool) -> dict[str, str]:
+    """Names of the fields that a row must have, by role: the recipe's, else the task's."""
+    given = {role: name for role, name in fields.model_dump().items() if name}
+    roles = [*task.FIELDS, *(["text_pair"] if "text_pair" in given and "text_pair" not in task.FIELDS else [])]
+    roles += ["lang"] if "lang" in given and "source_lang" not in roles else []
+    roles += ["parallel"] if "parallel" in given else []
+    return {role: given.get(role) or task.FIELDS[role] for role in roles if labelled or role != "label"}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from compress.errors import CompressError
-from compress.recipe.recipe import Data
+from compress.recipe.data import Data
 
 SPLITS = ("train", "validation", "test")
 UNLABELLED = "unlabelled"

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from compress.console import say
 from compress.data.clean import clean
 from compress.data.read import READERS, SPLITS, UNLABELLED, read_splits
+from compress.data.summary import DATA, DataSummary
 from compress.data.table import RowTable
 from compress.errors import CompressError
-from compress.runs.run import Run, file_sha256, run_stage, write_json
+from compress.runs.directory import Run
+from compress.runs.files import file_sha256, write_json
+from compress.runs.stages import run_stage
 from compress.tasks.rows import Row, row_as_dict
 
 
@@ -52,7 +54,7 @@ class DataSet:
         return sorted(set(self.splits["test"].column("lang")))
 
 
-def run_data_stage(run: Run) -> dict[str, Any]:
+def run_data_stage(run: Run) -> DataSummary:
     """Fill ``data/`` with one JSON Lines file a split, the label names and the cleaning report."""
     data = run.recipe.data
     inputs = {
@@ -61,7 +63,7 @@ def run_data_stage(run: Run) -> dict[str, Any]:
         "seed": run.recipe.seed,
         "files": _fingerprints(run),
     }
-    return run_stage(run, "data", inputs, (), lambda folder, _: _build(run, folder))
+    return run_stage(run, DATA, inputs, (), lambda folder, _: _build(run, folder))
 
 
 def load_data(run: Run) -> DataSet:
@@ -72,7 +74,7 @@ def load_data(run: Run) -> DataSet:
     return DataSet(splits, json.loads((folder / "labels.json").read_text("utf-8")))
 
 
-def _build(run: Run, folder: Path) -> dict[str, Any]:
+def _build(run: Run, folder: Path) -> DataSummary:
     raw = read_splits(run.recipe.data, run.recipe.seed, run.recipe.task)
     with ExitStack() as stack:
         files = {split: stack.enter_context((folder / f"{split}.jsonl").open("w", encoding="utf-8")) for split in raw}
@@ -82,19 +84,19 @@ def _build(run: Run, folder: Path) -> dict[str, Any]:
 
         cleaned = clean(raw, run.task, run.recipe.data, keep)
     write_json(folder / "labels.json", cleaned.labels)
-    write_json(folder / "report.json", cleaned.report)
-    _tell(cleaned.report)
-    return cleaned.report
+    write_json(folder / "report.json", cleaned.summary.model_dump(mode="json"))
+    _tell(cleaned.summary)
+    return cleaned.summary
 
 
-def _tell(report: dict[str, Any]) -> None:
-    for split, counts in report["splits"].items():
-        dropped = ", ".join(f"{number} {reason}" for reason, number in counts["dropped"].items() if number)
-        say(f"data: {split}: {counts['rows']:,} rows" + (f" (dropped: {dropped})" if dropped else ""))
-    labels = f"{len(report['labels'])} labels, " if report["labels"] else ""
-    say(f"data: {labels}{len(report['languages'])} languages")
-    for pair, number in report["same text in two splits"].items():
-        say(f"data: warning: {number} texts occur in {pair}")
+def _tell(summary: DataSummary) -> None:
+    for split, counts in summary.splits.items():
+        dropped = ", ".join(f"{number} {reason}" for reason, number in counts.dropped.items() if number)
+        say(f"data: {split}: {counts.rows:,} rows" + (f" (dropped: {dropped})" if dropped else ""))
+    labels = f"{len(summary.labels)} labels, " if summary.labels else ""
+    say(f"data: {labels}{len(summary.languages)} languages")
+    for shared in summary.shared_texts:
+        say(f"data: warning: {shared.texts} texts occur in {shared.first} and {shared.second}")
 
 
 def _fingerprints(run: Run) -> dict[str, str]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError
-from compress.recipe.recipe import Scratch, Student
+from compress.recipe.student import Student
+from compress.recipe.teacher import Scratch
 
 if TYPE_CHECKING:
     from torch.nn import Module

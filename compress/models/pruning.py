@@ -40,7 +40,7 @@ _AXES = [
 ]
 
 
-def narrow(
+def prune(
     teacher: PreTrainedModel,
     student: PreTrainedModel,
     kept_layers: Sequence[int],

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from compress.recipe.recipe import NewTokenizer
+from compress.recipe.training import NewTokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

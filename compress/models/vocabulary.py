@@ -10,12 +10,24 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
+from compress.contract import Contract
 from compress.errors import CompressError
-from compress.models.load import embeddings_of
-from compress.recipe.recipe import Vocabulary
+from compress.models.describe import embeddings_of
+from compress.recipe.teacher import Vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+
+class TrimmingSummary(Contract):
+    """What trimming has changed."""
+
+    tokens_before: int
+    tokens_after: int
+    saved_megabytes: float
+    lost_share: dict[str, float] = Field(description="of the tokens of each language's text")
 
 
 def trim_vocabulary(
@@ -23,11 +35,11 @@ def trim_vocabulary(
     tokenizer: PreTrainedTokenizerBase,
     texts: Mapping[str, Sequence[str]],
     settings: Vocabulary,
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, TrimmingSummary]:
     """Keep the tokens that the text uses, drop the rest from tokenizer and embeddings.
 
     :param texts: Texts of each language.
-    :return: The smaller model and tokenizer, and a report: tokens, MB saved, each language's share of lost tokens.
+    :return: The smaller model and tokenizer, and what has changed.
     :raises CompressError: If the tokenizer is not one of the tokenizers library.
     """
     from skeletoken import TokenizerModel
@@ -44,12 +56,12 @@ def trim_vocabulary(
     before = embeddings_of(model)
     smaller = reshape_embeddings(model, trimmed)
     after = embeddings_of(smaller)
-    report = {
-        "tokens before": before.shape[0],
-        "tokens after": after.shape[0],
-        "saved MB": round((before.numel() - after.numel()) * before.element_size() / 1e6, 2),
-        "lost share of tokens": {language: _lost_share(found, kept) for language, found in sorted(counts.items())},
-    }
+    report = TrimmingSummary(
+        tokens_before=before.shape[0],
+        tokens_after=after.shape[0],
+        saved_megabytes=round((before.numel() - after.numel()) * before.element_size() / 1e6, 2),
+        lost_share={language: _lost_share(found, kept) for language, found in sorted(counts.items())},
+    )
     return smaller, _as_transformers(trimmed.to_tokenizer(), tokenizer), report
 
 

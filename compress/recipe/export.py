@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from compress.recipe.section import Fraction, Positive, Section
 from compress.targets import TARGETS
+from compress.variants.registry import EnginePrecision, SelectableName
 
 Range = Annotated[tuple[Positive, Positive, Positive], Field(description="minimum, optimum, maximum")]
 
@@ -33,7 +34,7 @@ class TensorRT(Section):
     sm: Annotated[list[Positive], Field(min_length=1)] | None = Field(
         None, description="GPU generations of an ahead-of-time engine; null: the target's, or 80, 86, 89 and 120"
     )
-    precisions: Annotated[list[Literal["fp16", "int8", "fp32"]], Field(min_length=1)] = Field(["fp16"])
+    precisions: Annotated[list[EnginePrecision], Field(min_length=1)] = Field(["fp16"])
     profiles: Annotated[list[Profile], Field(min_length=1)] | None = Field(
         None, description="ranges of shapes that the engine is tuned for; null: short texts and long ones"
     )
@@ -54,7 +55,7 @@ class Tolerance(Section):
     agreement: Fraction
 
 
-class Parity(Section):
+class ParityLimits(Section):
     rows: Positive = 500
     onnx: Tolerance = Tolerance(max_difference=1e-3, agreement=0.999)
     int8: Tolerance = Tolerance(max_difference=2.0, agreement=0.97)
@@ -81,19 +82,14 @@ class Budget(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
 
 
-VariantName = Literal["onnx-fused", "onnx-int8", "onnx-static", "onnx-fp16", "onnx-int4", "openvino-int8"]
-VARIANTS = get_args(VariantName)
-"""Forms of the student beside the plain ONNX, in the order of reports."""
-
-
 class Export(Section):
     target: str = "auto"
-    variants: list[VariantName] | None = Field(
+    variants: list[SelectableName] | None = Field(
         None, description="beside the plain ONNX; null: what the target is best served with"
     )
     calibration: Calibration = Calibration()
     budget: Budget = Budget()
-    parity: Parity = Parity()
+    parity: ParityLimits = ParityLimits()
     tensorrt: TensorRT = TensorRT()
 
     @field_validator("target")

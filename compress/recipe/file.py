@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,8 +13,21 @@ from pydantic import BaseModel, ValidationError
 from compress.errors import CompressError
 from compress.recipe.recipe import Recipe
 
+Content = dict[str, object]
+"""What YAML holds, before it is validated."""
 
-def load_recipe(path: Path | None, overrides: dict[str, Any] | None = None) -> Recipe:
+RENAMED = {
+    "evaluation.yardstick": "evaluation.baseline",
+    "student.training.warmup": "student.training.learning_rate_warmup",
+    "teacher.scratch.warm_up": "teacher.scratch.pretraining",
+    "teacher.scratch.warm_up.warmup": "teacher.scratch.pretraining.learning_rate_warmup",
+    "teacher.scratch.pretraining.warmup": "teacher.scratch.pretraining.learning_rate_warmup",
+    "teacher.training.warmup": "teacher.training.learning_rate_warmup",
+}
+"""Fields by their earlier names."""
+
+
+def load_recipe(path: Path | None, overrides: Mapping[str, object] | None = None) -> Recipe:
     """Read and validate a recipe.
 
     :param path: YAML file; none for the defaults.
@@ -37,7 +50,7 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True), "utf-8")
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> Content:
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -55,12 +68,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _set(content: dict[str, Any], dotted: str, value: Any) -> None:
+def _set(content: Content, dotted: str, value: object) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
-        if not isinstance(content.get(parent), dict):
-            content[parent] = {}
-        content = content[parent]
+        below = content.get(parent)
+        inner: Content = below if isinstance(below, dict) else {}
+        content[parent] = inner
+        content = inner
     content[last] = value
 
 
@@ -72,6 +86,8 @@ def _explained(problem: Any) -> str:
         message = message[0].lower() + message[1:]
         given = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"  # a section: too long
         return f"{where}: {message}{given}" if where else message
+    if where in RENAMED:
+        return f"{where}: is called {RENAMED[where]} now; rename it"
     names = list(_section_at(location[:-1]).model_fields)
     near = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"valid here: {', '.join(names)}"

@@ -10,39 +10,16 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
+from compress.contract import Contract
 from compress.errors import CompressError, first_problem
+from compress.metrics.figures import Interval, ModelLosses, Quality
 
-SCHEMA = 2
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+SCHEMA = 3
 
 
-class Interval(_Part):
-    """A figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-class Loss(Interval):
-    """What is lost of a metric, as a share (0.01 is one point); less than 0 is a gain."""
-
-    p: float = Field(description="chance of a difference as large if there were none (McNemar, or paired bootstrap)")
-    p_adjusted: float = Field(description="the same, adjusted for the number of languages (Holm)")
-
-
-class WorstLoss(Interval):
-    """The largest loss of any language, with that language's interval."""
-
-    language: str
-
-
-class Change(_Part):
+class Change(Contract):
     """Predictions of one class that became another."""
 
     before: str = Field(alias="from")
@@ -52,13 +29,9 @@ class Change(_Part):
     is_right: int
 
 
-class Comparison(_Part):
+class Comparison(ModelLosses):
     """What changes from another model to this one, on the same test rows."""
 
-    metric: str
-    drop: dict[str, Loss] = Field(description="by language, and all")
-    worst_language_drop: WorstLoss
-    agreement: float = Field(description="share of rows with the same prediction")
     changed: list[Change] | None = Field(description="most frequent first; null where rows have no label")
     smaller: float = Field(description="size of the other model over that of this one")
     faster: dict[str, Interval] = Field(
@@ -67,7 +40,7 @@ class Comparison(_Part):
     )
 
 
-class Times(_Part):
+class Times(Contract):
     """Of the samples, in milliseconds; percentiles are interpolated linearly."""
 
     p50_ms: float
@@ -98,14 +71,14 @@ class TextTimes(Times):
     samples_ms: list[float]
 
 
-class Texts(_Part):
+class Texts(Contract):
     """One row at a time: the tokenizer alone, and tokenizer and model together."""
 
     tokenise: TextTimes
     together: TextTimes
 
 
-class LanguageTimes(_Part):
+class LanguageTimes(Contract):
     """One row at a time, in one language."""
 
     rows: int
@@ -115,7 +88,7 @@ class LanguageTimes(_Part):
     mean_ms: float
 
 
-class LoadPoint(_Part):
+class LoadPoint(Contract):
     """What happened at one rate of arrivals, in requests a second."""
 
     rate: float
@@ -129,7 +102,7 @@ class LoadPoint(_Part):
     holds: bool = Field(description="at most 1 % are late")
 
 
-class LoadCurve(_Part):
+class LoadCurve(Contract):
     """Latency under a Poisson load, for one size of dynamic batches (1: none)."""
 
     largest_batch: int
@@ -138,12 +111,12 @@ class LoadCurve(_Part):
     rates: list[LoadPoint]
 
 
-class WarmUp(_Part):
+class WarmUp(Contract):
     runs: int
     stable: bool = Field(description="the last five runs were within 5 % of the five before")
 
 
-class Memory(_Part):
+class Memory(Contract):
     """Bytes of one start in a fresh process."""
 
     before: int = Field(description="resident before the model is loaded: Python, NumPy, the tokens of the test rows")
@@ -152,7 +125,7 @@ class Memory(_Part):
     gpu: int | None = Field(description="held on GPUs, as NVML tells")
 
 
-class Size(_Part):
+class Size(Contract):
     """Bytes on disk, without the tokenizer."""
 
     total: int
@@ -160,7 +133,7 @@ class Size(_Part):
     rest: int | None
 
 
-class Model(_Part):
+class ModelReport(Contract):
     runtime: str
     target: str
     made_for_another_target: bool
@@ -169,18 +142,18 @@ class Model(_Part):
     size: Size
     memory: list[Memory] = Field(description="one entry a start")
     start_up_seconds: list[float] = Field(description="loading and the first run, one entry a start")
-    warm_up: dict[str, WarmUp] = Field(description="by batch size")
+    timing_warm_up: dict[str, WarmUp] = Field(description="by batch size")
     latency: dict[str, RowTimes] = Field(description="by batch size")
     languages: dict[str, LanguageTimes] = Field(description="empty where batch size 1 was not measured")
     grid: list[CellTimes]
     texts: Texts
     load: list[LoadCurve] = Field(description="empty where it was not asked for")
-    quality: dict[str, dict[str, Interval]] = Field(description="by language, and all; by metric")
+    quality: Quality = Field(description="by language, and all; by metric")
     calibration: dict[str, float] | None = Field(description="expected calibration error with 15 bins, by language")
     against: dict[str, Comparison] = Field(description="by the other model: the teacher, and the student")
 
 
-class MachineFacts(_Part):
+class MachineFacts(Contract):
     processor: str
     system: str
     memory_bytes: int
@@ -189,27 +162,28 @@ class MachineFacts(_Part):
     gpus: list[str]
 
 
-class NotMeasured(_Part):
+class NotMeasured(Contract):
     what: str
     why: str
 
 
-class Rows(_Part):
+class Rows(Contract):
     latency: int
     quality: int
     digest: str = Field(description="SHA-256 of the test rows")
     sampled: list[int] = Field(description="numbers of the test rows that latency was measured on, in their order")
 
 
-class Report(_Part):
+class Report(Contract):
     """What `compress bench` measured."""
 
-    version: Literal[2] = Field(2, alias="schema")
+    version: Literal[3] = Field(3, alias="schema")
     run: str
     task: str
     made: str = Field(description="when, ISO 8601")
     machine: MachineFacts
     versions: dict[str, str]
+    overrides: dict[str, JsonValue] = Field(description="recipe fields that held for this measurement alone, by path")
     rounds: int
     starts: int
     batch_sizes: list[int]
@@ -217,7 +191,7 @@ class Report(_Part):
     metrics: list[str] = Field(description="what models are compared by comes first")
     signatures: dict[str, str] = Field(description="how sacrebleu can compute the same")
     rows: Rows
-    models: dict[str, Model]
+    models: dict[str, ModelReport]
     reference: RowTimes = Field(description="a fixed piece of work, measured beside the models")
     not_measured: list[NotMeasured]
     samples_ms: dict[str, dict[str, list[float]]] = Field(
@@ -238,16 +212,17 @@ class Report(_Part):
                     raise ValueError(f"samples_ms.{name}.{size} has {len(samples)} values, not {wanted}")
         return self
 
-    def as_json(self) -> dict[str, Any]:
+    def as_text(self) -> str:
         """As it is written."""
-        return self.model_dump(mode="json", by_alias=True)
+        return self.model_dump_json(by_alias=True) + "\n"
 
-    def without_raw(self) -> dict[str, Any]:
+    @property
+    def for_people(self) -> dict[str, JsonValue]:
         """Without raw samples and predictions, for standard output."""
-        content = self.model_dump(mode="json", by_alias=True, exclude={"samples_ms", "predictions"})
-        for model in content["models"].values():
-            for part in (*model["grid"], model["texts"]["tokenise"], model["texts"]["together"]):
-                del part["samples_ms"]
+        cells = {"__all__": {"samples_ms"}}
+        texts = {"tokenise": {"samples_ms"}, "together": {"samples_ms"}}
+        raw = {"samples_ms": True, "predictions": True, "models": {"__all__": {"grid": cells, "texts": texts}}}
+        content: dict[str, JsonValue] = self.model_dump(mode="json", by_alias=True, exclude=raw)  # type: ignore[arg-type]
         return content
 
 

@@ -66,7 +66,7 @@ class OnnxDecoder:
 
     def __init__(self, folder: Path, threads: int | None = None, opened: Callable[..., Any] | None = None):
         """:param opened: Opens a graph, in place of `compress.runtimes.onnx.onnx_session`."""
-        from compress.runtimes.predict import onnx_session
+        from compress.runtimes.onnx import onnx_session
 
         sessions = [(opened or onnx_session)(folder / name, threads) for name in (ENCODER, DECODER, DECODER_WITH_PAST)]
         self._encoder, self._first, self._next = sessions
@@ -100,10 +100,10 @@ def load_generator(folder: Path, search: Search, threads: int | None = None, *, 
     :param cuda: Run ONNX on the GPU where ONNX Runtime can.
     """
     if (folder / ENCODER).exists():
-        from compress.runtimes.predict import onnx_session
+        from compress.runtimes.onnx import onnx_session
 
         decoder = OnnxDecoder(folder, threads, partial(onnx_session, cuda=cuda))
-        return lambda inputs, max_tokens=search.max_tokens: generate(decoder, inputs, search, max_tokens)
+        return lambda inputs, max_tokens=search.max_tokens: generate_tokens(decoder, inputs, search, max_tokens)
     import torch
     from transformers import AutoModelForSeq2SeqLM
 
@@ -144,7 +144,9 @@ def generator_with(model: Any, search: Search) -> Generate:
     return predict
 
 
-def generate(decoder: OnnxDecoder, inputs: Mapping[str, np.ndarray], search: Search, max_tokens: int) -> np.ndarray:
+def generate_tokens(
+    decoder: OnnxDecoder, inputs: Mapping[str, np.ndarray], search: Search, max_tokens: int
+) -> np.ndarray:
     """Translate padded sources; int64 (rows, tokens), filled up with padding after the end."""
     if search.beams == 1:
         return _greedy(decoder, inputs, max_tokens)

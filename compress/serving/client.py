@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from compress.errors import CompressError, UnavailableError
+from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search
-from compress.runtimes.predict import Predict, load_predict, onnx_session, predict_examples
+from compress.runtimes.onnx import onnx_session, text_operators
+from compress.runtimes.predict import load_predict, predict_examples
 from compress.serving.format import MANIFEST, Description, read_description, read_manifest, refuse_run
-from compress.tasks.contract import Example, Task, task_named
+from compress.tasks.contract import Example, Task
+from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
-from export.bundle.contents.text_input import text_operators
 
 _BATCH_SIZE = 64
 
@@ -48,11 +49,9 @@ class Model:
             self._answers = _text_reader(folder, description, threads)
             return
         from compress.models.load import load_tokenizer
-        from compress.recipe.recipe import Data
 
         self._tokenizer = load_tokenizer(str(folder))
-        fields = description.model_dump(include={"max_length", "language_codes", "prefix"})
-        self._encode = self._task.encoder(self._tokenizer, Data(**fields), self.labels)
+        self._encode = self._task.encoder(self._tokenizer, description, self.labels)
         search = Search(description.beams, description.length_penalty, description.max_length)
         self._predict = _runtime(folder, description, self._task, search, threads)
         self._answers = self._from_tokens
@@ -83,7 +82,7 @@ class Model:
 
     def _from_tokens(self, rows: list[Row]) -> list[Answer]:
         outputs, predictions = self.outputs(rows)
-        if not self._task.LABEL_A_ROW:
+        if not self._task.SINGLE_LABEL:
             return [Answer(prediction) for prediction in predictions]
         from scipy.special import softmax
 
@@ -114,12 +113,12 @@ class Model:
         columns = {role: name for role, name in self._task.FIELDS.items() if role != "label"}
         columns |= {"text_pair": columns.get("text_pair", "text_pair")} if self.description.pairs else {}
         return [
-            self._task.read_row(f"predict: text {number}", _content(self._task, *parts), columns)
+            self._task.read_row(f"predict: text {number}", self._task.content(*parts), columns)
             for number, parts in enumerate(zip(texts, pairs, spread, strict=True))
         ]
 
 
-def load_model(path: Path, name: str | None = None, threads: int | None = None) -> Model:
+def open_model(path: Path, name: str | None = None, threads: int | None = None) -> Model:
     """Open a bundle's model.
 
     :param path: A bundle's folder, or the folder of one of its models.
@@ -143,24 +142,8 @@ def load_model(path: Path, name: str | None = None, threads: int | None = None) 
 
 
 def _runtime(folder: Path, description: Description, task: Task, search: Search, threads: int | None) -> Predict:
-    if description.runtime.startswith("TensorRT"):
-        if task.GENERATES:
-            raise UnavailableError(f"{description.name}: nothing here runs engines of models that write")
-        return _one_at_a_time(_engine(folder, task))
     predict = load_predict(folder, task, search, threads, cuda=description.target.startswith("cuda"))
-    return _one_at_a_time(predict) if description.runtime == "OpenVINO" else predict
-
-
-def _engine(folder: Path, task: Task) -> Predict:
-    from compress.runtimes.tensorrt import load_engine, runs_here
-    from export.tensorrt.builder import choose_builder
-
-    engine = next(folder.glob("*.engine"))
-    sidecar = json.loads(engine.with_suffix(".json").read_text("utf-8"))
-    if not runs_here(sidecar):
-        generations = ", ".join(f"sm{sm}" for sm in sidecar["sm"])
-        raise UnavailableError(f"{engine.name}: needs a GPU of {generations}; load another model of the bundle")
-    return load_engine(choose_builder(), engine, task)
+    return predict if description.runtime == "ONNX Runtime" else _one_at_a_time(predict)
 
 
 def _one_at_a_time(predict: Predict) -> Predict:
@@ -190,17 +173,6 @@ def _text_reader(folder: Path, description: Description, threads: int | None) ->
         return [found[number] for number in range(len(rows))]
 
     return answers
-
-
-def _content(task: Task, text: Any, pair: str | None, languages: str | None) -> dict[str, Any]:
-    """A row as a file would have it."""
-    content = {task.FIELDS["text"]: text, task.FIELDS.get("text_pair", "text_pair"): pair}
-    if not task.GENERATES:
-        return content
-    source, separator, target = (languages or "").partition("-")
-    if not separator:
-        raise CompressError("predict: languages must say from which language to which, for example 'de-en'")
-    return {**content, "source_lang": source, "target_lang": target}
 
 
 def _by_label(labels: Sequence[str], probabilities: np.ndarray) -> dict[str, float]:

@@ -7,10 +7,12 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
+from compress.contract import Contract
 from compress.errors import CompressError, first_problem
 from compress.recipe.export import Tolerance
+from compress.tasks.registry import TaskName
 
 SCHEMA = 1
 MANIFEST, CANARY, CARD, DESCRIPTION = "manifest.json", "canary.json", "README.md", "compress.json"
@@ -18,7 +20,7 @@ SIGNATURE, SIGNATURE_SUM = "model.sig", "model.sig.sha256"
 NOT_IN_MANIFEST = (MANIFEST, SIGNATURE, SIGNATURE_SUM)
 ARCHIVE_SUFFIX = ".tar.zst"
 
-Runtime = Literal["ONNX Runtime", "OpenVINO", "TensorRT", "TensorRT-RTX"]
+ServedRuntime = Literal["ONNX Runtime", "OpenVINO", "TensorRT", "TensorRT-RTX"]
 
 
 def _stays_inside(path: str) -> str:
@@ -32,11 +34,7 @@ BundlePath = Annotated[str, AfterValidator(_stays_inside)]
 """A path inside of the bundle, with forward slashes."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class BundleFile(_Part):
+class BundleFile(Contract):
     """One file: what it is for, and its contents' hash."""
 
     path: BundlePath
@@ -45,7 +43,7 @@ class BundleFile(_Part):
     bytes: Annotated[int, Field(ge=0)]
 
 
-class BundleParity(_Part):
+class BundleParity(Contract):
     """How far a variant's outputs were from its parent's."""
 
     rows: int
@@ -54,12 +52,12 @@ class BundleParity(_Part):
     agreement: float
 
 
-class BundleModel(_Part):
+class BundleModel(Contract):
     """One variant, ready to be loaded from its folder."""
 
     name: str
     folder: BundlePath = Field(description="a version folder of a Triton model repository, in Optimum's layout")
-    runtime: Runtime
+    runtime: ServedRuntime
     target: str
     reads: Literal["tokens", "text"] = "tokens"
     bytes: Annotated[int, Field(ge=0)] = Field(description="of its graphs, or engines")
@@ -76,7 +74,7 @@ class BundleModel(_Part):
         return self.target.startswith(("cuda", "sm"))
 
 
-class Manifest(_Part):
+class Manifest(Contract):
     """`manifest.json`: every file, and where it all comes from."""
 
     version: Literal[1] = Field(1, alias="schema")
@@ -88,8 +86,6 @@ class Manifest(_Part):
     files: list[BundleFile]
     digest: str = Field("", description="SHA-256 of this manifest with an empty digest")
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
     def as_text(self) -> str:
         """The one way in which it is written, so that no byte of it can differ."""
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False) + "\n"
@@ -100,27 +96,25 @@ class Manifest(_Part):
         return self.model_copy(update={"digest": hashlib.sha256(text.encode()).hexdigest()})
 
 
-class Description(_Part):
+class Description(Contract):
     """`compress.json` beside a model: what a client must know to ask it."""
 
     version: Literal[1] = Field(1, alias="schema")
     name: str
-    task: Literal["text-classification", "token-classification", "question-answering", "translation"]
+    task: TaskName
     labels: list[str]
-    runtime: Runtime
+    runtime: ServedRuntime
     target: str
     reads: Literal["tokens", "text"] = "tokens"
     pairs: bool = Field(description="whether texts come in pairs")
     max_length: Annotated[int, Field(ge=8, le=8192)]
-    language_codes: dict[str, str] = {}
+    language_codes: dict[str, str] = Field(default_factory=dict)
     prefix: str | None = None
     beams: Annotated[int, Field(gt=0)] = 1
     length_penalty: float = 1.0
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-
-class CanaryRow(_Part):
+class CanaryRow(Contract):
     """A test row, as `compress.data.rows.Row` has it."""
 
     text: Any
@@ -130,22 +124,20 @@ class CanaryRow(_Part):
     parallel: str | None = None
 
 
-class Said(_Part):
+class RecordedAnswers(Contract):
     """What a model said of the canary rows: numbers, one list an example, and predictions, one a row."""
 
     outputs: list[Any]
     predictions: list[Any]
 
 
-class Canary(_Part):
+class Canary(Contract):
     """`canary.json`: rows, and what each model said of them."""
 
     version: Literal[1] = Field(1, alias="schema")
     recorded_on: str = Field(description="target of the processor")
     rows: list[CanaryRow]
-    models: dict[str, Said]
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    models: dict[str, RecordedAnswers]
 
 
 def refuse_run(folder: Path) -> None:

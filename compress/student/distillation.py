@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import Identity, Linear, Module, ModuleDict, ModuleList
 
-from compress.recipe.recipe import Distillation
+from compress.recipe.student import Distillation
 from compress.student.losses import group_dro_loss, hard_and_soft_loss, relation_loss, sentence_loss, state_loss
 from compress.tasks.contract import Example
-from compress.teacher.outputs import TeacherOutputs
-from compress.teacher.signals import Plan, read
-from compress.training.trainer import BucketTrainer, Collator
+from compress.teacher.signals import SignalPlan, read
+from compress.teacher.store import TeacherOutputs
+from compress.training.collator import Collator
+from compress.training.trainer import BucketTrainer
 
 
 class Companion(Module):
@@ -23,7 +24,7 @@ class Companion(Module):
     ``projections`` take the student's states to the teacher's width; ``language_weights`` are those of group DRO.
     """
 
-    def __init__(self, plan: Plan, width: int, teacher_width: int, attention_heads: int, languages: int):
+    def __init__(self, plan: SignalPlan, width: int, teacher_width: int, attention_heads: int, languages: int):
         super().__init__()
         self.attention_heads = attention_heads
         count = {"hidden": len(plan.student.hidden), "sentence": int(plan.student.sentence)}
@@ -88,16 +89,27 @@ def signal_losses(
     return losses
 
 
-class DistillationCollator(Collator):
-    """Adds to a batch what the teacher said about its rows; validation rows get nothing."""
+class DistillationCollator:
+    """Adds to a batch what the teacher said about its rows; validation rows get nothing.
 
-    def __init__(self, *args: Any, outputs: TeacherOutputs, one_for_each: str | None):
-        super().__init__(*args)
-        self._outputs = outputs
-        self._elements = one_for_each or "input_ids"
+    :param output_axis: As `Task.OUTPUT_AXIS`.
+    """
+
+    def __init__(self, collator: Collator, outputs: TeacherOutputs, output_axis: str | None):
+        self._collator, self._outputs = collator, outputs
+        self._elements = output_axis or "input_ids"
+
+    @property
+    def epoch(self) -> int:
+        """Of the collator: what is hidden of a row depends on it."""
+        return self._collator.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._collator.epoch = epoch
 
     def __call__(self, batch: list[Example]) -> dict[str, Tensor]:
-        tensors = super().__call__(batch)
+        tensors = self._collator(batch)
         if "read" in batch[0]:
             said = self._outputs.batch([row["read"] for row in batch], tensors[self._elements].shape[1])
             tensors.update({f"teacher_{name}": values for name, values in said.items()})
@@ -109,7 +121,7 @@ class DistillationCollator(Collator):
 class DistillationTrainer(BucketTrainer):
     """Hard and soft loss and the signals of the plan, weighted by row, and by language if the weakest is protected."""
 
-    def __init__(self, *args: Any, distillation: Distillation, plan: Plan, **kwargs: Any):
+    def __init__(self, *args: Any, distillation: Distillation, plan: SignalPlan, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._distillation = distillation
         self._plan = plan

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from compress.tasks.contract import NO_LABEL
+from compress.training.losses import hard_loss, mean_over_tokens
 
 
 def soft_loss(
@@ -44,21 +45,8 @@ def hard_and_soft_loss(
     :param teacher_logits: Float (rows, positions, classes), or (rows, positions, kept).
     :param classes: Which classes are kept, int64 (rows, positions, kept).
     """
-    soft = _mean_over_tokens(soft_loss(student_logits, teacher_logits, temperature, classes), labels != NO_LABEL)
+    soft = mean_over_tokens(soft_loss(student_logits, teacher_logits, temperature, classes), labels != NO_LABEL)
     return alpha * hard_loss(student_logits, labels), (1 - alpha) * soft
-
-
-def hard_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy with the labels, the mean over a row's positions, float (rows,).
-
-    :param logits: Float (rows, positions, classes).
-    :param labels: int64 (rows, positions); positions with -100 do not count.
-    :param smoothing: Share of the probability that is spread over all classes (Szegedy et al., 2016).
-    """
-    by_position = F.cross_entropy(
-        logits.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=NO_LABEL, label_smoothing=smoothing
-    )
-    return _mean_over_tokens(by_position.view(labels.shape), labels != NO_LABEL)
 
 
 def state_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
@@ -69,7 +57,7 @@ def state_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     :param mask: Attention mask (rows, tokens).
     :return: Float (rows,).
     """
-    return _mean_over_tokens((student - teacher).pow(2).mean(dim=-1), mask)
+    return mean_over_tokens((student - teacher).pow(2).mean(dim=-1), mask)
 
 
 def relation_loss(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], heads: int, mask: Tensor) -> Tensor:
@@ -86,7 +74,7 @@ def relation_loss(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]
     wanted = _log_relation(*teacher, heads, mask)
     difference = F.kl_div(_log_relation(*student, heads, mask), wanted, reduction="none", log_target=True)
     real = mask[:, None, None, :].bool()
-    return _mean_over_tokens(difference.masked_fill(~real, 0.0).sum(dim=-1).mean(dim=1), mask)
+    return mean_over_tokens(difference.masked_fill(~real, 0.0).sum(dim=-1).mean(dim=1), mask)
 
 
 def sentence_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -144,8 +132,3 @@ def _log_relation(first: Tensor, second: Tensor, heads: int, mask: Tensor) -> Te
     scores = first @ second.transpose(-1, -2) / first.shape[-1] ** 0.5
     padding = mask[:, None, None, :] == 0
     return F.log_softmax(scores.masked_fill(padding, -1e4), dim=-1)
-
-
-def _mean_over_tokens(values: Tensor, mask: Tensor) -> Tensor:
-    weight = mask.to(values.dtype)
-    return (values * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,26 +15,30 @@ import torch
 from compress.console import progress, say
 from compress.data.encode import spread_over_languages
 from compress.data.stage import DataSet
-from compress.models.load import (
-    build_student,
-    exchange_tokenizer,
-    load_model,
-    load_tokenizer,
-    save_tokenizer,
-    summary_of,
-)
-from compress.models.pruning import narrow
+from compress.data.summary import DATA
+from compress.models.build import build_student, exchange_tokenizer
+from compress.models.describe import summary_of
+from compress.models.load import load_model, load_tokenizer, save_tokenizer
+from compress.models.outputs import outputs_of
+from compress.models.pruning import prune
 from compress.models.tokenizers import train_tokenizer
 from compress.processes import is_main_process
-from compress.recipe.recipe import Training
-from compress.runs.run import Run, run_stage
+from compress.recipe.training import Training
+from compress.runs.directory import Run
+from compress.runs.stages import run_stage
 from compress.student.distillation import Companion, DistillationCollator, DistillationTrainer
-from compress.student.losses import hard_loss
-from compress.teacher.outputs import TeacherOutputs, load_cache
-from compress.teacher.pool import Chosen, Pool, build_pool, choose_rows, labelled_rows
+from compress.student.rows import ChosenRows, choose_rows, labelled_rows
+from compress.student.summary import STUDENT, StudentSummary
+from compress.teacher.outputs import load_cache
+from compress.teacher.pool import Pool, build_pool
 from compress.teacher.sequences import load_student_data, wanted_stages
-from compress.teacher.signals import Plan, mapped_layers, outputs_of, plan_signals, prepare
-from compress.training.trainer import Collator, Material, material, train
+from compress.teacher.signals import SignalPlan, mapped_layers, plan_signals, prepare
+from compress.teacher.store import TeacherOutputs
+from compress.teacher.summary import CACHE, TEACHER
+from compress.training.collator import Collator
+from compress.training.losses import hard_loss
+from compress.training.rows import TrainingData, training_data
+from compress.training.trainer import TrainingJob, train
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -42,7 +47,7 @@ _SAMPLE_ROWS = 512
 _SAMPLE_BATCH = 32
 
 
-def run_student_stage(run: Run) -> dict[str, Any]:
+def run_student_stage(run: Run) -> StudentSummary:
     """Fill ``student/`` with a ``save_pretrained`` folder, distilled from the teacher."""
     inputs = {
         **run.tokenisation,
@@ -50,10 +55,8 @@ def run_student_stage(run: Run) -> dict[str, Any]:
         "labelled_languages": run.recipe.data.labelled_languages,
         "seed": run.recipe.seed,
     }
-    parents = ("data", "teacher", *wanted_stages(run), "cache")
-    return run_stage(
-        run, "student", inputs, parents, lambda folder, scratch: distil(run, folder, scratch), parallel=True
-    )
+    parents = (DATA.name, TEACHER.name, *wanted_stages(run), CACHE.name)
+    return run_stage(run, STUDENT, inputs, parents, lambda folder, scratch: distil(run, folder, scratch), parallel=True)
 
 
 @dataclass(frozen=True)
@@ -68,20 +71,19 @@ class Continuation:
     around: Callable[[PreTrainedModel], AbstractContextManager[None]]
 
 
-def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = None) -> dict[str, Any]:
+def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = None) -> StudentSummary:
     """Fill a folder with a student that learned from the run's teacher: a new one, or one that goes on.
 
     :param scratch: Survives an interruption.
-    :return: The summary for the manifest.
     """
     torch.manual_seed(run.recipe.seed)
     data, student = load_student_data(run), run.recipe.student
     pool, outputs = build_pool(data, run.recipe), load_cache(run)
-    if run.task.LABEL_A_ROW:
+    if run.task.SINGLE_LABEL:
         chosen = choose_rows(pool, outputs.logits(), data, student.rows, run.recipe.data.labelled_languages)
     else:
         chosen = labelled_rows(pool, run.recipe.data.labelled_languages)
-    _tell(chosen)
+    say(f"student: {chosen.counts.told}")
     teacher = load_model(run.task, str(run.path_of("teacher")), data.labels, as_is=True)
     if more:
         model, tokenizer = (
@@ -100,25 +102,25 @@ def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = No
         plan, own.hidden_size, teacher.config.hidden_size, own.num_attention_heads, len(languages)
     )
     del teacher
-    summary = summary_of(model)
-    say(f"student: {model.config.model_type} {summary['shape']}, {summary['parameters'] / 1e6:.2f} million weights")
-    summary["rows"] = chosen.counts
-    training = more.training if more else student.training
+    shape = summary_of(model)
+    say(f"student: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.2f} million weights")
+    job = _job(run, tokenizer, rows, plan, outputs, scratch)
     with more.around(model) if more else nullcontext():
-        summary["training"] = _train(run, model, tokenizer, rows, plan, outputs, scratch, training)
+        training = train(model, replace(job, settings=more.training) if more else job)
+    weights = None
     if student.distillation.group_dro:
-        weights = model.companion.language_weights.tolist()
-        summary["language weights"] = {name: round(w, 4) for name, w in zip(languages, weights, strict=True)}
+        last = model.companion.language_weights.tolist()
+        weights = {name: round(weight, 4) for name, weight in zip(languages, last, strict=True)}
     del model.companion
     if is_main_process():
         model.set_attn_implementation(usual_attention)
         model.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)
-    return summary
+    return StudentSummary(**dict(shape), rows=chosen.counts, training=training, language_weights=weights)
 
 
 def _first_student(
-    run: Run, teacher: PreTrainedModel, data: DataSet, pool: Pool, chosen: Chosen
+    run: Run, teacher: PreTrainedModel, data: DataSet, pool: Pool, chosen: ChosenRows
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The untrained student and its tokenizer."""
     student = run.recipe.student
@@ -137,7 +139,7 @@ def _first_student(
         with progress() as bar:
             task = bar.add_task("weighing the teacher's parts", total=min(_SAMPLE_ROWS, len(chosen.indices)))
             batches = _sample(run, data, pool, chosen, tokenizer)
-            narrow(teacher, model, kept, batches, loss, student.initialization, lambda rows: bar.advance(task, rows))
+            prune(teacher, model, kept, batches, loss, student.initialization, lambda rows: bar.advance(task, rows))
     if student.tokenizer is None:
         return model, tokenizer
     texts = [text for row in pool.rows for text in run.task.texts(row)]
@@ -147,7 +149,7 @@ def _first_student(
 
 
 def _sample(
-    run: Run, data: DataSet, pool: Pool, chosen: Chosen, tokenizer: PreTrainedTokenizerBase
+    run: Run, data: DataSet, pool: Pool, chosen: ChosenRows, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Batches of training rows, drawn evenly over the languages, with their targets."""
     rows = pool.rows.select(chosen.indices)
@@ -164,15 +166,15 @@ def _material(
     run: Run,
     data: DataSet,
     pool: Pool,
-    chosen: Chosen,
+    chosen: ChosenRows,
     tokenizer: PreTrainedTokenizerBase,
     outputs: TeacherOutputs,
     store: Path,
-) -> Material:
+) -> TrainingData:
     """The examples, and for each what its row counts and which of the teacher's examples it learns from."""
     rows = pool.rows.select(chosen.indices)
     validation = data.labelled("validation", run.recipe.data.labelled_languages)
-    found = material(rows, validation, run.task.encoder(tokenizer, run.recipe.data, data.labels), store)
+    found = training_data(rows, validation, run.task.encoder(tokenizer, run.recipe.data, data.labels), store)
     home = found.train.rows
     first = np.searchsorted(outputs.rows(), pool.reads[chosen.indices])
     place_in_row = np.arange(len(home)) - np.searchsorted(home, home)
@@ -183,39 +185,27 @@ def _material(
     return replace(found, train=found.train.with_columns(columns))
 
 
-def _train(
+def _job(
     run: Run,
-    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    rows: Material,
-    plan: Plan,
+    rows: TrainingData,
+    plan: SignalPlan,
     outputs: TeacherOutputs,
     scratch: Path,
-    training: Training,
-) -> dict[str, Any]:
-    return train(
-        model,
-        run.task,
-        tokenizer,
-        rows,
-        training,
-        scratch / "training",
+) -> TrainingJob:
+    """The student's training, as the recipe has it."""
+    student, seed = run.recipe.student, run.recipe.seed
+    return TrainingJob(
         title="student",
-        seed=run.recipe.seed,
+        task=run.task,
+        tokenizer=tokenizer,
+        data=rows,
+        settings=student.training,
+        seed=seed,
+        scratch=scratch / "training",
         logs=run.folder / "logs" / "student",
         collate=DistillationCollator(
-            tokenizer,
-            training.mask_probability,
-            run.recipe.seed,
-            outputs=outputs,
-            one_for_each=run.task.ONE_FOR_EACH,
+            Collator(tokenizer, student.training.mask_probability, seed), outputs, run.task.OUTPUT_AXIS
         ),
-        trainer_class=DistillationTrainer,
-        distillation=run.recipe.student.distillation,
-        plan=plan,
+        trainer=partial(DistillationTrainer, distillation=student.distillation, plan=plan),
     )
-
-
-def _tell(chosen: Chosen) -> None:
-    counts = {name: number for name, number in chosen.counts.items() if isinstance(number, int) and number}
-    say("student: " + ", ".join(f"{number:,} {name}" for name, number in counts.items()))

@@ -1,10 +1,9 @@
-"""Tasks: each is one module with the functions of `Task`, and the stages know none of them by name."""
+"""What the stages ask of a task: each task is one module, and the stages know none of them by name."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from compress.tasks.rows import Row
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from compress.metrics.metric import Metric
-    from compress.recipe.recipe import Data, Fields
 
 Example = dict[str, Any]
 """What a model reads at once: ``input_ids`` and, for tokenizers that use them, ``token_type_ids``; ``labels``, one for
@@ -29,22 +27,43 @@ Prediction = Any
 NO_LABEL = -100
 
 
+class TextSettings(Protocol):
+    """What decides, with a tokenizer, what models read of rows: a recipe has it, and a packed model's description."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of an example; longer rows are cut."""
+
+    @property
+    def language_codes(self) -> Mapping[str, str]:
+        """What a tokenizer calls the languages, where not as the data does."""
+
+    @property
+    def prefix(self) -> str | None:
+        """What stands before the source, ``{source}`` and ``{target}`` filled in."""
+
+
 class Task(Protocol):
     """What the stages ask of a task.
 
     ``FIELDS`` are the columns it reads where the recipe names no others, by role. ``AUTO_CLASS`` is the class of
     transformers that loads its models, ``OUTPUTS`` the names of their outputs: several are stacked along a last axis.
-    ``ONE_FOR_EACH`` names the list of an example, ``input_ids`` or ``labels``, each element of which has an output of
-    its own; none where there is one for the whole example. ``LABEL_A_ROW`` tells whether a row has one label of a
-    closed set, which a teacher may give it, ``GENERATES`` whether models predict by writing text, token by token.
+    ``GRAPHS`` are the files of its models in ONNX. ``OUTPUT_AXIS`` names the list of an example, ``input_ids`` or
+    ``labels``, each element of which has an output of its own; none where there is one for the whole example.
+    ``SINGLE_LABEL`` tells whether a row has one label of a closed set, which a teacher may give it, ``GENERATES``
+    whether models predict by writing text, token by token. ``REFUSED_FIELDS`` are the recipe's fields that it has no
+    use for, with whom they are for; ``BUILT_IN`` tells whether there is built-in data.
     """
 
     FIELDS: Mapping[str, str]
     AUTO_CLASS: str
     OUTPUTS: tuple[str, ...]
-    ONE_FOR_EACH: str | None
-    LABEL_A_ROW: bool
+    GRAPHS: tuple[str, ...]
+    OUTPUT_AXIS: str | None
+    SINGLE_LABEL: bool
     GENERATES: bool
+    REFUSED_FIELDS: Mapping[str, str]
+    BUILT_IN: bool
 
     def read_row(self, place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
         """One of the user's rows, checked.
@@ -60,7 +79,7 @@ class Task(Protocol):
     def texts(self, row: Row) -> Sequence[str]:
         """All text of a row, for tokenizers."""
 
-    def encoder(self, tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str]) -> Encode:
+    def encoder(self, tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: Sequence[str]) -> Encode:
         """The tokenisation of rows."""
 
     def model_inputs(self, config: Any, inputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
@@ -74,7 +93,7 @@ class Task(Protocol):
     def positions(self, outputs: Tensor, mask: Tensor) -> Tensor:
         """Logits, float (rows, positions, classes), for each of an example's ``labels``.
 
-        :param outputs: Float (rows, classes), or (rows, elements, classes) where ``ONE_FOR_EACH`` names a list.
+        :param outputs: Float (rows, classes), or (rows, elements, classes) where ``OUTPUT_AXIS`` names a list.
         :param mask: Attention mask (rows, tokens).
         """
 
@@ -97,21 +116,52 @@ class Task(Protocol):
     ) -> dict[str, Metric]:
         """How good the predictions are; what models are compared by comes first."""
 
+    def confidences(self, outputs: Sequence[np.ndarray]) -> np.ndarray | None:
+        """How sure a model is of the prediction of each row, float (rows,); none where rows have no label."""
+
+    def languages_in(self, lang: str) -> Sequence[str]:
+        """The languages that a row's ``lang`` names: one, or those of a pair."""
+
+    def question(self, row: Row) -> dict[str, str]:
+        """What a served model is asked with to predict a row: ``TEXT`` and what comes with it."""
+
+    def content(self, text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:
+        """A question as one of the user's rows would have it, for `read_row`.
+
+        :raises CompressError: If it lacks something.
+        """
+
+
+ENCODER_GRAPHS: tuple[str, ...] = ("model.onnx",)
+"""Of models that read, but write nothing."""
+
+LABELLED_ROWS_ONLY: Mapping[str, str] = {
+    "data.unlabelled": "text-classification",
+    "student.rows": "text-classification",
+    "student.distillation.pivot": "text-classification",
+    "student.tokenizer": "text-classification",
+    "evaluation.baseline": "text-classification",
+}
+"""Fields that ask for rows with one label, by whom they are for."""
+
+GENERATION_ONLY: Mapping[str, str] = {
+    "student.distillation.sequences.enabled": "translation",
+    "student.decoder_layers": "translation",
+    "teacher.scratch.decoder_layers": "translation",
+}
+"""Fields that ask for models that write text, by whom they are for."""
+
 
 def encoder_inputs(config: Any, inputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
     """`Task.model_inputs` of models that read, but write nothing."""
     return inputs
 
 
-def task_named(name: str) -> Task:
-    """The module of a task."""
-    return cast("Task", importlib.import_module(f"compress.tasks.{name.replace('-', '_')}"))
+def one_language(lang: str) -> Sequence[str]:
+    """`Task.languages_in` where rows have one language."""
+    return [lang]
 
 
-def columns_of(task: Task, fields: Fields, labelled: bool) -> dict[str, str]:
-    """Names of the fields that a row must have, by role: the recipe's, else the task's."""
-    given = {role: name for role, name in fields.model_dump().items() if name}
-    roles = [*task.FIELDS, *(["text_pair"] if "text_pair" in given and "text_pair" not in task.FIELDS else [])]
-    roles += ["lang"] if "lang" in given and "source_lang" not in roles else []
-    roles += ["parallel"] if "parallel" in given else []
-    return {role: given.get(role) or task.FIELDS[role] for role in roles if labelled or role != "label"}
+def no_confidences(outputs: Sequence[np.ndarray]) -> np.ndarray | None:
+    """`Task.confidences` where rows have no label."""
+    return None

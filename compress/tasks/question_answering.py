@@ -16,21 +16,33 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.metrics.metric import Metric, mean
-from compress.tasks.contract import Encode, Example, encoder_inputs
+from compress.tasks.contract import (
+    ENCODER_GRAPHS,
+    GENERATION_ONLY,
+    LABELLED_ROWS_ONLY,
+    Encode,
+    Example,
+    TextSettings,
+    encoder_inputs,
+    no_confidences,
+    one_language,
+)
 from compress.tasks.rows import Row, text_in, value_in
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from compress.recipe.recipe import Data
 
-FIELDS = {"text": "question", "text_pair": "context", "label": "answers"}
+FIELDS: Mapping[str, str] = {"text": "question", "text_pair": "context", "label": "answers"}
 AUTO_CLASS = "AutoModelForQuestionAnswering"
-OUTPUTS = ("start_logits", "end_logits")
-ONE_FOR_EACH = "input_ids"
-LABEL_A_ROW = False
+OUTPUTS: tuple[str, ...] = ("start_logits", "end_logits")
+OUTPUT_AXIS: str | None = "input_ids"
+SINGLE_LABEL = False
 GENERATES = False
+GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
+REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **GENERATION_ONLY}
+BUILT_IN = False
 LONGEST_ANSWER = 30  # tokens
 _ARTICLES = {
     "en": r"\b(a|an|the)\b",
@@ -76,17 +88,17 @@ def texts(row: Row) -> Sequence[str]:
     return [row.text, row.text_pair or ""]
 
 
-def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str]) -> Encode:
+def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: Sequence[str]) -> Encode:
     """Long contexts become windows that overlap; where a window lacks the answer, its first token is the label."""
-    longest_question = data.max_length // 2
+    longest_question = settings.max_length // 2
 
     def encode(rows: Sequence[Row]) -> list[Example]:
         output = tokenizer(
             [_cut(tokenizer, row.text, longest_question) for row in rows],
             [row.text_pair for row in rows],
             truncation="only_second",
-            max_length=data.max_length,
-            stride=data.max_length // 4,
+            max_length=settings.max_length,
+            stride=settings.max_length // 4,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
             return_attention_mask=False,
@@ -188,3 +200,15 @@ def _normalised(answer: str, language: str) -> list[str]:
 def _f1(answer: list[str], wanted: list[str]) -> float:
     shared = sum((Counter(answer) & Counter(wanted)).values())
     return 2 * shared / (len(answer) + len(wanted)) if shared else 0.0
+
+
+confidences = no_confidences
+languages_in = one_language
+
+
+def question(row: Row) -> dict[str, str]:
+    return {"TEXT": row.text, "TEXT_PAIR": row.text_pair or ""}
+
+
+def content(text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:
+    return {FIELDS["text"]: text, FIELDS["text_pair"]: text_pair}

@@ -7,22 +7,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compress.metrics.languages import largest_probabilities
 from compress.metrics.metric import Metric, accuracy, macro_f1
-from compress.tasks.contract import NO_LABEL, Encode, Example, encoder_inputs
+from compress.tasks.contract import (
+    ENCODER_GRAPHS,
+    GENERATION_ONLY,
+    NO_LABEL,
+    Encode,
+    Example,
+    TextSettings,
+    encoder_inputs,
+    one_language,
+)
 from compress.tasks.rows import Row, name_in, text_in
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from compress.recipe.recipe import Data
 
-FIELDS = {"text": "text", "label": "label"}
+FIELDS: Mapping[str, str] = {"text": "text", "label": "label"}
 AUTO_CLASS = "AutoModelForSequenceClassification"
-OUTPUTS = ("logits",)
-ONE_FOR_EACH = None
-LABEL_A_ROW = True
+OUTPUTS: tuple[str, ...] = ("logits",)
+OUTPUT_AXIS: str | None = None
+SINGLE_LABEL = True
 GENERATES = False
+GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
+REFUSED_FIELDS: Mapping[str, str] = GENERATION_ONLY
+BUILT_IN = True
 
 
 def read_row(place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
@@ -42,7 +54,7 @@ def texts(row: Row) -> Sequence[str]:
     return [row.text] if row.text_pair is None else [row.text, row.text_pair]
 
 
-def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str]) -> Encode:
+def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: Sequence[str]) -> Encode:
     number = {label: index for index, label in enumerate(labels)}
 
     def encode(rows: Sequence[Row]) -> list[Example]:
@@ -51,7 +63,7 @@ def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str
             [row.text for row in rows],
             None if all(pair is None for pair in pairs) else pairs,
             truncation=True,
-            max_length=data.max_length,
+            max_length=settings.max_length,
             return_attention_mask=False,
         )
         return [
@@ -88,3 +100,18 @@ def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[st
     predicted = np.array([number[label] for label in predictions])
     wanted = np.array([number[row.label] for row in rows])
     return {"accuracy": accuracy(predicted, wanted), "macro-F1": macro_f1(predicted, wanted, len(labels))}
+
+
+def confidences(outputs: Sequence[np.ndarray]) -> np.ndarray | None:
+    return largest_probabilities(outputs)
+
+
+languages_in = one_language
+
+
+def question(row: Row) -> dict[str, str]:
+    return {"TEXT": row.text, **({} if row.text_pair is None else {"TEXT_PAIR": row.text_pair})}
+
+
+def content(text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:
+    return {FIELDS["text"]: text, "text_pair": text_pair}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,21 +11,34 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.metrics.metric import Metric, f1_of_counts, share
-from compress.tasks.contract import NO_LABEL, Encode, Example, encoder_inputs
+from compress.tasks.contract import (
+    ENCODER_GRAPHS,
+    GENERATION_ONLY,
+    LABELLED_ROWS_ONLY,
+    NO_LABEL,
+    Encode,
+    Example,
+    TextSettings,
+    encoder_inputs,
+    no_confidences,
+    one_language,
+)
 from compress.tasks.rows import Row, value_in
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from compress.recipe.recipe import Data
 
-FIELDS = {"text": "tokens", "label": "labels"}
+FIELDS: Mapping[str, str] = {"text": "tokens", "label": "labels"}
 AUTO_CLASS = "AutoModelForTokenClassification"
-OUTPUTS = ("logits",)
-ONE_FOR_EACH = "input_ids"
-LABEL_A_ROW = False
+OUTPUTS: tuple[str, ...] = ("logits",)
+OUTPUT_AXIS: str | None = "input_ids"
+SINGLE_LABEL = False
 GENERATES = False
+GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
+REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **GENERATION_ONLY}
+BUILT_IN = True
 OUTSIDE = "O"
 
 
@@ -51,7 +65,7 @@ def texts(row: Row) -> Sequence[str]:
     return [" ".join(row.text)]
 
 
-def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str]) -> Encode:
+def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: Sequence[str]) -> Encode:
     """A word's label stands at its first token; rows that are too long go on in another example."""
     number = {label: index for index, label in enumerate(labels)}
 
@@ -60,7 +74,7 @@ def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str
             [row.text for row in rows],
             is_split_into_words=True,
             truncation=True,
-            max_length=data.max_length,
+            max_length=settings.max_length,
             return_overflowing_tokens=True,
             return_attention_mask=False,
         )
@@ -117,3 +131,15 @@ def _spans(predicted: list[str], wanted: list[str]) -> tuple[int, int, int]:
 
     found, true = set(get_entities(predicted)), set(get_entities(wanted))
     return len(found & true), len(found), len(true)
+
+
+confidences = no_confidences
+languages_in = one_language
+
+
+def question(row: Row) -> dict[str, str]:
+    return {"TEXT": json.dumps(row.text, ensure_ascii=False)}
+
+
+def content(text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:
+    return {FIELDS["text"]: text}

@@ -13,21 +13,45 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.metrics.metric import Metric
-from compress.tasks.contract import NO_LABEL, Encode, Example
+from compress.tasks.contract import LABELLED_ROWS_ONLY, NO_LABEL, Encode, Example, TextSettings, no_confidences
 from compress.tasks.rows import Row, name_in, text_in
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from compress.recipe.recipe import Data
 
-FIELDS = {"text": "source", "label": "target", "source_lang": "source_lang", "target_lang": "target_lang"}
+FIELDS: Mapping[str, str] = {
+    "text": "source",
+    "label": "target",
+    "source_lang": "source_lang",
+    "target_lang": "target_lang",
+}
 AUTO_CLASS = "AutoModelForSeq2SeqLM"
-OUTPUTS = ("logits",)
-ONE_FOR_EACH = "labels"
-LABEL_A_ROW = False
+OUTPUTS: tuple[str, ...] = ("logits",)
+OUTPUT_AXIS: str | None = "labels"
+SINGLE_LABEL = False
 GENERATES = True
+GRAPHS: tuple[str, ...] = ("encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx")
+REFUSED_FIELDS: Mapping[str, str] = {
+    **LABELLED_ROWS_ONLY,
+    **dict.fromkeys(
+        (
+            "student.distillation.hidden.weight",
+            "student.distillation.embeddings.weight",
+            "student.distillation.attention.weight",
+            "student.distillation.relations.weight",
+            "student.distillation.sentences.weight",
+            "student.initialization=importance",
+            "student.initialization=svd",
+            "teacher.vocabulary.trim",
+            "teacher.scratch.pretraining",
+            "export.variants=openvino-int8",
+        ),
+        "models that read",
+    ),
+}
+BUILT_IN = False
 # How sacrebleu splits text whose words are not set apart by spaces, and Korean, whose particles are not.
 _SEGMENTATION = {"zh": "zh", "ja": "char", "th": "char", "ko": "char"}
 
@@ -63,19 +87,19 @@ def target_token(language: str) -> str:
     return f">>{language}<<"
 
 
-def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str]) -> Encode:
+def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: Sequence[str]) -> Encode:
     """``prompt`` is what the decoder starts with after its first token: the language code, where there is one."""
 
     def encode(rows: Sequence[Row]) -> list[Example]:
         examples: list[Example] = [{} for _ in rows]
         for pair in sorted({row.lang for row in rows}):
             numbers = [number for number, row in enumerate(rows) if row.lang == pair]
-            coded, prefix = _asking_for(tokenizer, data, pair)
+            coded, prefix = _asking_for(tokenizer, settings, pair)
             output = tokenizer(
                 [prefix + rows[number].text for number in numbers],
                 text_target=[rows[number].label for number in numbers],
                 truncation=True,
-                max_length=data.max_length,
+                max_length=settings.max_length,
                 return_attention_mask=False,
             )
             for number, ids, wanted in zip(numbers, output["input_ids"], output["labels"], strict=True):
@@ -86,15 +110,15 @@ def encoder(tokenizer: PreTrainedTokenizerBase, data: Data, labels: Sequence[str
     return encode
 
 
-def _asking_for(tokenizer: PreTrainedTokenizerBase, data: Data, pair: str) -> tuple[bool, str]:
+def _asking_for(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, pair: str) -> tuple[bool, str]:
     """Ask for a pair of languages: by the tokenizer's codes (true), or by a text before the source."""
-    codes = {_in_pair(language): code for language, code in data.language_codes.items()}
+    codes = {_in_pair(language): code for language, code in settings.language_codes.items()}
     source, target = (codes.get(language, language) for language in pair.split("-"))
     if hasattr(tokenizer, "tgt_lang"):
         _set_codes(tokenizer, source, target)
         return True, ""
-    if data.prefix:
-        return False, data.prefix.format(source=source, target=target)
+    if settings.prefix:
+        return False, settings.prefix.format(source=source, target=target)
     token = target_token(target)
     return False, f"{token} " if token in tokenizer.get_vocab() else ""
 
@@ -176,3 +200,21 @@ def _summed(scorer: Any, pairs: Sequence[tuple[Any, str, str]], signature: str) 
 def _signature(scorer: Any) -> str:
     scorer.corpus_score(["a"], [["a"]])  # the number of references is known to it only then
     return str(scorer.get_signature())
+
+
+confidences = no_confidences
+
+
+def languages_in(lang: str) -> Sequence[str]:
+    return lang.split("-")
+
+
+def question(row: Row) -> dict[str, str]:
+    return {"TEXT": row.text, "LANGUAGES": row.lang}
+
+
+def content(text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:
+    source, separator, target = (languages or "").partition("-")
+    if not separator:
+        raise CompressError("predict: languages must say from which language to which, for example 'de-en'")
+    return {FIELDS["text"]: text, FIELDS["source_lang"]: source, FIELDS["target_lang"]: target}

@@ -1,38 +1,26 @@
-"""The rows a student learns from, what its teacher reads in their place, and how much each counts."""
+"""The rows a student may learn from, and what its teacher reads in their place."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from compress.data.stage import DataSet
 from compress.data.table import RowTable
 from compress.errors import CompressError
-from compress.recipe.recipe import Recipe, RowChoice
+from compress.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Pool:
-    """``rows`` are what the student reads; row ``i`` learns what the teacher says of ``teacher_rows[reads[i]]``."""
+    """``rows`` are what the student reads; row ``i`` learns what the teacher says of ``teacher_rows[reads[i]]``;
+    ``without_parallel`` rows were left out for lack of a parallel sentence."""
 
     rows: RowTable
     teacher_rows: RowTable
     reads: np.ndarray
-    counts: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Rows of a pool that are kept: their indices and weights, the counts behind them, and targets that the teacher's
-    predictions are part of; none where the rows' own are all there is."""
-
-    indices: np.ndarray
-    targets: np.ndarray | None
-    weights: np.ndarray
-    counts: dict[str, Any]
+    without_parallel: int = 0
 
 
 def build_pool(data: DataSet, recipe: Recipe) -> Pool:
@@ -47,63 +35,8 @@ def build_pool(data: DataSet, recipe: Recipe) -> Pool:
         raise CompressError(f"student.languages: no training rows in {', '.join(student.languages or [])}")
     pivot = student.distillation.pivot
     if pivot is None:
-        return Pool(rows, rows, np.arange(len(rows)), {"rows": len(rows)})
+        return Pool(rows, rows, np.arange(len(rows)))
     return _through_pivot(rows, every, pivot)
-
-
-def labelled_rows(pool: Pool, labelled_languages: Sequence[str] | None) -> Chosen:
-    """All rows whose labels may be used, each counting alike.
-
-    :raises CompressError: If there is none.
-    """
-    languages = pool.rows.column("lang")
-    kept = np.flatnonzero(np.isin(languages, list(labelled_languages or np.unique(languages))))
-    if not len(kept):
-        raise CompressError("student.languages: none of them is among data.labelled_languages")
-    return Chosen(kept, None, np.ones(len(kept), dtype=np.float32), pool.counts)
-
-
-def choose_rows(
-    pool: Pool, logits: np.ndarray, data: DataSet, choice: RowChoice, labelled_languages: Sequence[str] | None
-) -> Chosen:
-    """Decide by the teacher's predictions which rows the student learns from.
-
-    A row without a label, or in a language whose labels are not used, takes the teacher's prediction as its label.
-
-    :param logits: The teacher's, float (teacher rows, labels).
-    :raises CompressError: If no row is left.
-    """
-    from scipy.special import softmax
-
-    number = {label: index for index, label in enumerate(data.labels)}
-    labels, languages = pool.rows.column("label"), pool.rows.column("lang")
-    probabilities = softmax(logits, axis=1)[pool.reads]
-    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    labelled = labels != ""
-    if labelled_languages is not None:
-        labelled &= np.isin(languages, list(labelled_languages))
-    own = np.array([number.get(label, 0) for label in labels])
-    targets = np.where(labelled, own, predicted)
-    disagreeing = labelled & (own != predicted)
-    unsure = confidence < choice.minimum_confidence
-    dropped = unsure | disagreeing if choice.drop_disagreement else unsure
-    if dropped.all():
-        raise CompressError(
-            f"student.rows: no row is left (the teacher is less sure than {choice.minimum_confidence:g} of "
-            f"{int(unsure.sum())} of {len(pool.rows)} rows); lower minimum_confidence"
-        )
-    kept = np.flatnonzero(~dropped)
-    weights = confidence[kept] if choice.weight_by_confidence else np.ones(len(kept))
-    counts = {
-        **pool.counts,
-        "labelled by the teacher": int((~labelled).sum()),
-        "labels that the teacher does not share": int(disagreeing.sum()),
-        "dropped as unsure": int(unsure.sum()),
-        "dropped as disagreeing": int((dropped & ~unsure).sum()),
-        "kept": len(kept),
-        "mean weight": round(float(weights.mean()), 4),
-    }
-    return Chosen(kept, targets[kept], (weights / weights.mean()).astype(np.float32), counts)
 
 
 def _through_pivot(rows: RowTable, every: RowTable, pivot: str) -> Pool:
@@ -116,5 +49,4 @@ def _through_pivot(rows: RowTable, every: RowTable, pivot: str) -> Pool:
             f"student.distillation.pivot: no row has a parallel sentence in '{pivot}'; "
             "name the field that joins translations in data.fields.parallel"
         )
-    counts = {"rows": len(kept), "without a parallel sentence": len(rows) - len(kept)}
-    return Pool(rows.select(kept), teacher_rows, reads[kept], counts)
+    return Pool(rows.select(kept), teacher_rows, reads[kept], len(rows) - len(kept))

@@ -10,27 +10,29 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from compress.console import progress, say
 from compress.data.stage import DataSet, load_data
+from compress.data.summary import DATA
 from compress.data.table import RowTable
 from compress.models.load import load_tokenizer
-from compress.runs.run import Run, run_stage, write_json
+from compress.runs.directory import Run
+from compress.runs.files import write_json
+from compress.runs.stages import run_stage
 from compress.runtimes.generation import Search
 from compress.runtimes.predict import load_predict, predict_examples
 from compress.tasks.rows import Row, row_as_dict
+from compress.teacher.summary import SEQUENCES, TEACHER, SequencesSummary
 
-STAGE = "sequences"
 _BLOCK = 2048  # rows between two points that an interrupted stage goes on from
 
 
 def wanted_stages(run: Run) -> tuple[str, ...]:
     """The stage, where the recipe asks for it."""
-    return (STAGE,) if run.recipe.student.distillation.sequences.enabled else ()
+    return (SEQUENCES.name,) if run.recipe.student.distillation.sequences.enabled else ()
 
 
-def run_sequences_stage(run: Run) -> dict[str, Any]:
+def run_sequences_stage(run: Run) -> SequencesSummary:
     """Fill ``sequences/`` with the training rows, the teacher's translations in the place of theirs."""
     recipe = run.recipe
     inputs = {
@@ -39,7 +41,9 @@ def run_sequences_stage(run: Run) -> dict[str, Any]:
         "length_penalty": recipe.generation.length_penalty,
         "languages": recipe.student.languages,
     }
-    return run_stage(run, STAGE, inputs, ("data", "teacher"), lambda folder, scratch: _build(run, folder, scratch))
+    return run_stage(
+        run, SEQUENCES, inputs, (DATA.name, TEACHER.name), lambda folder, scratch: _build(run, folder, scratch)
+    )
 
 
 def load_student_data(run: Run) -> DataSet:
@@ -47,11 +51,11 @@ def load_student_data(run: Run) -> DataSet:
     data = load_data(run)
     if not wanted_stages(run):
         return data
-    path = run.path_of(STAGE) / "train.jsonl"
+    path = run.path_of(SEQUENCES.name) / "train.jsonl"
     return replace(data, splits={**data.splits, "train": RowTable.open(path, run.folder / ".work" / "arrow")})
 
 
-def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
+def _build(run: Run, folder: Path, scratch: Path) -> SequencesSummary:
     rows = load_data(run).splits["train"].in_languages(run.recipe.student.languages)
     starts = range(0, len(rows), _BLOCK)
     beams = run.recipe.student.distillation.sequences.beams
@@ -67,7 +71,7 @@ def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
                 if text:
                     kept += 1
                     file.write(json.dumps(row_as_dict(replace(row, label=text)), ensure_ascii=False) + "\n")
-    return {"rows": len(rows), "dropped as empty": len(rows) - kept}
+    return SequencesSummary(rows=len(rows), dropped_empty=len(rows) - kept)
 
 
 def _part(scratch: Path, start: int) -> Path:

@@ -12,13 +12,17 @@ import torch
 from torch import Tensor
 
 from compress.errors import CompressError
-from compress.recipe.recipe import Distillation
+from compress.models.outputs import outputs_of
+from compress.recipe.student import Distillation
 from compress.student.losses import mean_pooled
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+
 _RECORDING = "compress_recording"
+
+
 _TOKEN_SIGNALS = ("hidden", "query", "key", "value")
 
 
@@ -47,14 +51,14 @@ class Signals:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SignalPlan:
     """What is read of teacher and student: layers that stand at the same place are compared."""
 
     teacher: Signals = field(default_factory=Signals)
     student: Signals = field(default_factory=Signals)
 
 
-def plan_signals(distillation: Distillation, student_layers: int, teacher_layers: int) -> Plan:
+def plan_signals(distillation: Distillation, student_layers: int, teacher_layers: int) -> SignalPlan:
     """Match layers as the recipe asks.
 
     In ``hidden`` the embeddings come first, if they are wanted; in ``query`` and ``key`` the layer of the relations
@@ -78,7 +82,7 @@ def plan_signals(distillation: Distillation, student_layers: int, teacher_layers
             pairs[target].append((layer, student_layers))
     chosen = [{name: tuple(pair[side] for pair in found) for name, found in pairs.items()} for side in (0, 1)]
     sentence = distillation.sentences.weight > 0
-    return Plan(Signals(**chosen[0], sentence=sentence), Signals(**chosen[1], sentence=sentence))
+    return SignalPlan(Signals(**chosen[0], sentence=sentence), Signals(**chosen[1], sentence=sentence))
 
 
 def mapped_layers(wanted: str | list[int], student_layers: int, teacher_layers: int, name: str = "hidden") -> list[int]:
@@ -140,11 +144,6 @@ def prepare(model: PreTrainedModel, signals: Signals) -> None:
             f"student.distillation: the attention of {model.config.model_type} cannot be read; "
             "set the weights of attention and relations to 0"
         ) from None
-
-
-def outputs_of(output: Any, names: Sequence[str]) -> Tensor:
-    """The outputs of a task: the one, or several stacked along a last axis."""
-    return output[names[0]] if len(names) == 1 else torch.stack([output[name] for name in names], dim=-1)
 
 
 def read(

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.console import say
 from compress.data.encode import inputs_of
 from compress.data.stage import DataSet, load_data
+from compress.data.summary import DATA
+from compress.models.build import scratch_config
+from compress.models.describe import summary_of
 from compress.models.encoder_decoder import translation_config
-from compress.models.load import load_model, load_tokenizer, model_class, save_tokenizer, scratch_config, summary_of
+from compress.models.load import load_model, load_tokenizer, model_class, save_tokenizer
 from compress.models.tokenizers import train_tokenizer
-from compress.models.vocabulary import trim_vocabulary
+from compress.models.vocabulary import TrimmingSummary, trim_vocabulary
 from compress.processes import is_main_process, wait_for_everyone
-from compress.recipe.recipe import Scratch
-from compress.runs.run import Run, file_sha256, run_stage
-from compress.tasks.contract import task_named
+from compress.recipe.teacher import Scratch
+from compress.runs.directory import Run
+from compress.runs.files import file_sha256
+from compress.runs.stages import run_stage
+from compress.tasks.registry import task_named
 from compress.tasks.translation import target_of, target_token
+from compress.teacher.summary import TEACHER, TeacherSummary
+from compress.training.summary import TrainingSummary
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
-def run_teacher_stage(run: Run) -> dict[str, Any]:
+def run_teacher_stage(run: Run) -> TeacherSummary:
     """Fill ``teacher/`` with a ``save_pretrained`` folder: model, tokenizer, configuration."""
     teacher = run.recipe.teacher
     inputs = {
@@ -33,11 +40,11 @@ def run_teacher_stage(run: Run) -> dict[str, Any]:
         "files": _fingerprints(teacher.model),
     }
     return run_stage(
-        run, "teacher", inputs, ("data",), lambda folder, scratch: _build(run, folder, scratch), parallel=True
+        run, TEACHER, inputs, (DATA.name,), lambda folder, scratch: _build(run, folder, scratch), parallel=True
     )
 
 
-def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
+def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     import torch
 
     torch.manual_seed(run.recipe.seed)
@@ -53,18 +60,18 @@ def _build(run: Run, folder: Path, scratch: Path) -> dict[str, Any]:
         )
     else:
         tokenizer, model = _from_scratch(run, data, scratch)
-    trimming: dict[str, Any] = {}
+    trimming: TrimmingSummary | None = None
     if teacher.vocabulary.trim:
         model, tokenizer, trimming = trim_vocabulary(model, tokenizer, _texts(run, data), teacher.vocabulary)
         _tell(trimming)
-    summary = {**summary_of(model), **({"vocabulary": trimming} if trimming else {})}
-    say(f"teacher: {model.config.model_type} {summary['shape']}, {summary['parameters'] / 1e6:.1f} million weights")
-    if teacher.fine_tune or not teacher.model:
-        summary["training"] = _fine_tune(run, data, model, tokenizer, scratch)
+    shape = summary_of(model)
+    say(f"teacher: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.1f} million weights")
+    trained = teacher.fine_tune or not teacher.model
+    training = _fine_tune(run, data, model, tokenizer, scratch) if trained else None
     if is_main_process():
         model.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)
-    return summary
+    return TeacherSummary(**dict(shape), vocabulary=trimming, training=training)
 
 
 def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
@@ -77,9 +84,9 @@ def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTok
         config = translation_config(shape, tokenizer, max_length)
     else:
         config = scratch_config(shape, tokenizer, data.labels, max_length)
-    if shape.warm_up is None:
+    if shape.pretraining is None:
         return tokenizer, model_class(run.task).from_config(config)
-    warmed = _warm_up(run, data, shape, config, tokenizer, scratch)
+    warmed = _pretrain(run, data, shape, config, tokenizer, scratch)
     return tokenizer, model_class(run.task).from_pretrained(warmed, config=config, use_safetensors=True)
 
 
@@ -87,57 +94,70 @@ def _asking_tokens(data: DataSet) -> list[str]:
     return sorted({target_token(target_of(pair)) for pair in set(data.training_rows.column("lang"))})
 
 
-def _warm_up(run: Run, data: DataSet, shape: Scratch, config, tokenizer, scratch: Path) -> Path:
+def _pretrain(
+    run: Run,
+    data: DataSet,
+    shape: Scratch,
+    config: PreTrainedConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    scratch: Path,
+) -> Path:
     """Masked-language training on the rows' own text; the finished model is kept for a resumed stage."""
     from transformers import AutoModelForMaskedLM, DataCollatorForLanguageModeling
 
-    from compress.training.trainer import material, train
+    from compress.training.rows import training_data
+    from compress.training.trainer import TrainingJob, train
 
-    finished = scratch / "warm-up-model"
+    finished = scratch / "pretrained-model"
     if finished.is_dir():
         return finished
-    assert shape.warm_up is not None
+    assert shape.pretraining is not None
     model = AutoModelForMaskedLM.from_config(config)
-    collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=shape.warm_up.mask_probability)
+    collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=shape.pretraining.mask_probability)
     encode = run.task.encoder(tokenizer, run.recipe.data, data.labels)
-    train(
-        model,
-        task_named("token-classification"),  # a hidden token is the label of its place
-        tokenizer,
-        material(data.splits["train"], data.splits["validation"], encode, scratch / "warm-up-rows"),
-        shape.warm_up,
-        scratch / "warm-up",
-        title="warm-up",
+    job = TrainingJob(
+        title="pre-training",
+        task=task_named("token-classification"),  # a hidden token is the label of its place
+        tokenizer=tokenizer,
+        data=training_data(data.splits["train"], data.splits["validation"], encode, scratch / "pretraining-rows"),
+        settings=shape.pretraining,
         seed=run.recipe.seed,
-        logs=run.folder / "logs" / "warm-up",
+        scratch=scratch / "pretraining",
+        logs=run.folder / "logs" / "pretraining",
         collate=lambda batch: collate([inputs_of(example) for example in batch]),
         by_accuracy=False,
     )
+    train(model, job)
     if is_main_process():
-        model.save_pretrained(scratch / "warm-up-model.partial")
-        (scratch / "warm-up-model.partial").rename(finished)
+        model.save_pretrained(scratch / "pretrained-model.partial")
+        (scratch / "pretrained-model.partial").rename(finished)
     wait_for_everyone()
     return finished
 
 
-def _fine_tune(run: Run, data: DataSet, model, tokenizer, scratch: Path) -> dict[str, Any]:
-    from compress.training.trainer import Collator, material, train
+def _fine_tune(
+    run: Run, data: DataSet, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, scratch: Path
+) -> TrainingSummary:
+    from compress.training.collator import Collator
+    from compress.training.rows import training_data
+    from compress.training.trainer import TrainingJob, train
 
     recipe = run.recipe
     rows = [data.labelled(split, recipe.data.labelled_languages) for split in ("train", "validation")]
     settings = recipe.teacher.training
-    return train(
-        model,
-        run.task,
-        tokenizer,
-        material(rows[0], rows[1], run.task.encoder(tokenizer, recipe.data, data.labels), scratch / "rows"),
-        settings,
-        scratch / "training",
+    encode = run.task.encoder(tokenizer, recipe.data, data.labels)
+    job = TrainingJob(
         title="teacher",
+        task=run.task,
+        tokenizer=tokenizer,
+        data=training_data(rows[0], rows[1], encode, scratch / "rows"),
+        settings=settings,
         seed=recipe.seed,
+        scratch=scratch / "training",
         logs=run.folder / "logs" / "teacher",
         collate=Collator(tokenizer, settings.mask_probability, recipe.seed),
     )
+    return train(model, job)
 
 
 def _texts(run: Run, data: DataSet) -> dict[str, list[str]]:
@@ -148,11 +168,11 @@ def _texts(run: Run, data: DataSet) -> dict[str, list[str]]:
     return texts
 
 
-def _tell(trimming: dict[str, Any]) -> None:
-    lost = max(trimming["lost share of tokens"].values(), default=0.0)
+def _tell(trimming: TrimmingSummary) -> None:
+    lost = max(trimming.lost_share.values(), default=0.0)
     say(
-        f"teacher: vocabulary trimmed from {trimming['tokens before']:,} to {trimming['tokens after']:,} tokens, "
-        f"{trimming['saved MB']} MB saved, at most {100 * lost:.2f} % of a language's tokens lost"
+        f"teacher: vocabulary trimmed from {trimming.tokens_before:,} to {trimming.tokens_after:,} tokens, "
+        f"{trimming.saved_megabytes} MB saved, at most {100 * lost:.2f} % of a language's tokens lost"
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,103 +17,16 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerCallback
 
 from compress.console import say
-from compress.data.encode import LengthBucketSampler, pad, padded
-from compress.data.table import EncodedTable, RowTable
+from compress.data.encode import LengthBucketSampler
 from compress.errors import CompressError
+from compress.models.outputs import outputs_of
 from compress.processes import process_count, raise_if_interrupted
-from compress.recipe.recipe import Training
-from compress.student.losses import hard_loss
-from compress.tasks.contract import NO_LABEL, Encode, Example, Task
-from compress.teacher.signals import outputs_of
+from compress.recipe.training import Training
+from compress.tasks.contract import NO_LABEL, Example, Task
+from compress.training.losses import hard_loss
 from compress.training.progress import Reporter
-
-
-class TrainingRows(Sequence[Example]):
-    """Examples on disk, with what else goes with each in columns; those that are trained on have a ``number``."""
-
-    def __init__(self, encoded: EncodedTable, columns: Mapping[str, np.ndarray]):
-        self._encoded = encoded
-        self._columns = columns
-        self.lengths = encoded.lengths
-        self.rows = encoded.rows
-
-    def with_columns(self, columns: Mapping[str, np.ndarray]) -> TrainingRows:
-        """The same examples with more columns."""
-        return TrainingRows(self._encoded, {**self._columns, **columns})
-
-    def __len__(self) -> int:
-        return len(self._encoded)
-
-    def __getitem__(self, index):
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: list[int]) -> list[Example]:
-        """Examples of a batch, read together: the loader asks for them so."""
-        rows = self._encoded.at(indices)
-        return [
-            {**row, **{name: values[index] for name, values in self._columns.items()}}
-            for row, index in zip(rows, indices, strict=True)
-        ]
-
-
-@dataclass(frozen=True)
-class Material:
-    """The examples of a training, and the language of each."""
-
-    train: TrainingRows
-    validation: TrainingRows
-    train_languages: np.ndarray
-    validation_languages: np.ndarray
-
-
-def material(train_rows: RowTable, validation_rows: RowTable, encode: Encode, store: Path) -> Material:
-    """Encode the rows; those of the validation are put in order of length, so that little of it is padding.
-
-    :param store: Folder for the tokens.
-    """
-    encoded = train_rows.encoded(encode, store / "train.arrow")
-    validation = validation_rows.encoded(encode, store / "validation.arrow")
-    validation = validation.select(np.argsort(validation.lengths, kind="stable"))
-    return Material(
-        TrainingRows(encoded, {"number": np.arange(len(encoded))}),
-        TrainingRows(validation, {}),
-        train_rows.column("lang")[encoded.rows],
-        validation_rows.column("lang")[validation.rows],
-    )
-
-
-class Collator:
-    """Pads a batch to its longest row and hides a share of the tokens of training rows, as regularisation.
-
-    What is hidden of a row depends on the seed, the epoch and the row alone: not on the batch, the process, or whether
-    the training was interrupted.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, mask_probability: float, seed: int):
-        self._pad_id = tokenizer.pad_token_id
-        self._mask_id = tokenizer.mask_token_id
-        self._special = np.array(tokenizer.all_special_ids)
-        self._probability = mask_probability if self._mask_id is not None else 0.0
-        self._seed = seed
-        self.epoch = 0
-
-    def __call__(self, batch: list[Example]) -> dict[str, torch.Tensor]:
-        inputs = pad(batch, self._pad_id)
-        if self._probability and "number" in batch[0]:
-            self._hide(inputs["input_ids"], [example["number"] for example in batch])
-        inputs["labels"] = padded([example["labels"] for example in batch], NO_LABEL)
-        return {name: torch.from_numpy(array) for name, array in inputs.items()}
-
-    def _hide(self, ids: np.ndarray, numbers: list[int]) -> None:
-        draws = np.stack(
-            [
-                np.random.Generator(np.random.Philox(key=[self._seed, (self.epoch << 40) + number])).random(
-                    ids.shape[1], dtype=np.float32
-                )
-                for number in numbers
-            ]
-        )
-        ids[(draws < self._probability) & ~np.isin(ids, self._special)] = self._mask_id
+from compress.training.rows import TrainingData
+from compress.training.summary import TrainingSummary
 
 
 class BucketTrainer(Trainer):
@@ -155,62 +69,67 @@ class BucketTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
 
-def train(
-    model: PreTrainedModel,
-    task: Task,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: Material,
-    settings: Training,
-    scratch: Path,
-    *,
-    title: str,
-    seed: int,
-    logs: Path,
-    collate: Callable[[list[Example]], dict[str, torch.Tensor]],
-    trainer_class: type[BucketTrainer] = BucketTrainer,
-    by_accuracy: bool = True,
-    **trainer_arguments: Any,
-) -> dict[str, Any]:
-    """Train a model in place and leave it at its best epoch by validation accuracy, or else by validation loss.
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training: what is learned from, how, and where its files lie.
 
-    :param scratch: Folder of the checkpoints; a training that was interrupted goes on from the last whole one.
-    :param logs: Folder of the TensorBoard log.
-    :param trainer_arguments: Passed on to ``trainer_class``.
-    :return: Epochs and steps, the best validation figure and the seconds it took.
+    ``title`` is shown to people. ``scratch`` holds the checkpoints: a training that was interrupted goes on from the
+    last whole one; ``logs`` is the folder of the TensorBoard log. ``collate`` makes batches of examples. The best epoch
+    is chosen by the accuracy on the validation rows, or where ``by_accuracy`` is false by their loss. ``trainer`` is
+    called as `BucketTrainer` is.
     """
-    languages = rows.validation_languages
-    trainer = trainer_class(
+
+    title: str
+    task: Task
+    tokenizer: PreTrainedTokenizerBase
+    data: TrainingData
+    settings: Training
+    seed: int
+    scratch: Path
+    logs: Path
+    collate: Callable[[list[Example]], dict[str, torch.Tensor]]
+    by_accuracy: bool = True
+    trainer: Callable[..., BucketTrainer] = BucketTrainer
+
+
+def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
+    """Train a model in place and leave it at its best epoch.
+
+    :raises CompressError: If a step cannot be divided among the processes.
+    """
+    data, settings = job.data, job.settings
+    trainer = job.trainer(
         model=model,
-        args=_arguments(settings, scratch, seed, by_accuracy),
-        train_dataset=rows.train,
-        eval_dataset=rows.validation,
-        data_collator=collate,
-        processing_class=tokenizer,
-        compute_metrics=(lambda prediction: _accuracies(prediction, languages)) if by_accuracy else None,
+        args=_arguments(job),
+        train_dataset=data.train,
+        eval_dataset=data.validation,
+        data_collator=job.collate,
+        processing_class=job.tokenizer,
+        compute_metrics=partial(_accuracies, languages=data.validation_languages) if job.by_accuracy else None,
         callbacks=[_Checkpoints(settings.checkpoint_steps)],
-        task=task,
+        task=job.task,
         settings=settings,
-        languages=rows.train_languages,
-        **trainer_arguments,
+        languages=data.train_languages,
     )
     trainer.remove_callback(PrinterCallback)
     if trainer.is_world_process_zero():
-        trainer.add_callback(Reporter(title, settings.batch_size))
-        trainer.add_callback(TensorBoardCallback(_summary_writer(logs)))
-    checkpoint = _last_whole_checkpoint(scratch)
+        trainer.add_callback(Reporter(job.title, settings.batch_size))
+        trainer.add_callback(TensorBoardCallback(_summary_writer(job.logs)))
+    checkpoint = _last_whole_checkpoint(job.scratch)
     if checkpoint:
-        say(f"{title}: going on from {checkpoint.name}")
+        say(f"{job.title}: going on from {checkpoint.name}")
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    figure = "best validation accuracy" if by_accuracy else "best validation loss"
-    return {
-        "epochs": round(float(trainer.state.epoch or 0), 2),
-        "steps": trainer.state.global_step,
-        figure: round(float(trainer.state.best_metric or 0), 4),
-        "seconds": round(result.metrics["train_runtime"], 1),
-    }
+    return TrainingSummary(
+        epochs=round(float(trainer.state.epoch or 0), 2),
+        steps=trainer.state.global_step,
+        metric="accuracy" if job.by_accuracy else "loss",
+        best=round(float(trainer.state.best_metric or 0), 4),
+        seconds=round(result.metrics["train_runtime"], 1),
+    )
 
 
-def _arguments(settings: Training, scratch: Path, seed: int, by_accuracy: bool) -> TrainingArguments:
+def _arguments(job: TrainingJob) -> TrainingArguments:
+    settings = job.settings
     cuda = torch.cuda.is_available()
     processes = process_count()
     parts = processes * settings.gradient_accumulation
@@ -220,20 +139,20 @@ def _arguments(settings: Training, scratch: Path, seed: int, by_accuracy: bool) 
             f"{settings.gradient_accumulation} parts; use a multiple of {parts}"
         )
     arguments = TrainingArguments(
-        output_dir=str(scratch),
+        output_dir=str(job.scratch),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size // parts,
         gradient_accumulation_steps=settings.gradient_accumulation,
         per_device_eval_batch_size=2 * settings.batch_size,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
-        warmup_steps=min(settings.warmup, 0.99),
+        warmup_steps=min(settings.learning_rate_warmup, 0.99),
         adam_beta2=0.98,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=True,
-        metric_for_best_model="accuracy" if by_accuracy else "loss",
+        metric_for_best_model="accuracy" if job.by_accuracy else "loss",
         logging_steps=20,
         remove_unused_columns=False,
         label_names=["labels"],
@@ -246,8 +165,8 @@ def _arguments(settings: Training, scratch: Path, seed: int, by_accuracy: bool) 
         fp16=cuda and not torch.cuda.is_bf16_supported(),
         disable_tqdm=True,
         report_to="none",
-        seed=seed,
-        data_seed=seed,
+        seed=job.seed,
+        data_seed=job.seed,
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # one GPU a process; several are for several processes
     return arguments

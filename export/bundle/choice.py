@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from compress.errors import CompressError
-from compress.runs.run import Run
-from compress.runtimes.predict import OPENVINO_MODEL
+from compress.runs.directory import Run
+from compress.runtimes.openvino import OPENVINO_MODEL
 from compress.serving.format import Runtime
 from export.onnx.graphs import graph_files
 
@@ -18,7 +18,7 @@ Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Chosen:
+class PackedVariant:
     """A variant to pack.
 
     ``summary`` is what the manifest says of its stage; ``refused`` why it would not be packed, had it not been
@@ -56,7 +56,9 @@ class Chosen:
         return f"models/{self.repository}/{self.name}/1"
 
 
-def choose_variants(run: Run, report: Report | None, named: Sequence[str], accepted: Sequence[str]) -> list[Chosen]:
+def choose_variants(
+    run: Run, report: Report | None, named: Sequence[str], accepted: Sequence[str]
+) -> list[PackedVariant]:
     """The variants that the user names, or the fastest that may be packed; behind engines what they are built from.
 
     :param report: Of the run's bench stage, if it has been run.
@@ -78,7 +80,7 @@ def choose_variants(run: Run, report: Report | None, named: Sequence[str], accep
     return chosen
 
 
-def _examined(run: Run, report: Report | None, name: str) -> Chosen:
+def _examined(run: Run, report: Report | None, name: str) -> PackedVariant:
     summary, measured = _summary(run, name), _is_measured(run, report, name)
     reasons = []
     if "parity" not in summary:
@@ -87,7 +89,7 @@ def _examined(run: Run, report: Report | None, name: str) -> Chosen:
         reasons.append("not measured as it is now")
     if run.task.GENERATES and name.startswith("tensorrt-"):
         reasons.append("nothing here runs engines of models that write")
-    return Chosen(name, _runtime(run, name, summary), summary, measured, ", and ".join(reasons) or None)
+    return PackedVariant(name, _runtime(run, name, summary), summary, measured, ", and ".join(reasons) or None)
 
 
 def _summary(run: Run, name: str) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from compress.data.stage import DataSet, load_data
 from compress.errors import CompressError
 from compress.models.load import load_tokenizer
 from compress.recipe.export import Tolerance
-from compress.runs.run import Run, file_sha256, role_of, run_stage, write_json
-from compress.serving.client import load_model
+from compress.runs.directory import Run
+from compress.runs.files import file_sha256, role_of, write_json
+from compress.runs.stages import run_stage
+from compress.serving.client import open_model
 from compress.serving.format import (
     CARD,
     DESCRIPTION,
@@ -31,7 +33,7 @@ from compress.serving.format import (
     read_manifest,
 )
 from compress.tasks.rows import Row
-from export.bundle.choice import Chosen, Report, choose_variants
+from export.bundle.choice import PackedVariant, Report, choose_variants
 from export.bundle.contents.bom import materials_of, write_bom
 from export.bundle.contents.canary import record_canary
 from export.bundle.contents.card import write_card
@@ -114,7 +116,7 @@ def bundle_table(folder: Path) -> Table:
     return table
 
 
-def _build(run: Run, chosen: Sequence[Chosen], wanted: Wanted, report: Report | None, folder: Path) -> Manifest:
+def _build(run: Run, chosen: Sequence[PackedVariant], wanted: Wanted, report: Report | None, folder: Path) -> Manifest:
     data = load_data(run)
     rows = _canary_rows(run, data)
     models = []
@@ -132,7 +134,7 @@ def _build(run: Run, chosen: Sequence[Chosen], wanted: Wanted, report: Report | 
 
 
 def _add_variant(
-    run: Run, data: DataSet, variant: Chosen, report: Report | None, rows: Sequence[Row], folder: Path
+    run: Run, data: DataSet, variant: PackedVariant, report: Report | None, rows: Sequence[Row], folder: Path
 ) -> BundleModel:
     """Copy a variant's files, and write what clients and Triton must know."""
     version = folder / variant.folder
@@ -175,7 +177,7 @@ def _add_text_variant(
 def _check_answers(source: Path, version: Path, rows: Sequence[Row]) -> None:
     """Whether a graph that reads text says what its parent says of its tokens; one row at a time, as int8 may depend on
     what else is in a batch."""
-    one, other = load_model(source), load_model(version)
+    one, other = open_model(source), open_model(version)
     for row in rows:
         (wanted,), (found,) = one.predict([row.text]), other.predict([row.text])
         if wanted.prediction != found.prediction:
@@ -185,7 +187,7 @@ def _check_answers(source: Path, version: Path, rows: Sequence[Row]) -> None:
             )
 
 
-def _described(run: Run, variant: Chosen) -> BundleModel:
+def _described(run: Run, variant: PackedVariant) -> BundleModel:
     parity = variant.summary.get("parity")
     return BundleModel(
         name=variant.name,
@@ -274,9 +276,9 @@ def _canary_rows(run: Run, data: DataSet) -> list[Row]:
     return list(rows.select(spread_over_languages(rows.column("lang"), count, run.recipe.seed)))
 
 
-def _check_text_input(run: Run, chosen: Sequence[Chosen]) -> None:
+def _check_text_input(run: Run, chosen: Sequence[PackedVariant]) -> None:
     """What cannot be done is said before any work is."""
-    if not run.task.LABEL_A_ROW or run.recipe.data.fields.text_pair:
+    if not run.task.SINGLE_LABEL or run.recipe.data.fields.text_pair:
         raise CompressError("--text-input is for classes of single texts; leave it out")
     if not any(variant.repository == "cpu" for variant in chosen):
         names = ", ".join(variant.name for variant in chosen)

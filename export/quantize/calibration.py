@@ -12,9 +12,9 @@ from compress.data.encode import batches_by_length, pad, spread_over_languages_a
 from compress.data.stage import DataSet
 from compress.errors import CompressError
 from compress.models.load import load_tokenizer
-from compress.runs.run import Run
-from compress.runtimes.generation import OnnxDecoder, Search, generate
-from compress.runtimes.predict import onnx_session
+from compress.runs.directory import Run
+from compress.runtimes.generation import OnnxDecoder, Search, generate_tokens
+from compress.runtimes.onnx import onnx_session
 from export.quantize.int8 import Feeds
 
 _BATCH_SIZE = 8
@@ -67,5 +67,5 @@ def _recorded(source: Path, batches: list[dict[str, np.ndarray]], search: Search
 
     decoder = OnnxDecoder(source, opened=Recorder)
     for batch in batches:
-        generate(decoder, batch, search, search.max_tokens)
+        generate_tokens(decoder, batch, search, search.max_tokens)
     return feeds

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from compress.console import swallowed_output
-from compress.runtimes.predict import OPENVINO_MODEL, openvino_core
+from compress.runtimes.openvino import OPENVINO_MODEL, openvino_core
 from compress.targets import Target
 from export.onnx.plain import save_companions
 from export.quantize.int8 import Feeds, quantize_static_int8

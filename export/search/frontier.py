@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from compress.evaluation.stage import points
+from compress.evaluation.tables import points
 
 _HALVES = ("search", "confirmation")
 

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 from compress.console import say
 from compress.data.stage import load_data
 from compress.errors import CompressError
-from compress.runs.run import Run, content_hash, run_stage, write_json
+from compress.runs.directory import Run
+from compress.runs.files import content_hash, write_json
+from compress.runs.stages import run_stage
 from compress.targets import Target, resolve_target
 from export.onnx.plain import save_companions
 from export.search.frontier import draw, frontier_of
-from export.search.trials import Candidate, Laboratory
+from export.search.trials import Candidate, TrialRunner
 from export.variants.parity import measure_parity
 
 if TYPE_CHECKING:
-    from export.stage import Sample
+    from export.variants.sample import Sample
 
 STAGE = "onnx-chosen"
 _WITH_LAYERS = ("onnx-int8", "onnx-static")  # forms in which layers can be left out
@@ -55,10 +57,10 @@ def run_search_stage(run: Run, sample: Sample) -> dict[str, Any]:
     }
 
     def build(folder: Path, _: Path) -> dict[str, Any]:
-        laboratory = Laboratory(run, data, target, run.folder / "trials" / content_hash(same))
-        report = search(laboratory, budget.points or 0.0)
+        runner = TrialRunner(run, data, target, run.folder / "trials" / content_hash(same))
+        report = search(runner, budget.points or 0.0)
         chosen = report["chosen"]
-        laboratory.write(_candidate(chosen), folder)
+        runner.write(_candidate(chosen), folder)
         save_companions(run.path_of("onnx"), folder)
         write_json(folder / "search.json", report)
         draw(report, folder / "frontier.png")
@@ -85,22 +87,22 @@ def check_target(target: Target) -> None:
         )
 
 
-def search(laboratory: Laboratory, points: float) -> dict[str, Any]:
+def search(runner: TrialRunner, points: float) -> dict[str, Any]:
     """Try forms until the fastest within the budget is known and confirmed.
 
     :param points: Largest drop of any language, in points.
     :return: All trials in the order of their latency, the layers by sensitivity, and the chosen form.
     """
-    _tell_resolution(laboratory, points)
-    trials = [laboratory.trial(candidate) for candidate in laboratory.candidates]
+    _tell_resolution(runner, points)
+    trials = [runner.trial(candidate) for candidate in runner.candidates]
     sensitivity: list[dict[str, Any]] = []
     fastest = max((trial for trial in trials if trial["variant"] in _WITH_LAYERS), key=_speed)
     if not _is_accepted(fastest, points) and _speed(fastest) > _WORTH_IT * _speed(_best(trials, points)):
         say(f"search: {fastest['name']} loses too much: which layers are to blame?")
-        sensitivity = laboratory.sensitivity(_candidate(fastest))
-        trials += _without_worst_layers(laboratory, fastest, sensitivity, points)
+        sensitivity = runner.sensitivity(_candidate(fastest))
+        trials += _without_worst_layers(runner, fastest, sensitivity, points)
         if _best(trials, points)["variant"] == "onnx-fused":
-            trials.append(laboratory.trial(Candidate("onnx-int8", retrained=True)))
+            trials.append(runner.trial(Candidate("onnx-int8", retrained=True)))
     trials.sort(key=_speed, reverse=True)
     chosen = _best(trials, points)
     for trial in trials:
@@ -110,8 +112,8 @@ def search(laboratory: Laboratory, points: float) -> dict[str, Any]:
     return {
         "budget": points,
         "metric": chosen["search"]["metric"],
-        "target": laboratory.target.name,
-        "rows": {name: len(half) for name, half in zip(("search", "confirmation"), laboratory.halves, strict=True)},
+        "target": runner.target.name,
+        "rows": {name: len(half) for name, half in zip(("search", "confirmation"), runner.halves, strict=True)},
         "trials": [{**trial, "frontier": trial in frontier, "chosen": trial is chosen} for trial in trials],
         "sensitivity": sensitivity,
         "chosen": chosen,
@@ -119,23 +121,23 @@ def search(laboratory: Laboratory, points: float) -> dict[str, Any]:
 
 
 def _without_worst_layers(
-    laboratory: Laboratory, trial: dict[str, Any], sensitivity: list[dict[str, Any]], points: float
+    runner: TrialRunner, trial: dict[str, Any], sensitivity: list[dict[str, Any]], points: float
 ) -> list[dict[str, Any]]:
     """Leave the worst layer in 32 bits, then two, four and so on, until the budget holds or little would be left."""
     found = []
     count = 1
     while count <= len(sensitivity) // 2:
         worst = tuple(entry["layer"] for entry in sensitivity[:count])
-        found.append(laboratory.trial(Candidate(trial["variant"], worst, trial["calibration"])))
+        found.append(runner.trial(Candidate(trial["variant"], worst, trial["calibration"])))
         if _is_accepted(found[-1], points):
             break
         count *= 2
     return found
 
 
-def _tell_resolution(laboratory: Laboratory, points: float) -> None:
+def _tell_resolution(runner: TrialRunner, points: float) -> None:
     """A drop is a multiple of what one row counts, so a small budget on few rows lets nothing change."""
-    counts = Counter(laboratory.rows[number].lang for number in laboratory.halves[0])
+    counts = Counter(runner.rows[number].lang for number in runner.halves[0])
     language, rows = min(counts.items(), key=lambda item: item[1])
     if 100 / rows > points:
         say(

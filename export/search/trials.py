@@ -18,11 +18,13 @@ import numpy as np
 from compress.console import say
 from compress.data.encode import pad, spread_over_languages
 from compress.data.stage import DataSet
-from compress.metrics.metric import compare
+from compress.metrics.comparison import compare
 from compress.models.load import load_tokenizer
-from compress.runs.run import Run, content_hash, write_json
+from compress.runs.directory import Run
+from compress.runs.files import content_hash, write_json
+from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search
-from compress.runtimes.predict import Predict, load_predict, predict_examples
+from compress.runtimes.predict import load_predict, predict_examples
 from compress.student.quantisation_aware import rounding_of_int8
 from compress.student.stage import Continuation, distil
 from compress.targets import Target
@@ -32,7 +34,9 @@ from export.onnx.fusion import fuse_graphs
 from export.onnx.graphs import graph_bytes
 from export.onnx.plain import export_onnx
 from export.quantize.calibration import calibration_feeds
-from export.quantize.int8 import Feeds, quantisable_layers, quantize_dynamic_int8, quantize_int4, quantize_static_int8
+from export.quantize.int4 import quantize_int4
+from export.quantize.int8 import Feeds, quantize_dynamic_int8, quantize_static_int8
+from export.quantize.layers import quantisable_layers
 from export.quantize.openvino import convert_openvino_int8
 
 _TIMED_EXAMPLES = 64
@@ -67,7 +71,7 @@ class Candidate:
         return ", ".join(parts)
 
 
-class Laboratory:
+class TrialRunner:
     """Makes candidates and tries them on validation rows: one half to search with, the other to confirm.
 
     :param folder: Keeps what is found; later searches in the same run read it.

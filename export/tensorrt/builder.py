@@ -6,20 +6,16 @@ no GPU at all. Both are strongly typed: precision comes from the ONNX graph. Wha
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from compress.errors import CompressError
 from compress.recipe.export import Profile, TensorRT
-from compress.runs.run import file_sha256, write_json
+from compress.runs.files import file_sha256, write_json
+from compress.runtimes.tensorrt import EngineBuilder, collecting_logger, gpu_generation, gpu_name
 from export.tensorrt.profiles import Input, check_axes, rebuild_command, trtexec_command
 
-_INSTALL = "install the extra `trt-rtx` (ahead of time, no GPU needed) or, beside a GPU, `trt`"
-_AHEAD_OF_TIME_LIBRARIES = ("libtensorrt_rtx.so.1.*", "libtensorrt_onnxparser_rtx.so.1.*")
 _DEFAULT_GENERATIONS = (80, 86, 89, 120)
 _DYNAMIC_INT8 = ("DynamicQuantizeLinear", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
 
@@ -53,16 +49,6 @@ version 1.7 was seen to fail without one."""
 
 
 @dataclass(frozen=True)
-class EngineBuilder:
-    """A TensorRT module, and whether it builds ahead of time."""
-
-    name: str
-    version: str
-    module: ModuleType
-    ahead_of_time: bool
-
-
-@dataclass(frozen=True)
 class EngineRequest:
     """What an engine is built from, and how.
 
@@ -81,34 +67,6 @@ class EngineRequest:
         """Of the engine's file, without its ending."""
         stem = "student" if self.graph.stem == "model" else self.graph.stem.replace("_model", "")
         return f"{stem}-{self.precision}"
-
-
-def choose_builder() -> EngineBuilder:
-    """The native builder where a GPU and ``tensorrt`` are present, otherwise the ahead-of-time one.
-
-    :raises CompressError: If neither can be used, saying which extra to install.
-    """
-    if gpu_name() is not None and importlib.util.find_spec("tensorrt"):
-        import tensorrt
-
-        return EngineBuilder("TensorRT", tensorrt.__version__, tensorrt, ahead_of_time=False)
-    module = _load_ahead_of_time()
-    return EngineBuilder("TensorRT-RTX", module.__version__, module, ahead_of_time=True)
-
-
-def gpu_name() -> str | None:
-    """The first NVIDIA GPU that PyTorch sees."""
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-
-
-def gpu_generation() -> int:
-    """Compute capability of the first GPU times ten."""
-    import torch
-
-    major, minor = torch.cuda.get_device_capability(0)
-    return 10 * major + minor
 
 
 def check_options(builder: EngineBuilder, settings: TensorRT) -> None:
@@ -230,41 +188,6 @@ def configure(builder: EngineBuilder, config: Any, settings: TensorRT) -> None:
     elif settings.strip_weights:
         # The weights come back as they were. REFIT, for any weights, may drop a bias (known issue of TensorRT 11.3).
         config.set_flag(flags.REFIT_IDENTICAL)
-
-
-def collecting_logger(trt: ModuleType) -> Any:
-    """A logger that keeps errors and shows nothing: TensorRT writes many lines about one problem."""
-
-    class Log(trt.ILogger):  # type: ignore[name-defined]
-        """Keeps errors."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.errors.append(" ".join(message.split()))
-
-        def summary(self) -> str:
-            return self.errors[-1] if self.errors else "no reason was given"
-
-    return Log()
-
-
-def _load_ahead_of_time() -> ModuleType:
-    """The bindings need NVIDIA's libraries in the process: the ONNX Runtime plug-in's wheel carries them."""
-    carrier = importlib.util.find_spec("onnxruntime_ep_nv_tensorrt_rtx")
-    if not importlib.util.find_spec("tensorrt_rtx_bindings") or carrier is None or carrier.origin is None:
-        raise CompressError(f"--trt: no TensorRT builder is installed; {_INSTALL}")
-    try:
-        for pattern in _AHEAD_OF_TIME_LIBRARIES:
-            library = next(Path(carrier.origin).parent.glob(pattern))
-            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
-        import tensorrt_rtx_bindings
-    except (OSError, StopIteration, ImportError) as error:
-        raise CompressError(f"--trt: TensorRT-RTX cannot be loaded ({error}); {_INSTALL}") from None
-    return tensorrt_rtx_bindings
 
 
 def _inputs(network: Any) -> list[Input]:

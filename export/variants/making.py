@@ -10,12 +10,14 @@ from typing import Any
 
 from compress.data.stage import DataSet
 from compress.recipe.export import Export, Tolerance
-from compress.runs.run import Run
+from compress.runs.directory import Run
 from compress.targets import TARGETS, Target, resolve_target
 from export.onnx.fusion import fuse_graphs
 from export.onnx.plain import export_onnx
 from export.quantize.calibration import calibration_feeds
-from export.quantize.int8 import convert_fp16, quantize_dynamic_int8, quantize_int4, quantize_static_int8
+from export.quantize.fp16 import convert_fp16
+from export.quantize.int4 import quantize_int4
+from export.quantize.int8 import quantize_dynamic_int8, quantize_static_int8
 from export.quantize.openvino import convert_openvino_int8
 
 ENGINE_SOURCES = {"fp16": "onnx-fp16", "int8": "onnx-static", "fp32": "onnx"}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compress.data.encode import batches_by_length, pad, padded
 from compress.errors import CompressError
-from compress.metrics.metric import agreement
+from compress.metrics.comparison import agreement
 from compress.recipe.export import Tolerance
 from compress.runtimes.generation import ENCODER, OnnxDecoder, log_probabilities
 from compress.tasks.contract import NO_LABEL, Example, Prediction, Task
+from export.variants.summary import Parity
 
 if TYPE_CHECKING:
     import torch
@@ -29,20 +30,6 @@ class Answers:
 
     outputs: list[np.ndarray]
     predictions: list[Prediction]
-
-
-@dataclass(frozen=True)
-class Parity:
-    """Differences of outputs, and the share of rows with the same prediction."""
-
-    rows: int
-    max_difference: float
-    mean_difference: float
-    agreement: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """For the manifest."""
-        return asdict(self)
 
 
 def log_probabilities_of_labels(folder: Path, task: Task, examples: Sequence[Example], pad_id: int) -> list[np.ndarray]:
@@ -83,7 +70,12 @@ def measure_parity(parent: Answers, variant: Answers) -> Parity:
     one, other = (np.concatenate([output.ravel() for output in answers.outputs]) for answers in (parent, variant))
     difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
     same = agreement(parent.predictions, variant.predictions)
-    return Parity(len(parent.predictions), float(difference.max()), float(difference.mean()), same)
+    return Parity(
+        rows=len(parent.predictions),
+        max_difference=float(difference.max()),
+        mean_difference=float(difference.mean()),
+        agreement=same,
+    )
 
 
 def check_parity(name: str, parent: str, parity: Parity, tolerance: Tolerance) -> None:

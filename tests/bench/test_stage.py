@@ -8,11 +8,11 @@ import onnx_ir
 import pytest
 
 from bench.measure.contenders import Contender
-from bench.measure.latency import Group, RowTimes
+from bench.measure.latency import Group, LatencyMeasurement
+from bench.measure.rows import check_classes
 from bench.measure.workers import Bench, Machine, Setup, Worker
-from bench.stage import check_classes
 from compress.errors import CompressError
-from compress.metrics.metric import calibration_error
+from compress.metrics.languages import calibration_error
 from compress.recipe.file import load_recipe
 from compress.tasks.rows import Row
 
@@ -136,7 +136,7 @@ def test_all_models_are_run_before_the_next_batch():
     names = ("a", "b", "c")
     examples = [{"row": number, "input_ids": [1]} for number in range(6)]
     group = Group({name: Recorder(name) for name in names}, dict.fromkeys(names, Setup({}, examples)))  # type: ignore[arg-type]
-    times = RowTimes(group, range(6), [1], seed=0)
+    times = LatencyMeasurement(group, range(6), [1], seed=0)
     times.add_round()
     times.add_round()
     turns = [asked[start : start + 3] for start in range(0, len(asked), 3)]

@@ -11,8 +11,8 @@ import numpy as np
 
 from compress.console import say
 from compress.errors import UnavailableError
-from compress.serving.client import load_model
-from compress.serving.format import CANARY, BundleModel, Canary, CanaryRow, Said, read_canary
+from compress.serving.client import open_model
+from compress.serving.format import CANARY, BundleModel, Canary, CanaryRow, RecordedAnswers, read_canary
 from compress.targets import resolve_target
 from compress.tasks.rows import Row, row_as_dict
 
@@ -24,7 +24,7 @@ in another order."""
 
 def record_canary(folder: Path, models: Sequence[BundleModel], rows: Sequence[Row]) -> None:
     """Ask every model that can run here, from the bundle's own files, and write down what it says."""
-    said: dict[str, Said] = {}
+    said: dict[str, RecordedAnswers] = {}
     for model in models:
         try:
             said[model.name] = _ask(folder / model.folder, rows)
@@ -63,14 +63,14 @@ def canary_problem(folder: Path, model: BundleModel) -> tuple[str | None, str]:
     return (f"{told} (limit {limit:g})" if failed else None), told
 
 
-def _ask(folder: Path, rows: Sequence[Row]) -> Said:
-    model = load_model(folder, threads=1)  # several add up in an order of their own
+def _ask(folder: Path, rows: Sequence[Row]) -> RecordedAnswers:
+    model = open_model(folder, threads=1)  # several add up in an order of their own
     if model.description.reads == "text":
         answers = model.predict([row.text for row in rows])
         outputs = [list((answer.probabilities or {}).values()) for answer in answers]
-        return Said(outputs=_rounded(outputs), predictions=[answer.prediction for answer in answers])
+        return RecordedAnswers(outputs=_rounded(outputs), predictions=[answer.prediction for answer in answers])
     found, predictions = model.outputs(rows)
-    return Said(outputs=_rounded(found), predictions=predictions)
+    return RecordedAnswers(outputs=_rounded(found), predictions=predictions)
 
 
 def _rounded(outputs: Sequence[Any]) -> list[Any]:

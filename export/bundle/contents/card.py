@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from compress.evaluation.stage import percent
-from compress.metrics.metric import ALL
-from compress.runs.run import Run
+from compress.evaluation.tables import percent
+from compress.metrics.languages import ALL
+from compress.runs.directory import Run
 from compress.serving.format import BundleModel
 from compress.tasks.rows import Row
 from export.bundle.choice import Report
@@ -60,14 +60,14 @@ def write_card(
         data=data,
         teacher=stages["teacher"]["summary"],
         student=stages["student"]["summary"],
-        table=language_table(report, measured) if report and measured else [],
+        table=quality_rows(report, measured) if report and measured else [],
         weak=weak_languages(report, measured, evaluation["seen in training"]) if report and measured else {},
         rebuild=rebuild_commands(models, folder),
     )
     path.write_text(text, "utf-8")
 
 
-def language_table(report: Report, models: Sequence[BundleModel]) -> list[list[str]]:
+def quality_rows(report: Report, models: Sequence[BundleModel]) -> list[list[str]]:
     """The main metric by language, of the teacher and each model: percent with its 95 % interval."""
     metric = report["metrics"][0]
     names = ["teacher", *(model.name for model in models)]

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.errors import CompressError, UnavailableError
-from compress.runtimes.predict import onnx_session
+from compress.errors import CompressError
+from compress.runtimes.onnx import onnx_session, text_operators
 from compress.tasks.rows import Row
 
 if TYPE_CHECKING:
@@ -95,18 +95,6 @@ def add_text_model(source: Path, folder: Path, labels: Sequence[str], longest: i
         shutil.copy(path, folder / path.name)  # weights beside the graph
     model = onnx.load(source / "model.onnx", load_external_data=False)
     onnx.save(_joined(tokens, model, labels), folder / "model.onnx")
-
-
-def text_operators() -> str:
-    """The library of the operators.
-
-    :raises UnavailableError: If it is not installed.
-    """
-    try:
-        from onnxruntime_extensions import get_library_path
-    except ImportError:
-        raise UnavailableError("onnxruntime-extensions is not installed; install the extra `text`") from None
-    return get_library_path()
 
 
 def odd_texts() -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from compress.data.encode import pad
-from compress.runtimes.predict import OPENVINO_MODEL
+from compress.runtimes.openvino import OPENVINO_MODEL
 from compress.tasks.contract import Example, Task
 from compress.tasks.rows import Row
 
@@ -115,7 +115,7 @@ def text_configuration(serving: Serving, task: Task, classes: int, row: Row) -> 
     """
     inputs = ["TEXT", *(["TEXT_PAIR"] if row.text_pair is not None else []), *(["LANGUAGES"] if task.GENERATES else [])]
     outputs = [{"name": "PREDICTION", "data_type": Name("TYPE_STRING"), "dims": [1]}]
-    if task.LABEL_A_ROW:
+    if task.SINGLE_LABEL:
         outputs.append({"name": "PROBABILITIES", "data_type": Name("TYPE_FP32"), "dims": [classes]})
     return {
         "name": serving.name,
@@ -215,7 +215,7 @@ def _onnx_values(path: Path) -> tuple[list[Value], list[Value]]:
 
 
 def _openvino_values(path: Path) -> tuple[list[Value], list[Value]]:
-    from compress.runtimes.predict import openvino_core
+    from compress.runtimes.openvino import openvino_core
 
     types = {"i64": "int64", "i32": "int32", "f32": "float", "f16": "float16"}
     model = openvino_core().read_model(path)

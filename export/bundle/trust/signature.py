@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.errors import CompressError, UnavailableError, first_line
-from compress.runs.run import file_sha256
+from compress.runs.files import file_sha256
 from compress.serving.format import SIGNATURE, SIGNATURE_SUM
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from rich.table import Table
 
 from compress.errors import CompressError, UnavailableError
-from compress.runs.run import file_sha256
+from compress.runs.files import file_sha256
 from compress.serving.format import (
     ARCHIVE_SUFFIX,
     NOT_IN_MANIFEST,

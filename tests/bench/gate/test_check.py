@@ -12,7 +12,7 @@ from bench.gate.judgement import Limits
 from bench.gate.stage import run_check_stage
 from bench.studies.gate_proof import _planted
 from compress.errors import CompressError
-from compress.runs.run import find_run
+from compress.runs.directory import find_run
 from compress.tasks.rows import Row
 
 FAST = ("--set", "bench.batch_sizes=[1]", "--set", "bench.starts=1")

@@ -6,7 +6,7 @@ import pytest
 
 from bench.measure.contenders import find_contenders, user_contenders
 from compress.errors import CompressError
-from compress.runs.run import find_run
+from compress.runs.directory import find_run
 
 LABELS = ("date", "money", "percentage", "time")
 

@@ -2,12 +2,12 @@ import gc
 import time
 from itertools import chain, repeat
 
-from bench.measure.timing import WarmUp, collect_and_keep_off, milliseconds_of, warm_up
+from bench.measure.timing import TimingWarmUp, collect_and_keep_off, milliseconds_of, timing_warm_up
 
 
 def test_a_model_is_warm_when_its_times_are_stable():
     seconds = chain([0.02] * 5, [0.01] * 5, repeat(0.002))
-    found = warm_up(lambda: time.sleep(next(seconds)))
+    found = timing_warm_up(lambda: time.sleep(next(seconds)))
     assert found.stable
     assert found.runs == 20  # two windows of fast runs after two of slow ones
 
@@ -16,7 +16,7 @@ def test_a_model_that_gets_slower_and_slower_is_not_stable(monkeypatch):
     monkeypatch.setattr("bench.timing._MOST_RUNS", 30)
     growing = iter(1.3**step / 1000 for step in range(30))
     monkeypatch.setattr("bench.timing.milliseconds_of", lambda run: next(growing))
-    assert warm_up(lambda: None) == WarmUp(30, stable=False)
+    assert timing_warm_up(lambda: None) == TimingWarmUp(30, stable=False)
 
 
 def test_times_are_milliseconds():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.studies.peers import CONTENDERS, OURS, Cell, Shape, _judged, peer_table
+from bench.studies.peers import CONTENDERS, OURS, Cell, EncoderShape, _judged, peer_table
 
 
 @pytest.fixture
@@ -19,11 +19,11 @@ def test_operations_are_those_of_the_matrix_products():
     # One layer of width 4 over 3 tokens: four projections, two of the feed-forward, and attention.
     weights = 3 * (4 * 4 * 4 + 2 * 4 * 16)
     attention = 2 * 3 * 3 * 4
-    assert Shape(1, 4).operations(batch=1, length=3) == 2 * (weights + attention)
+    assert EncoderShape(1, 4).operations(batch=1, length=3) == 2 * (weights + attention)
 
 
 def test_peers_are_judged_against_the_fastest_of_ours_in_their_precision(samples: dict[str, list[float]]):
-    judged = _judged(Cell(Shape(6, 384), 1, 1, 32), samples, peak=100.0)["contenders"]
+    judged = _judged(Cell(EncoderShape(6, 384), 1, 1, 32), samples, peak=100.0)["contenders"]
     assert judged["onnx"]["ours_takes"] == pytest.approx(0.8, abs=0.02)
     low, high = judged["OpenVINO NNCF int8"]["ours_takes_interval"]
     assert 1.25 < low < 4 / 3 < high < 1.42
@@ -34,14 +34,14 @@ def test_peers_are_judged_against_the_fastest_of_ours_in_their_precision(samples
 
 
 def test_the_share_of_the_peak_is_operations_over_time(samples: dict[str, list[float]]):
-    shape = Shape(6, 384)
+    shape = EncoderShape(6, 384)
     judged = _judged(Cell(shape, 1, 8, 128), samples, peak=100.0)["contenders"]["onnx"]
     gflops = shape.operations(8, 128) / 1e9 / (judged["p50_ms"] / 1e3)
     assert judged["share_of_peak"] == pytest.approx(gflops / 100)
 
 
 def test_the_table_has_a_row_for_every_cell(samples: dict[str, list[float]]):
-    cells = [_judged(Cell(Shape(6, 384), threads, 1, 32), samples, peak=100.0) for threads in (1, 2)]
+    cells = [_judged(Cell(EncoderShape(6, 384), threads, 1, 32), samples, peak=100.0) for threads in (1, 2)]
     table = peer_table({"target": "cpu-vnni", "peak_gflops": {"1": 100.0, "2": 200.0}, "cells": cells})
     assert table.row_count == 2
     assert {"onnx-fused", "onnx-int8", "openvino-int8"} == set(OURS) <= {column.header for column in table.columns}

@@ -9,8 +9,8 @@ from compress.data.clean import Cleaned, Row, clean
 from compress.data.encode import batches_by_length, pad, spread_over_languages
 from compress.data.read import read_file, read_splits, rows_of_dataset
 from compress.errors import CompressError
-from compress.recipe.recipe import Data
-from compress.tasks.contract import task_named
+from compress.recipe.data import Data
+from compress.tasks.registry import task_named
 
 ROWS = [{"text": "ein Text", "label": "a", "lang": "de"}, {"text": "a text", "label": "b", "lang": "en"}]
 

@@ -4,22 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from compress.metrics.metric import (
-    accuracy,
-    agreement,
-    calibration_error,
-    compare,
-    confidences,
-    drop_and_error,
-    f1_of_counts,
-    holm,
-    macro_f1,
-    mean,
-    paired_drop,
-    per_language,
-    rows_by_language,
-    share,
-)
+from compress.metrics.comparison import agreement, compare, drop_and_error, holm, paired_drop
+from compress.metrics.languages import calibration_error, largest_probabilities, per_language, rows_by_language
+from compress.metrics.metric import accuracy, f1_of_counts, macro_f1, mean, share
 
 GENERATOR = np.random.default_rng(0)
 TARGETS = GENERATOR.integers(0, 4, 300)
@@ -120,7 +107,7 @@ def test_calibration_error_by_hand():
 
 
 def test_confidence_is_the_largest_probability():
-    assert confidences([np.array([0.0, np.log(3.0)]), np.array([5.0, 5.0])]) == pytest.approx([0.75, 0.5])
+    assert largest_probabilities([np.array([0.0, np.log(3.0)]), np.array([5.0, 5.0])]) == pytest.approx([0.75, 0.5])
 
 
 def test_the_error_of_a_drop_is_that_of_the_differences():

@@ -6,9 +6,10 @@ from small_translators import CONFIGS
 from transformers import AutoModelForSeq2SeqLM
 
 from compress.errors import CompressError
+from compress.models.build import build_student
+from compress.models.describe import summary_of
 from compress.models.encoder_decoder import layer_counts
-from compress.models.load import build_student, summary_of
-from compress.recipe.recipe import Student
+from compress.recipe.student import Student
 
 
 @pytest.fixture(params=CONFIGS)

@@ -12,10 +12,12 @@ from transformers import (
 )
 
 from compress.errors import CompressError
-from compress.models.load import build_student, load_model, load_tokenizer, save_tokenizer
+from compress.models.build import build_student
+from compress.models.load import load_model, load_tokenizer, save_tokenizer
 from compress.models.tokenizers import train_tokenizer
-from compress.recipe.recipe import NewTokenizer, Student
-from compress.tasks.contract import task_named
+from compress.recipe.student import Student
+from compress.recipe.training import NewTokenizer
+from compress.tasks.registry import task_named
 
 CLASSIFICATION = task_named("text-classification")
 

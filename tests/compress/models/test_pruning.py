@@ -10,9 +10,9 @@ from transformers import (
 )
 
 from compress.errors import CompressError
-from compress.models.load import build_student
-from compress.models.pruning import narrow
-from compress.recipe.recipe import Student
+from compress.models.build import build_student
+from compress.models.pruning import prune
+from compress.recipe.student import Student
 
 SPECIAL = {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 32}
@@ -52,7 +52,7 @@ INPUTS = {"input_ids": torch.tensor([[7, 8, 9, 10]]), "attention_mask": torch.on
 
 def test_nothing_is_lost_where_nothing_is_cut(teacher):
     student = shaped(teacher)
-    narrow(teacher, student, ALL_LAYERS, batches(), own_loss, "importance")
+    prune(teacher, student, ALL_LAYERS, batches(), own_loss, "importance")
     assert torch.allclose(student(**INPUTS).logits, teacher(**INPUTS).logits, atol=1e-5)
 
 
@@ -65,7 +65,7 @@ def test_neurons_without_effect_are_the_ones_that_go(teacher):
             ):
                 weight[:, ::2] = 0.0
     student = shaped(teacher, feed_forward_size=16)
-    narrow(teacher, student, ALL_LAYERS, batches(), own_loss, "importance")
+    prune(teacher, student, ALL_LAYERS, batches(), own_loss, "importance")
     assert torch.allclose(student(**INPUTS).logits, teacher(**INPUTS).logits, atol=1e-5)
 
 
@@ -73,7 +73,7 @@ def test_neurons_without_effect_are_the_ones_that_go(teacher):
 def test_a_narrower_student_starts_closer_to_its_teacher_than_chance(teacher, method: str):
     student = shaped(teacher, layers=2, hidden_size=8, heads=2, feed_forward_size=16)
     before = {name: weight.clone() for name, weight in student.state_dict().items()}
-    narrow(teacher, student, [1, 3], batches(), own_loss, method)
+    prune(teacher, student, [1, 3], batches(), own_loss, method)
     changed = [name for name, weight in student.state_dict().items() if not torch.equal(weight, before[name])]
     assert any("1." in name for name in changed)
     assert student(**INPUTS).logits.isfinite().all()
@@ -83,7 +83,7 @@ def test_channels_that_matter_are_kept():
     torch.manual_seed(0)
     teacher = AutoModelForSequenceClassification.from_config(CONFIGS[0]).eval()
     student = shaped(teacher, hidden_size=8, heads=2)
-    narrow(teacher, student, ALL_LAYERS, batches(), own_loss, "importance")
+    prune(teacher, student, ALL_LAYERS, batches(), own_loss, "importance")
     theirs, ours = (model.get_input_embeddings().weight for model in (teacher, student))
     columns = {tuple(column.tolist()) for column in theirs.T}
     assert all(tuple(column.tolist()) in columns for column in ours.T)
@@ -95,7 +95,7 @@ def test_svd_keeps_more_of_the_embeddings_than_choosing_channels():
     norms = {}
     for method in ("importance", "svd"):
         student = shaped(teacher, hidden_size=8, heads=2)
-        narrow(teacher, student, ALL_LAYERS, batches(), own_loss, method)
+        prune(teacher, student, ALL_LAYERS, batches(), own_loss, method)
         norms[method] = student.get_input_embeddings().weight.norm().item()
     assert norms["svd"] > norms["importance"]
 
@@ -103,11 +103,11 @@ def test_svd_keeps_more_of_the_embeddings_than_choosing_channels():
 def test_heads_of_another_width_are_refused(teacher):
     student = shaped(teacher, hidden_size=8, heads=4)
     with pytest.raises(CompressError, match=r"heads of width 2 cannot be cut out of the teacher's, which are 4 wide"):
-        narrow(teacher, student, ALL_LAYERS, batches(), own_loss, "importance")
+        prune(teacher, student, ALL_LAYERS, batches(), own_loss, "importance")
 
 
 def test_an_unknown_architecture_is_refused():
     config = GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=4, pad_token_id=0)
     teacher = AutoModelForSequenceClassification.from_config(config)
     with pytest.raises(CompressError, match=r"is not known; only `embeddings` and `random` work for it"):
-        narrow(teacher, teacher, [0, 1], batches(), own_loss, "importance")
+        prune(teacher, teacher, [0, 1], batches(), own_loss, "importance")

@@ -7,7 +7,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 
 from compress.data.builtin import cldr
 from compress.models.vocabulary import trim_vocabulary
-from compress.recipe.recipe import Vocabulary
+from compress.recipe.teacher import Vocabulary
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

@@ -17,10 +17,10 @@ def test_the_empty_recipe_is_the_demo(tmp_path: Path):
 def test_overrides_replace_the_file(tmp_path: Path):
     path = tmp_path / "recipe.yaml"
     path.write_text("student:\n  layers: 3\n  hidden_size: 64\n")
-    recipe = load_recipe(path, {"student.layers": 5, "teacher.scratch.warm_up.epochs": 2})
+    recipe = load_recipe(path, {"student.layers": 5, "teacher.scratch.pretraining.epochs": 2})
     assert (recipe.student.layers, recipe.student.hidden_size) == (5, 64)
-    assert recipe.teacher.scratch.warm_up is not None
-    assert recipe.teacher.scratch.warm_up.epochs == 2
+    assert recipe.teacher.scratch.pretraining is not None
+    assert recipe.teacher.scratch.pretraining.epochs == 2
 
 
 def test_a_saved_recipe_is_read_back_equal(tmp_path: Path):
@@ -48,8 +48,8 @@ def test_a_saved_recipe_is_read_back_equal(tmp_path: Path):
         ),
         ("student: {decoder_layers: 1}", "student.decoder_layers is for translation, the task is text-classification"),
         (
-            "{task: token-classification, evaluation: {yardstick: true}}",
-            "evaluation.yardstick is for text-classification, the task is token-classification; leave it out",
+            "{task: token-classification, evaluation: {baseline: true}}",
+            "evaluation.baseline is for text-classification, the task is token-classification; leave it out",
         ),
         ("data: {prefix: 'to {language}: '}", "data.prefix: only {source} and {target} can be filled in"),
         ("- a list", "a recipe is a mapping of fields, got list"),

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from compress.runs.run import file_sha256
+from compress.runs.files import file_sha256
 
 MOMENTS = 5
 

@@ -5,7 +5,9 @@ import pytest
 
 from compress.errors import CompressError
 from compress.recipe.recipe import Recipe
-from compress.runs.run import Run, file_sha256, find_run, open_run, run_stage
+from compress.runs.directory import Run, find_run, open_run
+from compress.runs.files import file_sha256
+from compress.runs.stages import run_stage
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from compress.data.stage import DataSet
 from compress.data.table import RowTable
 from compress.errors import CompressError
 from compress.recipe.file import load_recipe
-from compress.recipe.recipe import RowChoice
+from compress.recipe.student import RowChoice
+from compress.student.rows import choose_rows
 from compress.tasks.rows import Row
-from compress.teacher.pool import build_pool, choose_rows
+from compress.teacher.pool import build_pool
 
 TRAIN = [
     Row("one", "a", "en", parallel="1"),

@@ -8,8 +8,9 @@ from transformers import M2M100Config, MBartTokenizer, NllbTokenizer
 
 from compress.errors import CompressError
 from compress.models.tokenizers import train_tokenizer
-from compress.recipe.recipe import Data, NewTokenizer
-from compress.tasks.contract import task_named
+from compress.recipe.data import Data
+from compress.recipe.training import NewTokenizer
+from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
 
 TASK = task_named("translation")

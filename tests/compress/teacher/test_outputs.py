@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compress.data.stage import load_data
 from compress.errors import CompressError
-from compress.runs.run import Run, find_run
+from compress.runs.directory import Run, find_run
 from compress.teacher import outputs as cache
 
 EVERYTHING = {

@@ -3,7 +3,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, BertConfig, DistilBertConfig, ModernBertConfig
 
 from compress.errors import CompressError
-from compress.recipe.recipe import Distillation
+from compress.recipe.student import Distillation
 from compress.student.distillation import Companion, signal_losses
 from compress.teacher.signals import Shape, Signals, check_comparable, mapped_layers, plan_signals, prepare, read
 

@@ -8,10 +8,13 @@ import torch
 from compress.data.encode import LengthBucketSampler
 from compress.data.table import RowTable
 from compress.models.tokenizers import train_tokenizer
-from compress.recipe.recipe import Data, NewTokenizer
-from compress.tasks.contract import task_named
+from compress.recipe.data import Data
+from compress.recipe.training import NewTokenizer
+from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
-from compress.training.trainer import Collator, Material, _accuracies, _last_whole_checkpoint, material
+from compress.training.collator import Collator
+from compress.training.rows import TrainingData, training_data
+from compress.training.trainer import _accuracies, _last_whole_checkpoint
 
 TEXTS = ("eins zwei drei vier fünf sechs", "eins", "zwei drei vier")
 ROWS = RowTable.from_rows([Row(text, label, "de") for text, label in zip(TEXTS, "abc", strict=True)])
@@ -23,12 +26,12 @@ def tokenizer():
 
 
 @pytest.fixture
-def rows(tokenizer, tmp_path) -> Material:
+def rows(tokenizer, tmp_path) -> TrainingData:
     encode = task_named("text-classification").encoder(tokenizer, Data(max_length=64), ["a", "b", "c"])
-    return material(ROWS, ROWS, encode, tmp_path)
+    return training_data(ROWS, ROWS, encode, tmp_path)
 
 
-def batch_of(tokenizer, rows: Material, numbers: list[int], epoch: int, probability: float = 0.5) -> torch.Tensor:
+def batch_of(tokenizer, rows: TrainingData, numbers: list[int], epoch: int, probability: float = 0.5) -> torch.Tensor:
     collate = Collator(tokenizer, probability, seed=3)
     collate.epoch = epoch
     return collate(rows.train.__getitems__(numbers))["input_ids"]

@@ -11,7 +11,7 @@ import pytest
 
 from compress.cli import commands
 from compress.recipe.recipe import Recipe
-from compress.runs.run import Run, find_run, open_run
+from compress.runs.directory import Run, find_run, open_run
 from export.bundle.choice import Report
 from export.bundle.stage import Wanted, run_bundle_stage
 from export.stage import run_export_stages

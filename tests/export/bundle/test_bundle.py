@@ -14,7 +14,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from compress.errors import CompressError
-from compress.runs.run import Run, file_sha256
+from compress.runs.directory import Run
+from compress.runs.files import file_sha256
 from compress.serving.format import read_manifest
 from export.bundle.choice import choose_variants
 from export.bundle.stage import Wanted, run_bundle_stage

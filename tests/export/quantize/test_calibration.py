@@ -9,7 +9,7 @@ import pytest
 
 from compress.data.encode import spread_over_languages_and_lengths
 from compress.data.stage import load_data
-from compress.runs.run import find_run
+from compress.runs.directory import find_run
 from export.quantize.calibration import calibration_feeds
 
 

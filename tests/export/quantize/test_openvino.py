@@ -12,9 +12,10 @@ from transformers import AutoTokenizer
 
 from bench.measure.contenders import find_contenders
 from compress.errors import CompressError
-from compress.runs.run import find_run
-from compress.runtimes.predict import load_onnx, load_predict
-from compress.tasks.contract import task_named
+from compress.runs.directory import find_run
+from compress.runtimes.onnx import load_onnx
+from compress.runtimes.predict import load_predict
+from compress.tasks.registry import task_named
 
 
 @pytest.fixture(scope="module")

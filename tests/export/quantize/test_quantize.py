@@ -10,13 +10,10 @@ from onnx import TensorProto, numpy_helper
 
 from compress.targets import TARGETS
 from export.quantize import int8 as quantize
-from export.quantize.int8 import (
-    convert_fp16,
-    quantisable_layers,
-    quantize_dynamic_int8,
-    quantize_int4,
-    quantize_static_int8,
-)
+from export.quantize.fp16 import convert_fp16
+from export.quantize.int4 import quantize_int4
+from export.quantize.int8 import quantize_dynamic_int8, quantize_static_int8
+from export.quantize.layers import quantisable_layers
 
 FEEDS = {"model.onnx": [small_encoders.inputs(rows, length) for rows, length in ((3, 9), (2, 14), (1, 5))]}
 

@@ -18,7 +18,7 @@ LAYERS = [{"layer": f"layer {number}", "title": "", "difference": 9 - number} fo
 
 
 class MadeUp:
-    """A laboratory whose trials have the figures that are given: speed, and points lost on both halves of the rows."""
+    """A runner whose trials have the figures that are given: speed, and points lost on both halves of the rows."""
 
     def __init__(self, **figures: tuple[float, float, float]):
         self.figures = figures
@@ -73,24 +73,24 @@ def test_what_does_not_hold_on_the_other_half_is_not_chosen(capsys: pytest.Captu
 
 
 def test_the_worst_layers_are_left_in_32_bits_first():
-    laboratory = MadeUp(int8=(2.0, 5.0, 5.0), int8_without_1=(1.9, 3.0, 3.0), int8_without_2=(1.8, 0.5, 0.5))
-    report = search(laboratory, 1.0)
+    runner = MadeUp(int8=(2.0, 5.0, 5.0), int8_without_1=(1.9, 3.0, 3.0), int8_without_2=(1.8, 0.5, 0.5))
+    report = search(runner, 1.0)
     assert report["chosen"]["excluded"] == ("layer 0", "layer 1")
-    assert not any(candidate.retrained for candidate in laboratory.tried)
+    assert not any(candidate.retrained for candidate in runner.tried)
 
 
 def test_retraining_comes_last():
     too_much = (1.9, 4.0, 4.0)
-    laboratory = MadeUp(
+    runner = MadeUp(
         int8=(2.0, 5.0, 5.0),
         int8_without_1=too_much,
         int8_without_2=too_much,
         int8_without_4=too_much,
         retrained=(2.0, 0.5, 0.2),
     )
-    report = search(laboratory, 1.0)
+    report = search(runner, 1.0)
     assert report["chosen"]["retrained"]
-    assert laboratory.tried[-1].retrained
+    assert runner.tried[-1].retrained
 
 
 def test_where_nothing_holds_the_student_in_32_bits_remains():
@@ -149,16 +149,16 @@ def test_trials_are_kept_for_the_next_search(searched: Path, compress_command):
 
 def test_a_retrained_student_is_tried_and_takes_up_again(searched: Path):
     from compress.data.stage import load_data
-    from compress.runs.run import find_run
-    from export.search.trials import Laboratory
+    from compress.runs.directory import find_run
+    from export.search.trials import TrialRunner
 
     run = find_run(searched, searched.parent)
-    laboratory = Laboratory(run, load_data(run), TARGETS["cpu-avx2"], searched / "trials/by-hand")
-    trial = laboratory.trial(Candidate("onnx-int8", retrained=True))
+    runner = TrialRunner(run, load_data(run), TARGETS["cpu-avx2"], searched / "trials/by-hand")
+    trial = runner.trial(Candidate("onnx-int8", retrained=True))
     assert trial["name"] == "onnx-int8, retrained"
     assert trial["search"]["worst_language_drop"]["value"] < 0.2
     assert (searched / "trials/by-hand/retrained-onnx/model.onnx").exists()
-    entries = laboratory.sensitivity(Candidate("onnx-int8"))
+    entries = runner.sensitivity(Candidate("onnx-int8"))
     assert [entry["difference"] for entry in entries] == sorted((e["difference"] for e in entries), reverse=True)
     assert any("embeddings" in entry["title"] for entry in entries)
 

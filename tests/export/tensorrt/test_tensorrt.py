@@ -14,10 +14,11 @@ from onnx import TensorProto, helper
 from compress.data.stage import load_data
 from compress.errors import CompressError
 from compress.recipe.export import Profile, TensorRT
-from compress.runs.run import file_sha256, find_run
-from compress.runtimes.predict import load_onnx
+from compress.runs.directory import find_run
+from compress.runs.files import file_sha256
+from compress.runtimes.onnx import load_onnx
 from compress.runtimes.tensorrt import load_engine, runs_here
-from compress.tasks.contract import task_named
+from compress.tasks.registry import task_named
 from export.tensorrt import builder as tensorrt
 from export.tensorrt.builder import (
     DIFFERENCES,
@@ -29,9 +30,9 @@ from export.tensorrt.builder import (
     configure,
     gpu_name,
 )
+from export.tensorrt.compile import compile_onnx, precision_of
 from export.tensorrt.explain import explain
 from export.tensorrt.profiles import Input, check_axes, parse_profile
-from export.tensorrt.stage import compile_onnx, precision_of
 
 without_gpu = pytest.mark.skipif(gpu_name() is not None, reason="a GPU is present: the native builder is chosen")
 with_gpu = pytest.mark.skipif(gpu_name() is None, reason="running an engine needs a GPU")

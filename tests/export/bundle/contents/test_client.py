@@ -13,7 +13,7 @@ import pytest
 from compress import load
 from compress.data.stage import load_data
 from compress.errors import CompressError, UnavailableError
-from compress.runs.run import Run
+from compress.runs.directory import Run
 
 
 @pytest.fixture(scope="module")

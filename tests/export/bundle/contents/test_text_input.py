@@ -18,8 +18,8 @@ from compress import load
 from compress.data.stage import load_data
 from compress.errors import CompressError
 from compress.models.tokenizers import train_tokenizer
-from compress.recipe.recipe import NewTokenizer
-from compress.runs.run import Run
+from compress.recipe.training import NewTokenizer
+from compress.runs.directory import Run
 from compress.serving.format import read_manifest
 from compress.tasks.rows import Row
 from export.bundle.contents.text_input import check_tokens, odd_texts, tokenizer_parts, tokens_model

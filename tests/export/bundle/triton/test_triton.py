@@ -12,7 +12,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
 
-from compress.tasks.contract import task_named
+from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
 from export.bundle.triton.configuration import (
     Serving,

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from onnx import numpy_helper
 
 from compress.errors import CompressError
-from compress.runs.run import Run, file_sha256
+from compress.runs.directory import Run
+from compress.runs.files import file_sha256
 from compress.serving.format import BundleFile, read_manifest
 from export.bundle.stage import Wanted, run_bundle_stage
 from export.bundle.trust.signature import sign

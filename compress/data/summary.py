@@ -1,0 +1,35 @@
+"""What the data stage returns."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from compress.contract import Contract
+from compress.runs.manifest import Stage
+
+
+class SplitSummary(Contract):
+    """Rows of one split that were kept, and how many were dropped for which reason."""
+
+    rows: int
+    dropped: dict[str, int]
+
+
+class SharedTexts(Contract):
+    """Texts that stand in two splits."""
+
+    first: str
+    second: str
+    texts: int
+
+
+class DataSummary(Contract):
+    """What was read, dropped and found."""
+
+    splits: dict[str, SplitSummary]
+    labels: dict[str, int] = Field(description="rows (or words) of the train split by label; empty where there is none")
+    languages: dict[str, int] = Field(description="rows of the train split by language")
+    shared_texts: list[SharedTexts]
+
+
+DATA = Stage("data", DataSummary)

@@ -1,0 +1,37 @@
+"""What a model says of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compress.tasks.contract import Example, Prediction, Task
+from compress.tasks.rows import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a model says of the rows: a prediction for each and, where rows have one label, how sure it is of it."""
+
+    predictions: list[Prediction]
+    confidences: list[float] | None
+
+
+def predicted_of(
+    task: Task,
+    outputs: Sequence[np.ndarray],
+    examples: Sequence[Example],
+    rows: Sequence[Row],
+    labels: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+) -> Predicted:
+    """What a model's outputs say of the rows, as `Task.decode` takes them."""
+    sure = task.confidences(outputs)
+    rounded = None if sure is None else [round(value, 5) for value in sure.tolist()]
+    return Predicted(task.decode(outputs, examples, rows, labels, tokenizer), rounded)

@@ -1,0 +1,31 @@
+"""What the evaluation stage returns."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from compress.contract import Contract
+from compress.metrics.figures import ModelLosses, Quality
+from compress.runs.manifest import Stage
+from compress.student.summary import RowCounts
+
+Seen = Literal["labels", "text", "nothing"]
+"""What training saw of a language: its labels, its text alone, or nothing of it (zero-shot)."""
+
+
+class EvaluationSummary(Contract):
+    """Teacher against student on the test split, language by language."""
+
+    split: Literal["test"] = "test"
+    metrics: list[str] = Field(description="what models are compared by comes first")
+    signatures: dict[str, str] = Field(description="how sacrebleu can compute the same")
+    rows: dict[str, int] = Field(description="by language, and all")
+    seen_in_training: dict[str, Seen]
+    student_rows: RowCounts
+    models: dict[str, Quality]
+    student_against_teacher: ModelLosses
+
+
+EVALUATION = Stage("evaluation", EvaluationSummary)

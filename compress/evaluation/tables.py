@@ -1,0 +1,63 @@
+"""What evaluations say, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from compress.evaluation.summary import EvaluationSummary
+from compress.metrics.figures import Interval, ModelLosses
+from compress.metrics.languages import ALL
+
+if TYPE_CHECKING:
+    pass
+
+
+def evaluation_table(summary: EvaluationSummary) -> Table:
+    """The metrics of each model per language, in percent, and the student's drop in points."""
+    models = summary.models
+    main, *others = summary.metrics
+    table = Table(title=f"Test {main} % (95 % interval)" + "".join(f", {name} %" for name in others))
+    told: Mapping[str, str] = summary.seen_in_training
+    mixed = len(set(told.values())) > 1
+    for heading in ("language", "rows", *(["seen in training"] if mixed else [])):
+        table.add_column(heading)
+    for model in models:
+        for heading in (model, *others):
+            table.add_column(heading, justify="right")
+    table.add_column("drop (points)", justify="right")
+    for language, drop in summary.student_against_teacher.drop.items():
+        if language == ALL:
+            table.add_section()
+        cells = [
+            language,
+            f"{summary.rows[language]:,}",
+            *([told.get(language, "")] if mixed else []),
+        ]
+        for figures in models.values():
+            found = figures[language]
+            cells += [percent(found[main]), *(f"{100 * found[name].value:.1f}" for name in others)]
+        table.add_row(*cells, points(drop))
+    return table
+
+
+def percent(figure: Interval) -> str:
+    """A share with its interval, for example ``91.2 (90.1–92.3)``."""
+    return f"{100 * figure.value:.1f} ({100 * figure.low:.1f}–{100 * figure.high:.1f})"
+
+
+def points(figure: Interval) -> str:
+    """A difference with its interval, for example ``+0.8 (-0.1…+1.7)``."""
+    return f"{100 * figure.value:+.1f} ({100 * figure.low:+.1f}…{100 * figure.high:+.1f})"
+
+
+def comparison_line(losses: ModelLosses, name: str, reference: str) -> str:
+    """One sentence: the drop, the worst language and the agreement."""
+    worst = losses.worst_language_drop
+    return (
+        f"{name} against {reference}: drop {points(losses.drop[ALL])} points, "
+        f"worst-language drop {points(worst)} in {worst.language}, "
+        f"{100 * losses.agreement:.1f} % of the predictions are the same"
+    )

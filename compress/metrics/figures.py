@@ -1,0 +1,46 @@
+"""Figures with their intervals, as reports hold them."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from compress.contract import Contract
+
+
+class Interval(Contract):
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Loss(Interval):
+    """What is lost of a metric, as a share (0.01 is one point); less than 0 is a gain."""
+
+    p: float = Field(description="chance of a difference as large if there were none (McNemar, or paired bootstrap)")
+    p_adjusted: float = Field(description="the same, adjusted for the number of languages (Holm)")
+
+
+class WorstLoss(Interval):
+    """The largest loss of any language, with that language's interval."""
+
+    language: str
+
+
+class LanguageLosses(Contract):
+    """What is lost of a metric from one model to another, language by language."""
+
+    metric: str
+    drop: dict[str, Loss] = Field(description="by language, and all")
+    worst_language_drop: WorstLoss
+
+
+class ModelLosses(LanguageLosses):
+    """The same, and how often the two models agree."""
+
+    agreement: float = Field(description="share of rows with the same prediction")
+
+
+Quality = dict[str, dict[str, Interval]]
+"""By language, and all; by metric."""

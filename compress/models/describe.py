@@ -1,0 +1,52 @@
+"""What is said of a model: its shape, and its numbers of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import Field
+
+from compress.contract import Contract
+from compress.models.encoder_decoder import layer_counts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+def label_maps(labels: Sequence[str]) -> dict[str, Any]:
+    """The label names as a transformers configuration keeps them; nothing where a task has none."""
+    if not labels:
+        return {}
+    return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
+
+
+class ModelSummary(Contract):
+    """What a model is."""
+
+    shape: str = Field(description="layers times width, for example 4x256, or 6+2x512 with a decoder")
+    layers: int
+    width: int
+    heads: int
+    parameters: int = Field(description="numbers of weights")
+    embedding_parameters: int
+
+
+def summary_of(model: PreTrainedModel) -> ModelSummary:
+    """Shape and numbers of weights of a model in memory."""
+    config = model.config
+    layers = layer_counts(config) if config.is_encoder_decoder else (config.num_hidden_layers,)
+    return ModelSummary(
+        shape=f"{'+'.join(map(str, layers))}x{config.hidden_size}",
+        layers=config.num_hidden_layers,
+        width=config.hidden_size,
+        heads=config.num_attention_heads,
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        embedding_parameters=embeddings_of(model).numel(),
+    )
+
+
+def embeddings_of(model: PreTrainedModel) -> Tensor:
+    """The token embeddings, float (tokens, width)."""
+    return cast("Tensor", model.get_input_embeddings().weight)

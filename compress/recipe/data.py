@@ -1,0 +1,63 @@
+"""The recipe's section on data: where the rows come from and how they are read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from compress.recipe.section import Section
+
+
+class Fields(Section):
+    """Names of the columns in the user's files; null: what the task expects."""
+
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+    lang: str | None = Field("lang", description="null: the rows carry no language")
+    parallel: str | None = Field(None, description="rows with the same value are translations of one another")
+    source_lang: str = Field("source_lang", description="translation: the language of the source")
+    target_lang: str = Field("target_lang", description="translation: the language of the target")
+
+
+class Data(Section):
+    """Where the rows come from."""
+
+    source: str = Field(
+        "cldr",
+        description="cldr (built in: classes of texts or, with fields.text_pair, of pairs; token labels), "
+        "a folder, one file, or a data set name on the hub",
+    )
+    configuration: str | None = Field(None, description="configuration name of a hub data set")
+    train: str | None = Field(None, description="explicit file for the split, in place of `source`")
+    validation: str | None = None
+    test: str | None = None
+    unlabelled: str | None = Field(None, description="file of rows without labels, which the teacher gives them")
+    fields: Fields = Field(default_factory=Fields)
+    languages: list[str] | None = Field(None, description="keep these languages only")
+    labelled_languages: list[str] | None = Field(
+        None, description="use the labels of these languages only; the others are zero-shot"
+    )
+    max_length: Annotated[int, Field(ge=8, le=8192)] = Field(64, description="tokens of a row; longer rows are cut")
+    language_codes: dict[str, str] = Field(
+        default_factory=dict,
+        description="translation: what the teacher calls the languages, where not as the data does",
+    )
+    prefix: str | None = Field(None, description='translation: before the source, "translate {source} to {target}: "')
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix_names_languages(cls, prefix: str | None) -> str | None:
+        try:
+            (prefix or "").format(source="", target="")
+        except (KeyError, IndexError, ValueError):
+            raise ValueError("only {source} and {target} can be filled in") from None
+        return prefix
+
+    @model_validator(mode="after")
+    def _splits_come_together(self) -> Data:
+        given = [name for name in ("train", "validation", "test") if getattr(self, name)]
+        if given and len(given) < 3:
+            raise ValueError(f"'{given[0]}' is given: train, validation and test must be given together")
+        return self

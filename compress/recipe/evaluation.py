@@ -1,0 +1,18 @@
+"""The recipe's sections on evaluating, and on how text is generated."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from compress.recipe.section import Positive, Section
+
+
+class Generation(Section):
+    """How translations are searched for, at most ``data.max_length`` tokens."""
+
+    beams: Positive = Field(1, description="1: the most likely token each time")
+    length_penalty: float = Field(1.0, description="more than 0 favours long translations, less short ones")
+
+
+class Evaluation(Section):
+    baseline: bool = Field(False, description="also fit TF-IDF with logistic regression, for comparison")

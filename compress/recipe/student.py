@@ -1,0 +1,131 @@
+"""The recipe's section on the student and what it learns from its teacher."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from compress.recipe.section import Fraction, Positive, Section, check_heads
+from compress.recipe.training import NewTokenizer, Training
+
+
+class LayerSignal(Section):
+    """A signal that student layers take from teacher layers."""
+
+    weight: Annotated[float, Field(ge=0)] = 0.0
+    layers: Literal["uniform", "last"] | list[Positive] = Field(
+        "uniform", description="teacher layers: evenly spread, the last ones, or one given for each student layer"
+    )
+
+
+class EmbeddingSignal(Section):
+    weight: Annotated[float, Field(ge=0)] = 0.0
+
+
+class RelationSignal(Section):
+    """Self-attention relations (MiniLMv2): the student's last layer learns from one teacher layer."""
+
+    weight: Annotated[float, Field(ge=0)] = 0.0
+    layer: Positive | None = Field(None, description="teacher layer, counted from 1; null: the last")
+    heads: Positive = Field(8, description="relation heads: a divisor of both widths")
+
+
+class SentenceSignal(Section):
+    """Cosine of sentence vectors."""
+
+    weight: Annotated[float, Field(ge=0)] = 0.0
+
+
+class SequenceSignal(Section):
+    """Translation: the teacher's own translations take the place of the rows' (Kim & Rush, 2016)."""
+
+    enabled: bool = False
+    beams: Positive = 4
+
+
+class Distillation(Section):
+    """loss = alpha * hard + (1 - alpha) * soft + the sum of weight * signal."""
+
+    alpha: Fraction = Field(0.1, description="balance: 1 is labels alone, 0 is the teacher alone")
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    final_temperature: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="the temperature moves to this one over the training; null: it stays"
+    )
+    hidden: LayerSignal = LayerSignal()
+    embeddings: EmbeddingSignal = EmbeddingSignal()
+    attention: LayerSignal = LayerSignal()
+    relations: RelationSignal = RelationSignal()
+    sentences: SentenceSignal = SentenceSignal()
+    sequences: SequenceSignal = SequenceSignal()
+    pivot: str | None = Field(
+        None, description="language that the teacher reads in place of each row: its parallel sentence"
+    )
+    group_dro: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="step size of the weights that protect the weakest language; 0: all rows count alike"
+    )
+
+    @model_validator(mode="after")
+    def _pivot_has_other_tokens(self) -> Distillation:
+        if self.pivot and self.token_signals:
+            raise ValueError(
+                f"with a pivot the teacher reads other tokens than the student: {self.token_signals[0]} cannot be "
+                "compared; use sentences, or no pivot"
+            )
+        return self
+
+    @property
+    def token_signals(self) -> list[str]:
+        """Signals with a weight that compare teacher and student token by token."""
+        return [name for name in ("hidden", "embeddings", "attention", "relations") if getattr(self, name).weight]
+
+
+class RowChoice(Section):
+    """Which rows the student learns from, and how much each counts, by what the teacher says of them."""
+
+    minimum_confidence: Fraction = Field(0.0, description="drop rows of which the teacher is less sure")
+    drop_disagreement: bool = Field(False, description="drop rows whose label is not what the teacher predicts")
+    weight_by_confidence: bool = Field(False, description="rows count as much as the teacher is sure of them")
+
+
+class Cache(Section):
+    """What is kept of the teacher's outputs, on disk."""
+
+    precision: Literal["fp32", "fp16"] = "fp32"
+    limit_gb: Annotated[float, Field(gt=0)] = Field(50.0, description="refuse to write more than this")
+
+
+class Student(Section):
+    every_nth_layer: Positive | None = Field(None, description="copy every n-th teacher layer; the shape is ignored")
+    layers: Positive = 1
+    decoder_layers: Positive | None = Field(
+        None, description="translation; null: as many as `layers`, or every n-th of the teacher's"
+    )
+    hidden_size: Positive = 128
+    heads: Positive = 2
+    feed_forward_size: Positive = 256
+    initialization: Literal["random", "embeddings", "importance", "svd"] = Field(
+        "embeddings",
+        description="start from new weights, the teacher's embeddings, its most important heads, neurons and channels, "
+        "or the leading singular directions of its weights",
+    )
+    tokenizer: NewTokenizer | None = Field(None, description="train the student its own; null: the teacher's")
+    languages: list[str] | None = Field(None, description="train on the rows of these languages only")
+    rows: RowChoice = RowChoice()
+    distillation: Distillation = Distillation()
+    cache: Cache = Cache()
+    training: Training = Training(epochs=8, batch_size=64, learning_rate=3e-3, mask_probability=0.15)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Student:
+        check_heads(self.heads, self.hidden_size)
+        return self
+
+    @model_validator(mode="after")
+    def _own_tokens_are_not_compared(self) -> Student:
+        if self.tokenizer and self.distillation.token_signals:
+            raise ValueError(
+                f"a student with a tokenizer of its own reads other tokens than its teacher: "
+                f"{self.distillation.token_signals[0]} cannot be compared; use sentences, or the teacher's tokenizer"
+            )
+        return self

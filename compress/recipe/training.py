@@ -1,0 +1,49 @@
+"""What any training needs, and tokenizers that are trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from compress.recipe.section import Fraction, Positive, Section
+
+
+class Training(Section):
+    """One training: the defaults are the demo's teacher."""
+
+    epochs: Annotated[float, Field(gt=0)] = 2
+    batch_size: Positive = Field(32, description="rows of one step, over all processes")
+    gradient_accumulation: Positive = Field(1, description="parts that a step is computed in, to save memory")
+    learning_rate: Annotated[float, Field(gt=0)] = 1.2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    learning_rate_warmup: Fraction = Field(0.1, description="share of the steps in which the learning rate rises")
+    mask_probability: Fraction = Field(0.2, description="share of tokens replaced by the mask token, as regularisation")
+    label_smoothing: Fraction = 0.0
+    language_exponent: Fraction = Field(
+        1.0, description="languages are drawn with their number of rows to this power: 1 as they are, 0 all alike"
+    )
+    checkpoint_steps: Positive = Field(1000, description="steps between checkpoints; one is written each epoch too")
+    compile: bool = Field(False, description="torch.compile: pays on GPUs and in long trainings")
+
+
+class NewTokenizer(Section):
+    """A tokenizer that is trained on the training rows' text."""
+
+    model: Literal["byte-pair", "unigram", "byte-level"] = Field(
+        "byte-pair",
+        description="byte-level: byte pairs of UTF-8, case kept; can be put into the ONNX graph with the same tokens",
+    )
+    vocabulary_size: Annotated[int, Field(ge=100)] = 4000
+    longest_piece: Positive = Field(2, description="characters of a token at most; byte-level: bytes")
+    lowercase: bool | None = Field(
+        None, description="null: where the model reads, not where it writes; byte-level: never"
+    )
+
+    @model_validator(mode="after")
+    def _bytes_are_taken_as_they_are(self) -> NewTokenizer:
+        if self.model == "byte-level" and self.lowercase:
+            raise ValueError("lowercase: a byte-level tokenizer takes text as it is; leave it out")
+        if self.model == "byte-level" and self.vocabulary_size < 300:  # 256 bytes and the special tokens
+            raise ValueError(f"vocabulary_size {self.vocabulary_size}: a byte-level tokenizer needs 300 or more")
+        return self

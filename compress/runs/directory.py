@@ -1,0 +1,139 @@
+"""The run directory: one folder a stage, and a manifest that says what made every file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from compress.errors import CompressError
+from compress.processes import is_main_process, wait_for_everyone
+from compress.recipe.file import load_recipe, save_recipe
+from compress.recipe.recipe import Recipe
+from compress.runs.files import atomic_file
+from compress.runs.manifest import RunManifest, Stage, Summary, read_manifest, summary_in
+from compress.tasks.contract import Task
+from compress.tasks.registry import task_named
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory and a recipe: the run's own, with ``overrides`` on top that hold for one command.
+
+    ``overrides`` are values by dotted field of the recipe.
+    """
+
+    folder: Path
+    recipe: Recipe
+    overrides: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Task:
+        """What the run's models do."""
+        return task_named(self.recipe.task)
+
+    @property
+    def tokenisation(self) -> Mapping[str, object]:
+        """The part of the recipe that decides, with a tokenizer, what models read of the rows; JSON values."""
+        data = self.recipe.data
+        fields = {"max_length": data.max_length, "language_codes": data.language_codes, "prefix": data.prefix}
+        return {"task": self.recipe.task, **fields}
+
+    @property
+    def manifest(self) -> RunManifest:
+        """The manifest as it is on disk."""
+        return read_manifest(self.folder, self.recipe.name)
+
+    def summary(self, stage: Stage[Summary]) -> Summary:
+        """What a finished stage returned.
+
+        :raises CompressError: If the stage has not been run.
+        """
+        self.path_of(stage.name)
+        return summary_in(self.folder, stage, self.manifest.stages[stage.name])
+
+    def path_of(self, stage: str) -> Path:
+        """The folder of a finished stage.
+
+        :raises CompressError: If the stage has not been run.
+        """
+        if stage not in self.manifest.stages or not (self.folder / stage).is_dir():
+            raise CompressError(f"{self.folder}: stage '{stage}' is missing; run `compress distill` first")
+        return self.folder / stage
+
+    def is_current(self, stage: str) -> bool:
+        """Whether a stage is finished and was made from what its parents hold now."""
+        entry = self.manifest.stages.get(stage)
+        if entry is None or not (self.folder / stage).is_dir():
+            return False
+        return all(self.is_current(name) and self.digest(name) == digest for name, digest in entry.parents.items())
+
+    def digest(self, stage: str) -> str:
+        """A hash over the contents of a finished stage's files."""
+        self.path_of(stage)
+        return self.manifest.stages[stage].digest
+
+
+def open_run(recipe: Recipe, output: Path) -> Run:
+    """Create the run directory of a recipe, or go on in the one that is there, and make it the latest run.
+
+    :param output: Folder that holds all runs.
+    :raises CompressError: If the folder cannot be written, or another process works in it.
+    """
+    folder = output / recipe.name
+    try:
+        if is_main_process():
+            folder.mkdir(parents=True, exist_ok=True)
+            keep_recipe(Run(folder, recipe))
+            _point_to(folder)
+    except OSError as error:
+        raise CompressError(f"{folder}: cannot be written ({error.strerror}); choose another --output") from error
+    wait_for_everyone()
+    return Run(folder, recipe)
+
+
+def find_run(path: Path | None, output: Path, overrides: Mapping[str, object] | None = None) -> Run:
+    """The run that the user names by its folder, or the latest one; nothing is written.
+
+    :param overrides: Values by dotted field of its recipe, which hold until `keep_recipe` writes them down.
+    :raises CompressError: If there is none.
+    """
+    folder = path or output / "latest"
+    if not (folder / "recipe.yaml").is_file():
+        raise CompressError(f"{folder}: no run here; run `compress distill` first or name a run directory")
+    recipe = load_recipe(folder / "recipe.yaml", overrides)
+    return Run(folder.resolve(), recipe, dict(overrides or {}))
+
+
+def keep_recipe(run: Run) -> None:
+    """Make the recipe the run's own: for what changes its stages, after it was validated.
+
+    :raises CompressError: If another process works in the run.
+    """
+    with locked(run.folder), atomic_file(run.folder / "recipe.yaml") as partial:
+        save_recipe(run.recipe, partial)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let no other process work in the run while the block runs.
+
+    :raises CompressError: If one does.
+    """
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise CompressError(f"{folder}: another compress is working in this run; wait for it to end") from error
+
+
+def _point_to(folder: Path) -> None:
+    """Let ``latest`` name the run."""
+    pointer = folder.parent / f".latest-{os.getpid()}"
+    pointer.unlink(missing_ok=True)
+    pointer.symlink_to(folder.name)
+    pointer.replace(folder.parent / "latest")

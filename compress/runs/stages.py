@@ -1,0 +1,109 @@
+"""Running one stage: skipped where nothing has changed, written to a scratch folder, renamed and recorded."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from compress.console import say
+from compress.processes import is_main_process, raise_if_interrupted, wait_for_everyone
+from compress.runs.directory import Run, locked
+from compress.runs.files import atomic_file, content_hash, file_sha256, role_of, write_json
+from compress.runs.manifest import FileEntry, Stage, StageEntry, Summary, summary_in
+from compress.runs.versions import program_version, recorded_versions
+
+
+def run_stage(
+    run: Run,
+    stage: Stage[Summary],
+    inputs: Mapping[str, object],
+    parents: Sequence[str],
+    build: Callable[[Path, Path], Summary],
+    *,
+    always: bool = False,
+    parallel: bool = False,
+) -> Summary:
+    """Run one stage, unless nothing that it depends on has changed since it was last run.
+
+    :param inputs: The part of the recipe that the stage depends on, as JSON values.
+    :param parents: Stages whose files it reads.
+    :param build: Called with the folder to fill, and a scratch folder that survives an interruption of the same work;
+        returns the summary.
+    :param always: Run it even if nothing has changed (measurements).
+    :param parallel: All processes of a distributed run work on it together; otherwise the others wait for the main one.
+    """
+    digests = {name: run.digest(name) for name in parents}
+    key = content_hash({"inputs": inputs, "parents": digests, "code": program_version()})
+    done = run.manifest.stages.get(stage.name)
+    if not always and done and done.key == key and _files_present(run.folder, done.files):
+        say(f"{stage.name}: unchanged, skipped")
+        return summary_in(run.folder, stage, done)
+    work = run.folder / ".work" / stage.name
+    filling = work / "filling"
+    if is_main_process():
+        with locked(run.folder):
+            _clear(work, key)
+            if parallel:
+                wait_for_everyone()
+            started = time.monotonic()
+            summary = build(filling, work / key)
+            raise_if_interrupted()
+            entry = _entry(filling, stage.name, key, digests, summary, time.monotonic() - started)
+            if (run.folder / stage.name).exists():
+                (run.folder / stage.name).rename(work / "old")
+            filling.rename(run.folder / stage.name)
+            _record(run, stage.name, entry)
+            shutil.rmtree(work)
+    elif parallel:
+        wait_for_everyone()
+        build(filling, work / key)
+    wait_for_everyone()
+    return run.summary(stage)
+
+
+def _files_present(folder: Path, files: Sequence[FileEntry]) -> bool:
+    return all((folder / f.path).is_file() and (folder / f.path).stat().st_size == f.bytes for f in files)
+
+
+def _entry(
+    filling: Path, stage: str, key: str, parents: dict[str, str], summary: Summary, seconds: float
+) -> StageEntry:
+    files = [
+        FileEntry(
+            path=f"{stage}/{path.relative_to(filling).as_posix()}",
+            role=role_of(path),
+            sha256=file_sha256(path),
+            bytes=path.stat().st_size,
+        )
+        for path in sorted(path for path in filling.rglob("*") if path.is_file())
+    ]
+    return StageEntry(
+        key=key,
+        digest=content_hash([[file.path, file.sha256] for file in files]),
+        parents=parents,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 1),
+        versions=recorded_versions(),
+        summary=summary.model_dump(mode="json", by_alias=True),
+        files=files,
+    )
+
+
+def _clear(work: Path, key: str) -> None:
+    """An empty folder to fill, and the scratch folder of this work as an interruption left it."""
+    if not (work / key).is_dir():  # what is left of other work is of no use
+        shutil.rmtree(work, ignore_errors=True)
+        (work / key).mkdir(parents=True)
+    for name in ("filling", "old"):
+        shutil.rmtree(work / name, ignore_errors=True)
+    (work / "filling").mkdir()
+
+
+def _record(run: Run, stage: str, entry: StageEntry) -> None:
+    manifest = run.manifest
+    manifest = manifest.model_copy(update={"stages": {**manifest.stages, stage: entry}})
+    with atomic_file(run.folder / "manifest.json") as path:
+        write_json(path, manifest.model_dump(mode="json", by_alias=True))

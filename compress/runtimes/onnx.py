@@ -1,0 +1,83 @@
+"""ONNX Runtime: a graph in, arrays out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.errors import CompressError, UnavailableError
+from compress.runtimes.contract import Predict
+from compress.tasks.contract import Task
+
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def load_onnx(path: Path, task: Task, threads: int | None = None, *, cuda: bool = False) -> Predict:
+    """Open an encoder's graph in ONNX Runtime.
+
+    Graphs from elsewhere may want int32, or token types that the tokenizer does not give (zeros); outputs with other
+    names than the task's are taken in their order.
+
+    :raises CompressError: If the graph wants other inputs, or has too few outputs.
+    """
+    session = onnx_session(path, threads, cuda=cuda)
+    types = {value.name: np.int32 if value.type == "tensor(int32)" else np.int64 for value in session.get_inputs()}
+    outputs = [value.name for value in session.get_outputs()]
+    if set(types) - set(_INPUTS) or len(outputs) < len(task.OUTPUTS):
+        raise CompressError(
+            f"{path}: its inputs are {', '.join(types)} and its outputs {', '.join(outputs)}; wanted are "
+            f"{', '.join(_INPUTS)} and {', '.join(task.OUTPUTS)}: export it with these"
+        )
+    wanted = list(task.OUTPUTS) if set(task.OUTPUTS) <= set(outputs) else outputs[: len(task.OUTPUTS)]
+
+    def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        feed = {
+            name: inputs[name].astype(kind, copy=False) if name in inputs else np.zeros_like(inputs["input_ids"], kind)
+            for name, kind in types.items()
+        }
+        found = session.run(wanted, feed)
+        return found[0] if len(found) == 1 else np.stack(found, axis=-1)
+
+    return predict
+
+
+def onnx_session(
+    path: Path | bytes, threads: int | None = None, *, cuda: bool = False, operators: str | None = None
+) -> Any:
+    """Open an ONNX Runtime session, on the CPU unless ``cuda`` is wanted and can be had.
+
+    :param path: Of the graph, or the graph itself.
+    :param operators: A library of further operators.
+    :raises CompressError: If ONNX Runtime is not installed or refuses the file.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UnavailableError("onnxruntime is not installed; install the extra `cpu` (or `gpu`)") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 4
+    wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+    providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
+    try:
+        if operators is not None:
+            options.register_custom_ops_library(operators)
+        graph = path if isinstance(path, bytes) else str(path)
+        return onnxruntime.InferenceSession(graph, options, providers=providers)
+    except Exception as error:  # onnxruntime's exceptions share no public base class
+        name = "graph" if isinstance(path, bytes) else path
+        raise CompressError(f"{name}: ONNX Runtime refuses it ({error})") from None
+
+
+def text_operators() -> str:
+    """The library of the operators that read text in a graph.
+
+    :raises UnavailableError: If it is not installed.
+    """
+    try:
+        from onnxruntime_extensions import get_library_path
+    except ImportError:
+        raise UnavailableError("onnxruntime-extensions is not installed; install the extra `text`") from None
+    return get_library_path()

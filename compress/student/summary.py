@@ -1,0 +1,48 @@
+"""What the student stage returns."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from compress.contract import Contract
+from compress.models.describe import ModelSummary
+from compress.runs.manifest import Stage
+from compress.training.summary import TrainingSummary
+
+
+class RowCounts(Contract):
+    """Rows that the student learned from, and why others were left out."""
+
+    rows: int
+    without_parallel: int = Field(0, description="left out: no parallel sentence in the pivot language")
+    labelled_by_teacher: int = 0
+    not_shared_by_teacher: int = Field(0, description="their labels are not what the teacher predicts")
+    dropped_as_unsure: int = 0
+    dropped_as_disagreeing: int = 0
+    kept: int
+    mean_weight: float = 1.0
+
+    @property
+    def told(self) -> str:
+        """For people, what is nothing left out."""
+        counts = {
+            "rows": self.rows,
+            "without a parallel sentence": self.without_parallel,
+            "labelled by the teacher": self.labelled_by_teacher,
+            "labels that the teacher does not share": self.not_shared_by_teacher,
+            "dropped as unsure": self.dropped_as_unsure,
+            "dropped as disagreeing": self.dropped_as_disagreeing,
+            "kept": self.kept,
+        }
+        return ", ".join(f"{number:,} {what}" for what, number in counts.items() if number)
+
+
+class StudentSummary(ModelSummary):
+    """The student: its shape, its rows, and how it was trained."""
+
+    rows: RowCounts
+    training: TrainingSummary
+    language_weights: dict[str, float] | None = Field(None, description="of group DRO at the end")
+
+
+STUDENT = Stage("student", StudentSummary)

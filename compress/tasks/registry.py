@@ -1,0 +1,22 @@
+"""The tasks there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from compress.tasks import question_answering, text_classification, token_classification, translation
+from compress.tasks.contract import Task
+
+TaskName = Literal["text-classification", "token-classification", "question-answering", "translation"]
+TASKS: Mapping[TaskName, Task] = {
+    "text-classification": text_classification,
+    "token-classification": token_classification,
+    "question-answering": question_answering,
+    "translation": translation,
+}
+
+
+def task_named(name: TaskName) -> Task:
+    """The module of a task."""
+    return TASKS[name]

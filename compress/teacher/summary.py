@@ -1,0 +1,39 @@
+"""What the stages of the teacher return."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from compress.contract import Contract
+from compress.models.describe import ModelSummary
+from compress.models.vocabulary import TrimmingSummary
+from compress.runs.manifest import Stage
+from compress.training.summary import TrainingSummary
+
+
+class TeacherSummary(ModelSummary):
+    """The teacher: its shape, what was trimmed, and how it was trained."""
+
+    vocabulary: TrimmingSummary | None = None
+    training: TrainingSummary | None = Field(None, description="null: taken as it is")
+
+
+class OutputsSummary(Contract):
+    """The cached outputs of the teacher."""
+
+    store: str = Field(description="their folder in the store beside the runs")
+    examples: int
+    bytes: int
+    shards: int
+
+
+class SequencesSummary(Contract):
+    """The teacher's own translations of the training rows."""
+
+    rows: int
+    dropped_empty: int = Field(description="rows that it translated by nothing")
+
+
+TEACHER = Stage("teacher", TeacherSummary)
+CACHE = Stage("cache", OutputsSummary)
+SEQUENCES = Stage("sequences", SequencesSummary)

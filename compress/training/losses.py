@@ -1,0 +1,26 @@
+"""The loss on labels, one value a row, so that rows can be weighted."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from compress.tasks.contract import NO_LABEL
+
+
+def hard_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy with the labels, the mean over a row's positions, float (rows,).
+
+    :param logits: Float (rows, positions, classes).
+    :param labels: int64 (rows, positions); positions with -100 do not count.
+    :param smoothing: Share of the probability that is spread over all classes (Szegedy et al., 2016).
+    """
+    by_position = F.cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=NO_LABEL, label_smoothing=smoothing
+    )
+    return mean_over_tokens(by_position.view(labels.shape), labels != NO_LABEL)
+
+
+def mean_over_tokens(values: Tensor, mask: Tensor) -> Tensor:
+    weight = mask.to(values.dtype)
+    return (values * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)

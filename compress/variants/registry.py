@@ -1,0 +1,163 @@
+"""The variants: every deployable form that a student is turned into. Nothing else compares their names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from compress.targets import Target
+
+VariantName = Literal[
+    "onnx",
+    "onnx-fused",
+    "onnx-int8",
+    "onnx-static",
+    "openvino-int8",
+    "onnx-int4",
+    "onnx-fp16",
+    "onnx-chosen",
+    "tensorrt-fp16",
+    "tensorrt-int8",
+    "tensorrt-fp32",
+]
+SelectableName = Literal["onnx-fused", "onnx-int8", "onnx-static", "openvino-int8", "onnx-int4", "onnx-fp16"]
+"""Variants that a recipe can name: of the others ``onnx`` is always made, and the rest when it is asked for."""
+
+Precision = Literal["fp32", "fp16", "int8", "int4"]
+EnginePrecision = Literal["fp16", "int8", "fp32"]
+Limits = Literal["onnx", "int8", "int4", "fp16"]
+"""Whose limits of ``export.parity`` hold for a variant."""
+
+Maker = Literal["export", "fuse", "dynamic-int8", "static-int8", "int4", "fp16", "search", "engine"]
+Runtime = Literal["PyTorch", "ONNX Runtime", "OpenVINO", "TensorRT", "TensorRT-RTX"]
+Place = Literal["everywhere", "CPU", "GPU", "CPU, GPU"]
+STUDENT: Literal["student"] = "student"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One deployable form of a student.
+
+    ``parent`` is what it is made from and compared with, ``gpu_parent`` the same where the target is a GPU, if that
+    differs. ``made_by`` names the maker (`export.variants.making`), ``runtime`` what opens it. ``default_for`` are the
+    kinds of target that are best served with it. ``excludable`` says that single layers can be left in 32 bits,
+    ``calibrated`` that ranges are found on real rows, ``follows_target`` that another target of the same kind gets
+    other files.
+    """
+
+    name: VariantName
+    parent: VariantName | Literal["student"]
+    precision: Precision
+    limits: Limits
+    made_by: Maker
+    runtime: Runtime
+    runs_on: Place
+    purpose: str
+    gpu_parent: VariantName | None = None
+    default_for: tuple[Literal["CPU", "GPU"], ...] = ()
+    excludable: bool = False
+    calibrated: bool = False
+    follows_target: bool = False
+
+    def parent_for(self, target: Target) -> str:
+        """The variant that it is made from for a target, or the student."""
+        return self.gpu_parent if target.is_gpu and self.gpu_parent else self.parent
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether it is built for GPUs by TensorRT."""
+        return self.made_by == "engine"
+
+
+_ALL = (
+    Variant(
+        "onnx", "student", "fp32", "onnx", "export", "ONNX Runtime", "everywhere",
+        "32 bits, standard operators (opset 20); the root of all others",
+    ),
+    Variant(
+        "onnx-fused", "onnx", "fp32", "onnx", "fuse", "ONNX Runtime", "CPU",
+        "attention as one operator, residual sums apart from their norms: the fastest form in 32 bits, same answers",
+        default_for=("CPU",),
+    ),
+    Variant(
+        "onnx-int8", "onnx-fused", "int8", "int8", "dynamic-int8", "ONNX Runtime", "CPU",
+        "dynamic int8: weights per channel, embeddings per token, activations at run time; no calibration",
+        gpu_parent="onnx", default_for=("CPU",), excludable=True, follows_target=True,
+    ),
+    Variant(
+        "onnx-static", "onnx-fused", "int8", "int8", "static-int8", "ONNX Runtime", "CPU, GPU",
+        "int8 with fixed ranges; for x86 with unsigned activations, for GPUs signed and symmetric as TensorRT takes it",
+        gpu_parent="onnx", default_for=("GPU",), excludable=True, calibrated=True, follows_target=True,
+    ),
+    Variant(
+        "onnx-fp16", "onnx", "fp16", "fp16", "fp16", "ONNX Runtime", "GPU",
+        "half precision",
+        default_for=("GPU",),
+    ),
+    Variant(
+        "onnx-int4", "onnx-fused", "int4", "int4", "int4", "ONNX Runtime", "CPU",
+        "weights in 4 bits, embeddings in 8: for memory, not for speed",
+        gpu_parent="onnx",
+    ),
+    Variant(
+        "openvino-int8", "onnx-fused", "int8", "int8", "static-int8", "OpenVINO", "CPU",
+        "static int8 for OpenVINO: the faster one for batches of long texts",
+        calibrated=True, follows_target=True,
+    ),
+    Variant(
+        "onnx-chosen", "onnx", "int8", "int8", "search", "ONNX Runtime", "CPU",
+        "what `--budget` found: the fastest form within a loss of accuracy",
+        follows_target=True,
+    ),
+    Variant(
+        "tensorrt-fp16", "onnx-fp16", "fp16", "fp16", "engine", "TensorRT", "GPU",
+        "an engine (`--trt`)",
+        follows_target=True,
+    ),
+    Variant(
+        "tensorrt-int8", "onnx-static", "int8", "int8", "engine", "TensorRT", "GPU",
+        "an engine (`--trt --precision int8`)",
+        follows_target=True,
+    ),
+    Variant(
+        "tensorrt-fp32", "onnx", "fp32", "fp16", "engine", "TensorRT", "GPU",
+        "an engine (`--trt --precision fp32`), in which TF32 may be used",
+        follows_target=True,
+    ),
+)  # fmt: skip
+VARIANTS: Mapping[str, Variant] = {variant.name: variant for variant in _ALL}
+"""Every variant by its name, in the order in which they are made and reported."""
+
+ENGINES: Mapping[EnginePrecision, Variant] = {
+    "fp16": VARIANTS["tensorrt-fp16"],
+    "int8": VARIANTS["tensorrt-int8"],
+    "fp32": VARIANTS["tensorrt-fp32"],
+}
+"""The engine of each precision."""
+
+PLAIN, FUSED, CHOSEN = VARIANTS["onnx"], VARIANTS["onnx-fused"], VARIANTS["onnx-chosen"]
+
+
+def default_variants(target: Target) -> list[Variant]:
+    """What is made for a target where nothing else is asked for, beside the plain graph."""
+    kind = "GPU" if target.is_gpu else "CPU"
+    return [variant for variant in _ALL if kind in variant.default_for]
+
+
+def with_parents(names: Collection[str]) -> list[Variant]:
+    """The named variants and all that they are made from on a CPU, in the order in which they are made."""
+    wanted = set(names)
+    for variant in reversed(_ALL):
+        if variant.name in wanted and variant.parent != STUDENT:
+            wanted.add(variant.parent)
+    return [variant for variant in _ALL if variant.name in wanted]
+
+
+def variants_table() -> Sequence[str]:
+    """The variants for people, as lines of a Markdown table."""
+    lines = ["| variant | made from | runs on | what for |", "|---|---|---|---|"]
+    for variant in _ALL:
+        made_from = f"`{variant.parent}`" + (f"; for GPUs `{variant.gpu_parent}`" if variant.gpu_parent else "")
+        lines.append(f"| `{variant.name}` | {made_from} | {variant.runs_on} | {variant.purpose} |")
+    return lines

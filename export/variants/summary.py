@@ -1,0 +1,61 @@
+"""What the stage of a variant returns."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from compress.contract import Contract
+from compress.runs.manifest import Stage
+from compress.variants.engine import EngineSidecar
+from compress.variants.registry import VariantName
+
+
+class Parity(Contract):
+    """How far a variant's outputs are from its parent's on real rows, and the share of rows with the same prediction."""
+
+    rows: int
+    max_difference: float
+    mean_difference: float
+    agreement: float
+
+
+class GraphFacts(Contract):
+    """What plain graphs are made of."""
+
+    opset: int
+    nodes: int
+    inputs: list[str] = Field(description="of the first graph")
+
+
+class CalibrationFacts(Contract):
+    """Which rows static int8 found its ranges on, and how."""
+
+    method: str
+    rows: int
+    split: str
+
+
+class Made(Contract):
+    """What a maker says of the files that it wrote."""
+
+    target: str = Field("any", description="any, cpu, cuda or a target's name; of engines their GPU generations")
+    form: VariantName = Field(description="whose limits and handling hold: the variant's own, or what a search chose")
+    graph: GraphFacts | None = None
+    fused_attentions: int | None = None
+    weights: str | None = Field(None, description="how they are rounded, for people")
+    activations: str | None = None
+    calibration: CalibrationFacts | None = None
+    engines: list[EngineSidecar] = Field(default_factory=list)
+
+
+class VariantSummary(Made):
+    """A variant of the student: what it was made from and for, its size, and how it compares with its parent."""
+
+    parent: str
+    bytes: int = Field(description="of its graphs with their weights, or of its engines")
+    parity: Parity | None = Field(None, description="null: it could not run where it was made")
+
+
+def variant_stage(name: str) -> Stage[VariantSummary]:
+    """The stage of a variant."""
+    return Stage(name, VariantSummary)
