@@ -1,4 +1,4 @@
-"""What the user sees: progress on standard error, results on standard output, other libraries' chatter in a log file."""
+"""What the user sees: progress on standard error, results on standard output, libraries' chatter in a log file."""
 
 from __future__ import annotations
 
