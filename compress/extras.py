@@ -11,10 +11,11 @@ from typing import Literal
 
 from compress.errors import UnavailableError
 
-Extra = Literal["cpu", "distill", "export", "bench"]
+Extra = Literal["cpu", "pytorch", "distill", "export", "bench"]
 
 PROOF: Mapping[Extra, tuple[str, ...]] = {
     "cpu": ("onnxruntime",),  # `gpu` brings the same module
+    "pytorch": ("torch",),
     "distill": ("torch", "accelerate", "datasets", "babel", "sklearn", "skeletoken", "sentencepiece"),
     "export": ("torch", "accelerate", "datasets", "onnxscript", "onnx_ir", "cyclonedx", "jinja2", "matplotlib"),
     "bench": ("torch", "datasets", "onnx_ir", "jinja2", "matplotlib"),

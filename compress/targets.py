@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import shutil
+import subprocess
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -93,6 +95,20 @@ def parse_cpuinfo(text: str, architecture: str) -> CpuFeatures:
         avx512_bf16="avx512_bf16" in flags,
         amx_int8="amx_int8" in flags,
     )
+
+
+def gpus() -> list[str]:
+    """Names, compute capabilities and memory of the GPUs as NVIDIA's driver tells them, whatever is installed."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    answer = subprocess.run(  # noqa: S603
+        [program, "--query-gpu=name,compute_cap,memory.total", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()] if answer.returncode == 0 else []
 
 
 def target_of(features: CpuFeatures) -> Target:

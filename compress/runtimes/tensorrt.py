@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from compress.errors import CompressError, UnavailableError
+from compress.extras import require
 from compress.runtimes.contract import Predict
 from compress.tasks.contract import Task
 from compress.variants.engine import EngineSidecar, read_sidecar
@@ -48,7 +49,9 @@ def choose_builder() -> EngineBuilder:
 
 
 def gpu_name() -> str | None:
-    """The first NVIDIA GPU that PyTorch sees."""
+    """The first NVIDIA GPU that PyTorch sees; none where it is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        return None
     import torch
 
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
@@ -74,6 +77,7 @@ def load_engine(path: Path, task: Task) -> Predict:
     :raises CompressError: If it cannot be loaded here, or a batch is within no profile.
     """
     sidecar = read_sidecar(path)
+    require(path.name, "pytorch")
     if not runs_here(sidecar):
         raise UnavailableError(f"{path.name}: needs a GPU of {sidecar.generations}; choose another variant")
     import torch

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from compress.errors import CompressError
-from compress.models.outputs import outputs_of
+from compress.models.outputs import mean_pooled, outputs_of
 from compress.recipe.student import Distillation
-from compress.student.losses import mean_pooled
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
