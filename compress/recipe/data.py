@@ -51,8 +51,8 @@ class Data(Section):
     def _prefix_names_languages(cls, prefix: str | None) -> str | None:
         try:
             (prefix or "").format(source="", target="")
-        except (KeyError, IndexError, ValueError):
-            raise ValueError("only {source} and {target} can be filled in") from None
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError("only {source} and {target} can be filled in") from error
         return prefix
 
     @model_validator(mode="after")

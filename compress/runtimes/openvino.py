@@ -39,6 +39,6 @@ def openvino_core() -> Any:
     """
     try:
         import openvino
-    except ImportError:
-        raise UnavailableError("OpenVINO is not installed; install the extra `openvino`") from None
+    except ImportError as error:
+        raise UnavailableError("OpenVINO is not installed; install the extra `openvino`") from error
     return openvino.Core()
