@@ -7,6 +7,7 @@ ahead of time for named GPU generations.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ def load_engine(path: Path, task: Task) -> Predict:
 def collecting_logger(trt: ModuleType) -> Any:
     """A logger that keeps errors and shows nothing: TensorRT writes many lines about one problem."""
 
-    class Log(trt.ILogger):  # type: ignore[name-defined]
+    class Log(trt.ILogger):  # type: ignore[misc, name-defined]
         """Keeps errors."""
 
         def __init__(self) -> None:
@@ -153,7 +154,6 @@ def _load_ahead_of_time() -> ModuleType:
         for pattern in _AHEAD_OF_TIME_LIBRARIES:
             library = next(Path(carrier.origin).parent.glob(pattern))
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
-        import tensorrt_rtx_bindings
+        return importlib.import_module("tensorrt_rtx_bindings")
     except (OSError, StopIteration, ImportError) as error:
-        raise CompressError(f"--trt: TensorRT-RTX cannot be loaded ({error}); {_INSTALL}") from None
-    return tensorrt_rtx_bindings
+        raise CompressError(f"--trt: TensorRT-RTX cannot be loaded ({error}); {_INSTALL}") from error

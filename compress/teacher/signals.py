@@ -138,11 +138,11 @@ def prepare(model: PreTrainedModel, signals: Signals) -> None:
     AttentionMaskInterface.register(_RECORDING, sdpa_mask)
     try:
         model.set_attn_implementation(_RECORDING)
-    except (ValueError, KeyError, NotImplementedError, ImportError):
+    except (ValueError, KeyError, NotImplementedError, ImportError) as error:
         raise CompressError(
             f"student.distillation: the attention of {model.config.model_type} cannot be read; "
             "set the weights of attention and relations to 0"
-        ) from None
+        ) from error
 
 
 def read(
@@ -182,7 +182,9 @@ def _recorded() -> Iterator[list[tuple[Tensor, Tensor, Tensor]]]:
         _records = None
 
 
-def _recording_attention(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any):
+def _recording_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if _records is not None:
