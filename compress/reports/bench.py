@@ -236,7 +236,7 @@ def read_report(path: Path) -> Report:
     except OSError as error:
         raise CompressError(
             f"{path}: cannot be read ({error.strerror}); name a report.json or a run directory"
-        ) from None
+        ) from error
     except ValueError:
         content = None
     if not isinstance(content, dict) or "schema" not in content:
@@ -249,7 +249,7 @@ def read_report(path: Path) -> Report:
     try:
         return Report.model_validate(content)
     except ValidationError as error:
-        raise CompressError(f"{path}: not a bench report: {first_problem(error)}; measure it again") from None
+        raise CompressError(f"{path}: not a bench report: {first_problem(error)}; measure it again") from error
 
 
 if __name__ == "__main__":
