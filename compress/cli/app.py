@@ -287,7 +287,7 @@ def run(
 
     def work() -> dict[str, Any]:
         this = _new_run(recipe, {"export.tensorrt.enabled": True} if trt else {}, set_, output)
-        return {**commands.distill(this, json_), **commands.export(this, json_), **commands.bench(this, json_)}
+        return {**commands.distill(this, json_), **commands.export(this, json_)}
 
     _finish(work, json_)
 

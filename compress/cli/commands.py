@@ -32,10 +32,11 @@ def distill(run, in_json: bool) -> dict[str, Any]:
 
     student = run_student_stage(run)
     evaluation = run_evaluation_stage(run)
-    line = comparison_line(evaluation["student against teacher"], "student", "teacher")
+    line = comparison_line(evaluation.student_against_teacher, "student", "teacher")
     show([evaluation_table(evaluation), line], in_json)
-    stages = {"cache": cache, "student": student, "evaluation": evaluation}
-    return {"run": str(run.folder), "data": data, "teacher": teacher, **sequences, **stages}
+    stages = {"data": data, "teacher": teacher, **sequences, "cache": cache, "student": student}
+    stages["evaluation"] = evaluation
+    return {"run": str(run.folder), **{name: found.model_dump(mode="json") for name, found in stages.items()}}
 
 
 def export(run, in_json: bool) -> dict[str, Any]:
@@ -49,10 +50,12 @@ def export(run, in_json: bool) -> dict[str, Any]:
     tables = [export_table(variants)]
     if "onnx-chosen" in variants:
         from export.search.frontier import frontier_table
+        from export.search.report import read_search
 
-        tables.append(frontier_table(variants["onnx-chosen"]))
+        tables.append(frontier_table(read_search(run.folder / "onnx-chosen")))
     show(tables, in_json)
-    return {"run": str(run.folder), "variants": variants}
+    dumped = {name: found.model_dump(mode="json") for name, found in variants.items()}
+    return {"run": str(run.folder), "variants": dumped}
 
 
 def explain(run, in_json: bool) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def explain(run, in_json: bool) -> dict[str, Any]:
 
     found = explain_engines(run)
     show([explanation_table(name, graph) for name, graph in found.items()], in_json)
-    return {"run": str(run.folder), "graphs": found}
+    return {"run": str(run.folder), "graphs": {name: graph.model_dump() for name, graph in found.items()}}
 
 
 def export_file(
@@ -74,7 +77,7 @@ def export_file(
     """An engine of an ONNX file that no run has made, or what TensorRT would make of it."""
     from compress.recipe.file import load_recipe
     from export.onnx.checks import check_onnx
-    from export.tensorrt.builder import choose_builder
+    from compress.runtimes.tensorrt import choose_builder
     from export.tensorrt.compile import compile_onnx, engine_table
     from export.tensorrt.explain import explain, explanation_table
     from export.tensorrt.settings import resolved
@@ -85,12 +88,12 @@ def export_file(
         check_onnx(path)
         found = explain(choose_builder(), path)
         show([explanation_table(path.name, found)], in_json)
-        return {"graphs": {path.name: found}}
+        return {"graphs": {path.name: found.model_dump()}}
     if len(settings.precisions) > 1:
         raise CompressError(f"--precision {precision}: an ONNX file makes one engine; name one precision")
     engine = compile_onnx(path, output, settings, precision)
     show([engine_table(engine)], in_json)
-    return {"engine": engine}
+    return {"engine": {"folder": str(engine.folder), **engine.sidecar.model_dump(mode="json")}}
 
 
 def bench(
