@@ -76,8 +76,8 @@ def export_file(
 ) -> dict[str, Any]:
     """An engine of an ONNX file that no run has made, or what TensorRT would make of it."""
     from compress.recipe.file import load_recipe
-    from export.onnx.checks import check_onnx
     from compress.runtimes.tensorrt import choose_builder
+    from export.onnx.checks import check_onnx
     from export.tensorrt.compile import compile_onnx, engine_table
     from export.tensorrt.explain import explain, explanation_table
     from export.tensorrt.settings import resolved
