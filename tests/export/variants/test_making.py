@@ -15,6 +15,7 @@ from export.variants.making import ingredients_of, make, place_of, planned_varia
 from export.variants.sample import draw_sample
 
 CPU, GPU = TARGETS["cpu-avx2"], TARGETS["cuda-sm89"]
+FP16_ENGINE = {"tensorrt": {"enabled": True}}
 INT8_ENGINE = {"tensorrt": {"enabled": True, "precisions": ["int8"]}}
 
 
@@ -27,7 +28,7 @@ INT8_ENGINE = {"tensorrt": {"enabled": True, "precisions": ["int8"]}}
         ({"variants": ["onnx-int4"]}, CPU, ["onnx", "onnx-fused", "onnx-int4"]),
         ({"variants": ["onnx-int4"]}, GPU, ["onnx", "onnx-int4"]),
         ({"variants": ["openvino-int8"]}, GPU, ["onnx", "onnx-fused", "openvino-int8"]),
-        ({"variants": ["onnx-int8"], "tensorrt": {"enabled": True}}, CPU, ["onnx", "onnx-fused", "onnx-int8", "onnx-fp16"]),
+        ({"variants": ["onnx-int4"]} | FP16_ENGINE, GPU, ["onnx", "onnx-fp16", "onnx-int4"]),
         ({"variants": []} | INT8_ENGINE, CPU, ["onnx", "onnx-static"]),
         ({"variants": ["onnx-static"]}, CPU, ["onnx", "onnx-fused", "onnx-static"]),
     ],
@@ -42,7 +43,7 @@ def test_static_int8_is_for_a_gpu_as_soon_as_an_engine_is_built_from_it():
     assert target_for(static, Export(**INT8_ENGINE), CPU).is_gpu
     assert target_for(static, Export(**INT8_ENGINE), GPU) is GPU
     assert target_for(openvino, Export(**INT8_ENGINE), GPU) == resolve_target("auto")
-    assert target_for(fp16, Export(tensorrt={"enabled": True}), CPU) is CPU
+    assert target_for(fp16, Export(**FP16_ENGINE), CPU) is CPU
 
 
 @pytest.mark.parametrize(
