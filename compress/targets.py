@@ -60,6 +60,14 @@ def is_elsewhere(place: str) -> bool:
     return place not in ("any", "cpu", resolve_target("auto").name)
 
 
+def is_for_gpu(place: str) -> bool:
+    """Whether a variant was made for GPUs.
+
+    :param place: What its summary calls its target; of engines their GPU generations, as ``sm86, sm89``.
+    """
+    return place.startswith(("cuda", "sm"))
+
+
 def _this_machine(features: dict[str, Any]) -> Target:
     if not str(features.get("architecture", "")).startswith("x86"):
         return TARGETS["cpu-arm"]

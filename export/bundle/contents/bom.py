@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from compress import __version__
 from compress.recipe.recipe import Recipe
+from compress.runs.versions import program_version
 from compress.serving.format import BundleFile
 
 _NAMESPACE = uuid.UUID("5d1b8a52-3a8e-4a3c-8e57-0d2b1f6f6c11")
@@ -47,7 +47,7 @@ def write_bom(
     materials: Mapping[str, Material],
     versions: Mapping[str, str],
 ) -> None:
-    """Write the bill of materials; the same contents give the same bytes.
+    """Write the bill of materials (CycloneDX 1.6); the same contents give the same bytes.
 
     :param made: When the run's last stage was finished.
     :param files: Of the bundle.
@@ -64,7 +64,7 @@ def write_bom(
 
     bom = Bom()
     bom.metadata.timestamp = made
-    tool = Component(name="compress-export", version=__version__, type=ComponentType.APPLICATION)
+    tool = Component(name="compress-export", version=program_version(), type=ComponentType.APPLICATION)
     bom.metadata.tools.components.add(tool)
     root = Component(name=run, type=ComponentType.MACHINE_LEARNING_MODEL, bom_ref=f"run:{run}")
     bom.metadata.component = root
