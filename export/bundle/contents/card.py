@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compress.data.summary import DATA
 from compress.evaluation.summary import EVALUATION, Seen
@@ -19,6 +20,9 @@ from compress.variants.engine import engines_in, read_sidecar
 from export.bundle.contents.bom import materials_of
 from export.bundle.contents.client import ClientExample
 from export.onnx.graphs import depends_on_batch
+
+if TYPE_CHECKING:
+    import jinja2
 
 _SURE = 0.05
 _TEACHER = "teacher"
@@ -40,27 +44,12 @@ def write_card(
     :param rows: The canary's.
     :param example: What `client.py` asks.
     """
-    import jinja2
-
-    environment = jinja2.Environment(  # noqa: S701 — Markdown, not HTML
-        loader=jinja2.FileSystemLoader(_FILES), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    folder, task, recipe = path.parent, run.task, run.recipe
-    environment.filters["parity"] = _parity
-    data, evaluation = run.summary(DATA), run.summary(EVALUATION)
-    languages = [language for language in evaluation.rows if language != ALL]
+    task, recipe, folder = run.task, run.recipe, path.parent
     graphs = [model for model in models if model.reads == "tokens"]
-    measured = [model for model in graphs if report and model.measured]
-    text = environment.get_template("card.md.jinja").render(
+    text = _template().render(
         run=recipe,
         task=recipe.task,
-        languages=languages,
-        in_pairs=any(len(task.languages_in(language)) > 1 for language in languages),
-        codes=sorted({code for language in data.languages for code in task.languages_in(language)}),
         models=models,
-        measured=measured,
-        report=report,
         materials=materials_of(recipe),
         canary_rows=len(rows),
         example_call=task.example_call(min(rows, key=lambda row: row.lang)),
@@ -71,14 +60,44 @@ def write_card(
         optimum=next((model for model in graphs if model.runtime == "ONNX Runtime"), None),
         optimum_class=task.AUTO_CLASS.replace("AutoModel", "ORTModel"),
         repositories=sorted({path.parent.parent.name for path in folder.glob("models/*/*/config.pbtxt")}),
-        data=data,
-        teacher=run.summary(TEACHER),
-        student=run.summary(STUDENT),
-        table=quality_rows(report, measured) if report and measured else [],
-        weak=weak_languages(report, measured, evaluation.seen_in_training) if report and measured else {},
         rebuild=rebuild_commands(models, folder),
+        **_learnt_from(run),
+        **_measured(run, [model for model in graphs if model.measured], report),
     )
     path.write_text(text, "utf-8")
+
+
+def _template() -> jinja2.Template:
+    import jinja2
+
+    environment = jinja2.Environment(  # noqa: S701 — Markdown, not HTML
+        loader=jinja2.FileSystemLoader(_FILES), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters["parity"] = _parity
+    return environment.get_template("card.md.jinja")
+
+
+def _learnt_from(run: Run) -> Mapping[str, object]:
+    """What the card says of data, teacher and student."""
+    task, data = run.task, run.summary(DATA)
+    languages = [language for language in run.summary(EVALUATION).rows if language != ALL]
+    return {
+        "data": data,
+        "teacher": run.summary(TEACHER),
+        "student": run.summary(STUDENT),
+        "languages": languages,
+        "in_pairs": any(len(task.languages_in(language)) > 1 for language in languages),
+        "codes": sorted({code for language in data.languages for code in task.languages_in(language)}),
+    }
+
+
+def _measured(run: Run, models: Sequence[BundleModel], report: Report | None) -> Mapping[str, object]:
+    """What the card says of measurements; nothing where there are none of these models."""
+    if report is None or not models:
+        return {"report": report, "measured": [], "table": [], "weak": {}}
+    weak = weak_languages(report, models, run.summary(EVALUATION).seen_in_training)
+    return {"report": report, "measured": models, "table": quality_rows(report, models), "weak": weak}
 
 
 def quality_rows(report: Report, models: Sequence[BundleModel]) -> list[list[str]]:

@@ -9,12 +9,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
-from pydantic import Field
 from rich.table import Table
 
-from compress.contract import Contract
 from compress.errors import CompressError, UnavailableError
 from compress.runs.files import file_sha256
 from compress.serving.format import (
@@ -31,6 +28,7 @@ from compress.serving.format import (
 )
 from export.bundle.trust.archive import unpack
 from export.bundle.trust.canary import canary_problem
+from export.bundle.trust.result import Check, Verification
 from export.bundle.trust.signature import signature_problem
 from export.onnx.checks import check_weights_are_beside
 
@@ -43,28 +41,7 @@ _ZIP = b"PK\x03\x04"
 _SHOWN = 5
 
 
-class Check(Contract):
-    """One check, and what was found."""
-
-    what: str
-    passed: bool | None = Field(description="null: it could not be made here")
-    found: str
-
-
-class Verification(Contract):
-    """What was found of a bundle."""
-
-    bundle: str
-    verdict: Literal["pass", "fail"] = Field(description="fail as soon as one check fails")
-    checks: list[Check]
-
-    @property
-    def passed(self) -> bool:
-        """Whether no check failed."""
-        return self.verdict == "pass"
-
-
-def verify_bundle(
+def verify(
     bundle: Path, key: Path | None = None, certificates: Sequence[Path] = (), unpack_to: Path | None = None
 ) -> Verification:
     """Check a bundle, a folder or an archive. Its models are loaded only if nothing else is wrong.
