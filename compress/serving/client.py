@@ -15,8 +15,15 @@ from compress.errors import CompressError, UnavailableError
 from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search
 from compress.runtimes.onnx import onnx_session, text_operators
-from compress.runtimes.predict import load_predict, predict_examples
-from compress.serving.format import MANIFEST, Description, read_bundle_manifest, read_description, refuse_run
+from compress.runtimes.predict import load_predict, predict_examples, runtime_of
+from compress.serving.format import (
+    DESCRIPTION,
+    MANIFEST,
+    Description,
+    read_bundle_manifest,
+    read_description,
+    refuse_run,
+)
 from compress.targets import is_for_gpu
 from compress.tasks.contract import Example, Prediction, Task
 from compress.tasks.registry import task_named
@@ -150,6 +157,11 @@ def open_model(path: Path, name: str | None = None, threads: int | None = None) 
 
 
 def _runtime(folder: Path, description: Description, task: Task, search: Search, threads: int | None) -> Predict:
+    found = runtime_of(folder)
+    if found != description.runtime:
+        raise CompressError(
+            f"{folder}: made for {description.runtime} by its {DESCRIPTION}, for {found} by its files; get the bundle again"
+        )
     predict = load_predict(folder, task, search, threads, cuda=is_for_gpu(description.target))
     return predict if description.runtime == "ONNX Runtime" else _one_at_a_time(predict)
 

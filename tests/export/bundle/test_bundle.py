@@ -14,12 +14,14 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from compress.errors import CompressError
+from compress.recipe.file import load_recipe
 from compress.reports.bench import Report
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256
 from compress.serving.format import read_bundle_manifest
 from export.bundle.choice import choose_variants
 from export.bundle.stage import Wanted, run_bundle_stage
+from export.bundle.summary import BUNDLE
 from export.bundle.trust.archive import pack
 
 
@@ -47,6 +49,12 @@ def test_the_manifest_names_every_file_and_where_it_comes_from(bundle: Path, run
     assert manifest.parents["onnx-int8"] == run.digest("onnx-int8")
     assert {"data", "teacher", "student", "evaluation", "bench"} <= set(manifest.parents)
     assert {"torch", "onnxruntime", "openvino"} <= set(manifest.versions)
+
+
+def test_what_the_command_sets_is_the_run_s_own_from_then_on(bundle: Path, run: Run):
+    assert run.overrides == {"bundle.data_license": "CC-BY-4.0"}
+    assert load_recipe(run.folder / "recipe.yaml").bundle.data_license == "CC-BY-4.0"
+    assert run.summary(BUNDLE).digest == read_bundle_manifest(bundle).digest
 
 
 def test_nothing_names_the_machine_that_packed_it(bundle: Path, run: Run):
@@ -152,7 +160,9 @@ def test_bundle_and_verify_as_a_user_gives_them(finished_run: Path, tmp_path: Pa
     assert made["models"] == {"onnx-int8": made["models"]["onnx-int8"]}
     checked = compress_command("verify", made["archive"], "--json", "--unpack", tmp_path / "served/bundle")
     assert checked.returncode == 0, checked.stderr
-    assert json.loads(checked.stdout)["verdict"] == "pass"
+    found = json.loads(checked.stdout)
+    assert (list(found), found["verdict"]) == (["bundle", "verdict", "checks"], "pass")
+    assert all(list(check) == ["what", "passed", "found"] for check in found["checks"])
     with (tmp_path / "served/bundle/models/cpu/onnx-int8/1/config.json").open("a") as file:
         file.write(" ")
     checked = compress_command("verify", tmp_path / "served/bundle")
