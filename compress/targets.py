@@ -125,6 +125,14 @@ def resolve_target(name: str) -> Target:
     return TARGETS[name] if name != "auto" else target_of(cpu_features())
 
 
+def is_for_gpu(place: str) -> bool:
+    """Whether a variant was made for GPUs.
+
+    :param place: What its summary calls its target; of engines their GPU generations, as ``sm86, sm89``.
+    """
+    return place.startswith(("cuda", "sm"))
+
+
 def is_elsewhere(place: str) -> bool:
     """Whether a variant that was made for a target runs on another one when it runs on this machine's processor.
 

@@ -142,5 +142,13 @@ def question(row: Row) -> dict[str, str]:
     return {"TEXT": json.dumps(row.text, ensure_ascii=False)}
 
 
+def served_text(text: str) -> Any:
+    return json.loads(text)
+
+
+def example_call(row: Row) -> str:
+    return '[["some", "words"]]'
+
+
 def content(text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:
     return {FIELDS["text"]: text}

@@ -13,7 +13,15 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.metrics.metric import Metric
-from compress.tasks.contract import LABELLED_ROWS_ONLY, NO_LABEL, Encode, Example, TextSettings, no_confidences
+from compress.tasks.contract import (
+    LABELLED_ROWS_ONLY,
+    NO_LABEL,
+    Encode,
+    Example,
+    TextSettings,
+    no_confidences,
+    plain_text,
+)
 from compress.tasks.rows import Row, name_in, text_in
 
 if TYPE_CHECKING:
@@ -211,6 +219,13 @@ def languages_in(lang: str) -> Sequence[str]:
 
 def question(row: Row) -> dict[str, str]:
     return {"TEXT": row.text, "LANGUAGES": row.lang}
+
+
+served_text = plain_text
+
+
+def example_call(row: Row) -> str:
+    return f'["…"], languages="{row.lang}"'
 
 
 def content(text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:
