@@ -30,7 +30,7 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedToke
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     except Exception as error:
-        raise CompressError(f"{name}: the tokenizer cannot be loaded ({first_line(error)})") from None
+        raise CompressError(f"{name}: the tokenizer cannot be loaded ({first_line(error)})") from error
     if tokenizer.pad_token_id is None:
         raise CompressError(f"{name}: the tokenizer has no padding token; set pad_token in its tokenizer_config.json")
     return tokenizer
@@ -64,7 +64,7 @@ def load_model(task: Task, name: str, labels: Sequence[str], *, as_is: bool, tru
             name, use_safetensors=True, trust_remote_code=trust_remote_code, **head
         )
     except Exception as error:
-        raise CompressError(f"{name}: the model cannot be loaded ({first_line(error)})") from None
+        raise CompressError(f"{name}: the model cannot be loaded ({first_line(error)})") from error
     own = [model.config.id2label[index] for index in range(model.config.num_labels)]
     if as_is and labels and own != list(labels):
         raise CompressError(

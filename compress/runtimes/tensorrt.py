@@ -151,5 +151,5 @@ def _load_ahead_of_time() -> ModuleType:
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
         import tensorrt_rtx_bindings
     except (OSError, StopIteration, ImportError) as error:
-        raise CompressError(f"--trt: TensorRT-RTX cannot be loaded ({error}); {_INSTALL}") from None
+        raise CompressError(f"--trt: TensorRT-RTX cannot be loaded ({error}); {_INSTALL}") from error
     return tensorrt_rtx_bindings

@@ -139,11 +139,11 @@ def prepare(model: PreTrainedModel, signals: Signals) -> None:
     AttentionMaskInterface.register(_RECORDING, sdpa_mask)
     try:
         model.set_attn_implementation(_RECORDING)
-    except (ValueError, KeyError, NotImplementedError, ImportError):
+    except (ValueError, KeyError, NotImplementedError, ImportError) as error:
         raise CompressError(
             f"student.distillation: the attention of {model.config.model_type} cannot be read; "
             "set the weights of attention and relations to 0"
-        ) from None
+        ) from error
 
 
 def read(
