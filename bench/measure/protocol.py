@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bench.measure.messages import Request, kinds_of
 from compress.runtimes.generation import Search
+from compress.tasks.registry import TaskName
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class WorkerSetup(Request[WorkerStart]):
     a file. ``largest`` is the batch that the peak of memory is measured with.
     """
 
-    task: str
+    task: TaskName
     model: str | None
     examples: str
     pad_id: int

@@ -29,9 +29,7 @@ def with_load(run: Run) -> Run:
     """The run, measured under load for this command, whatever its recipe says."""
     load = run.recipe.bench.load.model_copy(update={"enabled": True})
     bench = run.recipe.bench.model_copy(update={"load": load})
-    return replace(
-        run, recipe=run.recipe.model_copy(update={"bench": bench}), overrides={**run.overrides, _LOAD: True}
-    )
+    return replace(run, recipe=run.recipe.model_copy(update={"bench": bench}), overrides={**run.overrides, _LOAD: True})
 
 
 def recorded_overrides(run: Run) -> dict[str, JsonValue]:

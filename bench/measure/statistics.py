@@ -32,9 +32,7 @@ def median_interval(values: Values, level: float = 0.95) -> Figure:
     return Figure(float(np.median(ordered)), float(ordered[cut]), float(ordered[count - 1 - cut]))
 
 
-def ratio_interval(
-    numerators: Values, denominators: Values, level: float = 0.95
-) -> Figure:
+def ratio_interval(numerators: Values, denominators: Values, level: float = 0.95) -> Figure:
     """The median ratio of values that belong together in pairs, with its interval."""
     logs = np.log(np.asarray(numerators, dtype=np.float64)) - np.log(np.asarray(denominators, dtype=np.float64))
     found = median_interval(logs, level)
