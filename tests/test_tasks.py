@@ -18,6 +18,7 @@ from compress import load
 from compress.data.stage import load_data
 from compress.errors import CompressError
 from compress.metrics.comparison import agreement
+from compress.reports.bench import read_report
 from compress.runs.directory import find_run
 from compress.targets import TARGETS
 from compress.teacher import sequences
@@ -70,19 +71,19 @@ def test_writing_is_measured_token_by_token(run):
     assert 0 < latency["first_token_p50_ms"] < latency["p50_ms"]
     assert "tokens/s" in shown
     assert "BLEU: sacrebleu nrefs:1|case:mixed|eff:no|tok:13a" in shown
-    assert result["sequences"]["rows"] == result["student"]["rows"]["rows"] + result["sequences"]["dropped as empty"]
+    assert result["sequences"]["rows"] == result["student"]["rows"]["rows"] + result["sequences"]["dropped_empty"]
 
 
 def test_a_bundle_says_what_was_measured(run):
     this, _, _ = run
-    report = json.loads((this.folder / "bench/report.json").read_text("utf-8"))
+    report = read_report(this.folder / "bench/report.json")
     run_bundle_stage(this, Wanted(("onnx", "onnx-int8"), ("tensorrt-fp16",)), report)
     folder, rows = this.folder / "bundle", list(load_data(this).splits["test"])[:40]
     assert verify(folder).passed
     pairs = None if rows[0].text_pair is None else [row.text_pair for row in rows]
     asked = ([row.text for row in rows], pairs, [row.lang for row in rows])
     found = [answer.prediction for answer in load(folder).predict(*asked)]
-    assert found == report["predictions"]["onnx"][:40]
+    assert found == report.predictions["onnx"][:40]
     if pairs:
         with pytest.raises(CompressError, match="predict: onnx reads pairs: give text_pairs too"):
             load(folder).predict(["a"])

@@ -29,15 +29,8 @@ if TYPE_CHECKING:
     from export.bundle.trust.result import Verification
 
     from compress.cli.doctor import DoctorReport
-    from compress.cli.results import (
-        BenchResult,
-        BundleResult,
-        DistillResult,
-        EngineResult,
-        ExplainResult,
-        ExportResult,
-        RunResult,
-    )
+    from compress.cli.export_results import BundleResult, EngineResult, ExplainResult, ExportResult, RunResult
+    from compress.cli.results import BenchResult, DistillResult
     from compress.runs.directory import Run
 
 app = typer.Typer(
@@ -230,7 +223,7 @@ def check(
     def work() -> CheckReport:
         from compress.extras import require
 
-        require("bench")
+        require("compress check", "bench", "cpu")
         from bench.gate.judgement import Limits
 
         limits = Limits(max_slowdown=max_slowdown, max_growth=max_growth, max_drop=max_drop)
@@ -277,7 +270,7 @@ def bundle(
             raise CompressError("--certificate: there is nothing to sign with; name the key with --sign")
         from compress.extras import require
 
-        require("export")
+        require("compress bundle", "export", "cpu")
         from export.bundle.stage import Wanted
 
         wanted = Wanted(variant or (), accept or (), text_input, sign, certificate or ())
@@ -330,11 +323,10 @@ def run(
     def work() -> RunResult:
         from compress.extras import require
 
-        for extra in ("distill", "export", "bench"):  # said before hours of work
-            require(extra)
+        require("compress run", "distill", "export", "bench", "cpu")  # said before hours of work
         this = _new_run(recipe, {"export.tensorrt.enabled": True} if trt else {}, set_, output)
         parts = (commands.distill(this, json_), commands.export(this, json_), commands.bench(this, json_))
-        from compress.cli.results import RunResult
+        from compress.cli.export_results import RunResult
 
         return RunResult(**{name: value for part in parts for name, value in dict(part).items()})
 
@@ -382,7 +374,7 @@ def _new_run(recipe: Path | None, values: dict[str, object], set_: list[str] | N
     """The run of a recipe, created or gone on with; its log is kept from now on."""
     from compress.extras import require
 
-    require("distill")
+    require("compress distill", "distill")
     from compress.console import start_log
     from compress.recipe.file import load_recipe
     from compress.runs.directory import open_run

@@ -16,21 +16,15 @@ if TYPE_CHECKING:
     from export.bundle.trust.result import Verification
 
     from bench.gate.judgement import Limits
-    from compress.cli.results import (
-        BenchResult,
-        BundleResult,
-        DistillResult,
-        EngineResult,
-        ExplainResult,
-        ExportResult,
-    )
+    from compress.cli.export_results import BundleResult, EngineResult, ExplainResult, ExportResult
+    from compress.cli.results import BenchResult, DistillResult
     from compress.runs.directory import Run
     from export.bundle.stage import Wanted
 
 
 def distill(run: Run, in_json: bool) -> DistillResult:
     """Teacher, student, and both compared."""
-    require("distill")
+    require("compress distill", "distill")
     from compress.data.stage import run_data_stage
 
     say(f"run: {run.folder}")
@@ -67,9 +61,9 @@ def distill(run: Run, in_json: bool) -> DistillResult:
 
 def export(run: Run, in_json: bool) -> ExportResult:
     """Every variant and engine that the recipe names."""
-    require("export")
+    require("compress export", "export", "cpu")
     quiet_transformers()
-    from compress.cli.results import ExportResult
+    from compress.cli.export_results import ExportResult
     from compress.variants.registry import CHOSEN
     from export.stage import export_table, run_export_stages
 
@@ -87,9 +81,9 @@ def export(run: Run, in_json: bool) -> ExportResult:
 
 def explain(run: Run, in_json: bool) -> ExplainResult:
     """What TensorRT would make of the graphs."""
-    require("export")
+    require("compress export", "export")
     quiet_transformers()
-    from compress.cli.results import ExplainResult
+    from compress.cli.export_results import ExplainResult
     from export.stage import explain_engines
     from export.tensorrt.explain import explanation_table
 
@@ -100,8 +94,8 @@ def explain(run: Run, in_json: bool) -> ExplainResult:
 
 def explain_file(path: Path, in_json: bool) -> ExplainResult:
     """What TensorRT would make of an ONNX file that no run has made."""
-    require("export")
-    from compress.cli.results import ExplainResult
+    require("compress export", "export")
+    from compress.cli.export_results import ExplainResult
     from compress.runtimes.tensorrt import choose_builder
     from export.onnx.checks import check_onnx
     from export.tensorrt.explain import explain as explain_graph
@@ -120,8 +114,8 @@ def compile_file(
 
     :param precision: As the user gave it.
     """
-    require("export")
-    from compress.cli.results import EngineResult
+    require("compress export", "export")
+    from compress.cli.export_results import EngineResult
     from compress.recipe.file import load_recipe
     from export.tensorrt.compile import compile_onnx, engine_table
     from export.tensorrt.settings import resolved
@@ -139,7 +133,7 @@ def bench(
     run: Run, in_json: bool, variants: Sequence[str] = (), load: bool = False, pytest_json: Path | None = None
 ) -> BenchResult:
     """Measure all models of a run."""
-    require("bench")
+    require("compress bench", "bench", "cpu")
     quiet_transformers()
     from bench.report.text import bench_tables
     from bench.stage import run_bench_stage
@@ -168,9 +162,9 @@ def check(run: Run, baseline: Path, limits: Limits, variants: Sequence[str] | No
 
 def bundle(run: Run, wanted: Wanted, archive: bool, in_json: bool) -> BundleResult:
     """Pack variants for those who serve them."""
-    require("export")
+    require("compress bundle", "export", "cpu")
     quiet_transformers()
-    from compress.cli.results import BundleResult
+    from compress.cli.export_results import BundleResult
     from compress.reports.bench import read_report
     from compress.serving.format import ARCHIVE_SUFFIX
     from export.bundle.stage import bundle_table, run_bundle_stage
@@ -193,7 +187,7 @@ def verify(
     bundle: Path, key: Path | None, certificates: Sequence[Path], unpack_to: Path | None, in_json: bool
 ) -> Verification:
     """Check a bundle."""
-    require("cpu")
+    require("compress verify", "cpu")
     quiet_transformers()
     from export.bundle.trust.verify import verification_table
     from export.bundle.trust.verify import verify as verify_bundle

@@ -20,7 +20,6 @@ RENAMED = {
     "evaluation.yardstick": "evaluation.baseline",
     "student.training.warmup": "student.training.learning_rate_warmup",
     "teacher.scratch.warm_up": "teacher.scratch.pretraining",
-    "teacher.scratch.warm_up.warmup": "teacher.scratch.pretraining.learning_rate_warmup",
     "teacher.scratch.pretraining.warmup": "teacher.scratch.pretraining.learning_rate_warmup",
     "teacher.training.warmup": "teacher.training.learning_rate_warmup",
 }
