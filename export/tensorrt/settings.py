@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from compress.recipe.export import TensorRT
+from compress.runtimes.tensorrt import EngineBuilder, gpu_name
 from compress.targets import Target
-from export.tensorrt.builder import EngineBuilder, gpu_name
 from export.tensorrt.profiles import short_and_long
-
-if TYPE_CHECKING:
-    pass
 
 
 def resolved(settings: TensorRT, longest: int, target: Target | None = None) -> TensorRT:
