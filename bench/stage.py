@@ -18,6 +18,7 @@ from bench.measure.settings import grid_lengths, largest_batch, recorded_overrid
 from bench.measure.workers import WORKER_COMMAND, Measurement, Worker, started
 from bench.report.build import Findings, model_reports, not_measured
 from bench.report.html import write_html
+from bench.report.summary import BENCH, BenchSummary
 from bench.report.text import write_markdown
 from compress.console import say
 from compress.data.encode import spread_over_languages
@@ -27,7 +28,7 @@ from compress.evaluation.predicted import Predicted
 from compress.evaluation.stage import load_predicted
 from compress.evaluation.summary import EVALUATION
 from compress.metrics.languages import signatures
-from compress.reports.bench import BENCH, BenchSummary, NotMeasured, Report, Rows, read_report
+from compress.reports.bench import NotMeasured, Report, Rows, read_report
 from compress.runs.directory import Run
 from compress.runs.stages import run_stage
 from compress.runs.versions import recorded_versions

@@ -9,9 +9,10 @@ from pathlib import Path
 from bench.gate.judgement import Limits
 from bench.measure.contenders import Contender, find_contenders
 from bench.measure.rows import rows_digest
+from bench.report.summary import BENCH
 from compress.data.stage import DataSet, load_data
 from compress.errors import CompressError
-from compress.reports.bench import BENCH, Report, read_report
+from compress.reports.bench import Report, read_report
 from compress.runs.directory import Run, find_run
 from compress.student.summary import STUDENT
 from compress.tasks.rows import Row

@@ -22,8 +22,7 @@ def write_pytest_json(report: Report, path: Path) -> None:
     try:
         from pytest_benchmark import __version__, plugin, utils
     except ImportError as error:
-        message = "--pytest-json: pytest-benchmark is not installed; install the extra `bench`"
-        raise CompressError(message) from error
+        raise CompressError("--pytest-json: pytest-benchmark is not installed; install it with pip") from error
     about: Any = plugin
     commit: Any = utils
     content = {

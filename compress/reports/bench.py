@@ -15,7 +15,6 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
 from compress.metrics.figures import Interval, ModelLosses, Quality
-from compress.runs.manifest import Stage
 
 SCHEMA = 3
 
@@ -240,16 +239,6 @@ class Report(Contract):
         raw = {"samples_ms": True, "predictions": True, "models": {"__all__": {"grid": cells, "texts": texts}}}
         content: dict[str, JsonValue] = self.model_dump(mode="json", by_alias=True, exclude=raw)  # type: ignore[arg-type]
         return content
-
-
-class BenchSummary(Contract):
-    """What the bench stage returns."""
-
-    models: list[str]
-    rows: str = Field(description="SHA-256 of the test rows")
-
-
-BENCH = Stage("bench", BenchSummary)
 
 
 def read_report(path: Path) -> Report:
