@@ -131,7 +131,9 @@ def judged_cell(cell: PeerCell, samples: Mapping[str, Sequence[float]], peak: fl
     contenders = {}
     for name, precision in CONTENDERS.items():
         median = float(np.median(samples[name]))
-        ours = min((own for own in OURS if CONTENDERS[own] == precision), key=lambda own: float(np.median(samples[own])))
+        ours = min(
+            (own for own in OURS if CONTENDERS[own] == precision), key=lambda own: float(np.median(samples[own]))
+        )
         contenders[name] = PeerFigures(
             p50_ms=median,
             interval_ms=_interval(_medians(samples[name], 0)),

@@ -47,8 +47,6 @@ def test_the_share_of_the_peak_is_operations_over_time(samples: dict[str, list[f
 
 def test_the_table_has_a_row_for_every_cell(samples: dict[str, list[float]]):
     cells = [judged(samples, threads) for threads in (1, 2)]
-    table = peer_table(
-        PeerReport(target="cpu-vnni", peak_gflops={1: 100.0, 2: 200.0}, cells=cells, accuracy={})
-    )
+    table = peer_table(PeerReport(target="cpu-vnni", peak_gflops={1: 100.0, 2: 200.0}, cells=cells, accuracy={}))
     assert table.row_count == 2
     assert {"onnx-fused", "onnx-int8", "openvino-int8"} == set(OURS) <= {column.header for column in table.columns}
