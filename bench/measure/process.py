@@ -58,6 +58,11 @@ class AskedProcess:
             env=module_environment(OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads)),
         )
 
+    @property
+    def number(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def ask(self, request: Request[Answer]) -> Answer:
         """Wake the process, send one request, wait for its answer, and stop the process.
 
