@@ -6,7 +6,6 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import psutil
 from rich.table import Table
 
 from compress.contract import Contract
+from compress.machine import gpus
 from compress.targets import cpu_features, resolve_target
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "onnx", "onnxscript", "onnxruntime",
@@ -139,20 +139,6 @@ def _abilities(gpu: bool) -> list[Ability]:
             note="model-signing" if signs else "install the extra `sign`",
         ),
     ]
-
-
-def gpus() -> list[str]:
-    """Names of the GPUs as NVIDIA's driver tells them, whatever build of PyTorch is installed."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    answer = subprocess.run(  # noqa: S603
-        [program, "--query-gpu=name,compute_cap,memory.total", "--format=csv,noheader"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [line.strip() for line in answer.stdout.splitlines() if line.strip()] if answer.returncode == 0 else []
 
 
 def _version(package: str) -> str | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.metrics.figures import Quality
 from compress.metrics.metric import Metric
+
+if TYPE_CHECKING:
+    from compress.metrics.figures import Quality
 
 _BINS = 15
 
