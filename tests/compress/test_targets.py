@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from compress.targets import TARGETS, CpuFeatures, cpu_features, is_elsewhere, parse_cpuinfo, resolve_target, target_of
+from compress.machine import CpuFeatures, cpu_features, parse_cpuinfo
+from compress.targets import TARGETS, is_elsewhere, resolve_target, target_of
 
 SAPPHIRE_RAPIDS = """processor\t: 0
 vendor_id\t: GenuineIntel
