@@ -32,7 +32,7 @@ def retrained_graphs(run: Run, ingredients: Ingredients, folder: Path) -> Path:
     more = Continuation(ingredients.student, training, lambda model: rounding_of_int8(model, reduce_range))
     checkpoints = folder / "training"
     with TemporaryDirectory(dir=folder) as scratch:
-        student, graphs = Path(scratch) / "student", Path(scratch) / "onnx"
+        student, graphs = Path(scratch) / "student", Path(scratch) / "graphs"
         student.mkdir()
         graphs.mkdir()
         distil(run, student, checkpoints, more)

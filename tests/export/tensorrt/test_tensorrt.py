@@ -16,14 +16,19 @@ from compress.errors import CompressError, UnavailableError
 from compress.recipe.export import Profile, TensorRT
 from compress.runs.directory import find_run
 from compress.runs.files import file_sha256
+from compress.runtimes import predict as predicting
 from compress.runtimes import tensorrt as runtime
+from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search
 from compress.runtimes.onnx import load_onnx
 from compress.runtimes.predict import load_predict
 from compress.runtimes.tensorrt import EngineBuilder, choose_builder, gpu_name, runs_here
+from compress.targets import TARGETS
+from compress.tasks.contract import Task
 from compress.tasks.registry import task_named
 from compress.variants.engine import EngineTensor, read_sidecar
 from export.tensorrt import builder as tensorrt
+from export.tensorrt import stage as engine_stage
 from export.tensorrt.builder import (
     DIFFERENCES,
     EngineRequest,
@@ -35,6 +40,7 @@ from export.tensorrt.compile import compile_onnx, precision_of
 from export.tensorrt.explain import explain
 from export.tensorrt.network import empty_network
 from export.tensorrt.profiles import Input, check_axes, parse_profile
+from export.variants.sample import draw_sample
 from export.variants.summary import variant_stage
 
 without_gpu = pytest.mark.skipif(gpu_name() is not None, reason="a GPU is present: the native builder is chosen")
@@ -295,3 +301,30 @@ def test_a_timing_cache_is_read_and_written_by_the_native_builder(tmp_path: Path
         assert written["given"] == before
         tensorrt._write_timing_cache(native, config, path)
         assert path.read_bytes() == after
+
+
+@without_gpu
+def test_an_engine_is_compared_within_its_profiles(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As beside a GPU: the engine is built for real, and its graph answers in its place."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run, folder)
+    batches = []
+
+    def stand_in(path: Path, task: Task) -> Predict:
+        assert path.name == "student-fp32.engine"
+        predict = load_onnx(finished_run / "onnx/model.onnx", task)
+
+        def recorded(inputs: dict[str, np.ndarray]) -> np.ndarray:
+            batches.append(len(inputs["input_ids"]))
+            return predict(inputs)
+
+        return recorded
+
+    monkeypatch.setattr(engine_stage, "runs_here", lambda sidecar: True)
+    monkeypatch.setattr(predicting, "load_engine", stand_in)
+    run = find_run(folder, tmp_path)
+    sample = draw_sample(run, load_data(run), 60)
+    summary = engine_stage.run_engine_stage(run, "fp32", TARGETS["cpu-avx2"], sample)
+    assert summary.parity is not None
+    assert (summary.parent, summary.parity.rows, summary.parity.max_difference) == ("onnx", 60, 0.0)
+    assert batches == [32, 28]
