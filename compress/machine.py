@@ -5,15 +5,61 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
+from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 
+_CPUINFO = Path("/proc/cpuinfo")
 
-def processor_name() -> str:
-    """The processor's name as the system tells it."""
-    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+
+@dataclass(frozen=True)
+class CpuFeatures:
+    """A processor: its architecture as `platform.machine` tells it, its name, and instructions that matter here."""
+
+    architecture: str
+    cpu_name: str
+    avx2: bool = False
+    avx512_f: bool = False
+    avx512_vnni: bool = False
+    avx_vnni: bool = False
+    avx512_bf16: bool = False
+    amx_int8: bool = False
+
+    @property
+    def present(self) -> list[str]:
+        """Names of the instructions that it has."""
+        return [field.name for field in fields(self) if getattr(self, field.name) is True]
+
+
+@cache
+def cpu_features() -> CpuFeatures:
+    """This machine's processor, by what Linux says of it.
+
+    Read from there, as whoever verifies or serves a bundle has no PyTorch; archspec knows microarchitectures, but does
+    not tell which instructions are there. On other systems no instructions are known, which gives the careful target.
+    """
+    text = _CPUINFO.read_text("utf-8", errors="replace") if _CPUINFO.exists() else ""
+    return parse_cpuinfo(text, platform.machine())
+
+
+def parse_cpuinfo(text: str, architecture: str) -> CpuFeatures:
+    """The first processor of ``/proc/cpuinfo``.
+
+    :param architecture: As `platform.machine` tells it.
+    """
+    first = (line.partition(":") for line in text.strip().partition("\n\n")[0].splitlines())
+    told = {name.strip(): value.strip() for name, _, value in first}
+    flags = set(told.get("flags", "").split())
+    return CpuFeatures(
+        architecture,
+        told.get("model name") or platform.processor() or architecture,
+        avx2="avx2" in flags,
+        avx512_f="avx512f" in flags,
+        avx512_vnni="avx512_vnni" in flags,
+        avx_vnni="avx_vnni" in flags,
+        avx512_bf16="avx512_bf16" in flags,
+        amx_int8="amx_int8" in flags,
+    )
 
 
 def gpus() -> list[str]:

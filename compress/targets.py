@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+
+from compress.machine import CpuFeatures, cpu_features
+
+_CPUINFO = Path("/proc/cpuinfo")
+_X86 = ("x86", "amd64", "i386", "i686")
 
 
 @dataclass(frozen=True)
@@ -40,16 +45,26 @@ TARGETS = {
 }
 
 
-def cpu_features() -> dict[str, Any]:
-    """What PyTorch's cpuinfo says of this machine's processor."""
-    import torch
-
-    return dict(torch.cpu.get_capabilities())
+def target_of(features: CpuFeatures) -> Target:
+    """What variants for a processor are made for."""
+    if not features.architecture.lower().startswith(_X86):
+        return TARGETS["cpu-arm"]
+    if features.avx512_vnni or features.avx_vnni:
+        return TARGETS["cpu-vnni"]
+    return TARGETS["cpu-avx512" if features.avx512_f else "cpu-avx2"]
 
 
 def resolve_target(name: str) -> Target:
     """The named target, or this machine's processor for ``auto``."""
-    return TARGETS[name] if name != "auto" else _this_machine(cpu_features())
+    return TARGETS[name] if name != "auto" else target_of(cpu_features())
+
+
+def is_for_gpu(place: str) -> bool:
+    """Whether a variant was made for GPUs.
+
+    :param place: What its summary calls its target; of engines their GPU generations, as ``sm86, sm89``.
+    """
+    return place.startswith(("cuda", "sm"))
 
 
 def is_elsewhere(place: str) -> bool:
@@ -58,11 +73,3 @@ def is_elsewhere(place: str) -> bool:
     :param place: What the variant's summary calls its target: ``any``, ``cpu``, ``cuda`` or a target's name.
     """
     return place not in ("any", "cpu", resolve_target("auto").name)
-
-
-def _this_machine(features: dict[str, Any]) -> Target:
-    if not str(features.get("architecture", "")).startswith("x86"):
-        return TARGETS["cpu-arm"]
-    if features.get("avx512_vnni") or features.get("avx_vnni"):
-        return TARGETS["cpu-vnni"]
-    return TARGETS["cpu-avx512" if features.get("avx512_f") else "cpu-avx2"]

@@ -51,7 +51,9 @@ def run_export_stages(run: Run) -> dict[str, VariantSummary]:
     if run.overrides:
         keep_recipe(run)
     ingredients = ingredients_of(run, data, target)
-    done = {variant.name: _run_variant_stage(run, variant, ingredients, sample) for variant in variants}
+    done: dict[str, VariantSummary] = {}
+    for variant in variants:
+        done[variant.name] = _run_variant_stage(run, variant, ingredients, sample)
     if settings.budget.points is not None:
         done[CHOSEN.name] = run_search_stage(run, ingredients, sample)
     if settings.tensorrt.enabled:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from compress.machine import gpus, processor_name
+from compress.machine import cpu_features, gpus
 from compress.reports.bench import MachineFacts
 
 
@@ -36,7 +36,7 @@ class Machine:
     def facts(self) -> MachineFacts:
         """The machine around them, as reports tell it."""
         return MachineFacts(
-            processor=processor_name(),
+            processor=cpu_features().cpu_name,
             system=platform.platform(),
             memory_bytes=psutil.virtual_memory().total,
             threads=self.threads,

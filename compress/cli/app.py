@@ -26,12 +26,11 @@ from compress.errors import CompressError
 
 if TYPE_CHECKING:
     from bench.gate.result import CheckReport
-    from export.bundle.trust.result import Verification
-
     from compress.cli.doctor import DoctorReport
     from compress.cli.export_results import BundleResult, EngineResult, ExplainResult, ExportResult, RunResult
     from compress.cli.results import BenchResult, DistillResult
     from compress.runs.directory import Run
+    from export.bundle.trust.result import Verification
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -12,14 +12,13 @@ from compress.errors import CompressError
 from compress.extras import require
 
 if TYPE_CHECKING:
-    from bench.gate.result import CheckReport
-    from export.bundle.trust.result import Verification
-
     from bench.gate.judgement import Limits
+    from bench.gate.result import CheckReport
     from compress.cli.export_results import BundleResult, EngineResult, ExplainResult, ExportResult
     from compress.cli.results import BenchResult, DistillResult
     from compress.runs.directory import Run
     from export.bundle.stage import Wanted
+    from export.bundle.trust.result import Verification
 
 
 def distill(run: Run, in_json: bool) -> DistillResult:
@@ -70,9 +69,8 @@ def export(run: Run, in_json: bool) -> ExportResult:
     variants = run_export_stages(run)
     tables = [export_table(variants)]
     if CHOSEN.name in variants:
-        from export.search.report import read_search
-
         from export.search.frontier import frontier_table
+        from export.search.report import read_search
 
         tables.append(frontier_table(read_search(run.path_of(CHOSEN.name))))
     show(tables, in_json)

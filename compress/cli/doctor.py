@@ -13,13 +13,12 @@ import psutil
 from rich.table import Table
 
 from compress.contract import Contract
-from compress.machine import gpus
-from compress.targets import cpu_features, resolve_target
+from compress.machine import cpu_features, gpus
+from compress.targets import resolve_target
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "onnx", "onnxscript", "onnxruntime",
              "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13-bindings",
              "onnxruntime-ep-nv-tensorrt-rtx-cu13", "onnxruntime-extensions", "model-signing")  # fmt: skip
-_SHOWN_FEATURES = ("avx2", "avx512_f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
 
 
 class Ability(Contract):
@@ -63,8 +62,8 @@ def examine(output: Path) -> DoctorReport:
             processors=len(os.sched_getaffinity(0)),
             memory_bytes=psutil.virtual_memory().total,
             free_disk_bytes=shutil.disk_usage(_existing(output)).free,
-            cpu=features.get("cpu_name", platform.processor()),
-            cpu_features=[name for name in _SHOWN_FEATURES if features.get(name)],
+            cpu=features.cpu_name,
+            cpu_features=features.present,
             target=resolve_target("auto").name,
             gpus=found,
             gpu_targets=sorted({f"cuda-sm{gpu.split(', ')[1].replace('.', '')}" for gpu in found}),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from export.bundle.summary import BundleSummary
-
 from compress.cli.results import BenchResult, DistillResult
 from compress.contract import Contract
+from export.bundle.summary import BundleSummary
 from export.tensorrt.compile import CompiledEngine
 from export.tensorrt.explain import Explanation
 from export.variants.summary import VariantSummary

@@ -31,7 +31,8 @@ def largest_probabilities(outputs: Sequence[np.ndarray]) -> np.ndarray:
     """The largest probability of each row's logits, float (rows,)."""
     from scipy.special import softmax
 
-    return softmax(np.stack(outputs).astype(np.float64), axis=-1).max(axis=-1)
+    probabilities: np.ndarray = softmax(np.stack(outputs).astype(np.float64), axis=-1)
+    return np.asarray(probabilities.max(axis=-1))
 
 
 def per_language(metrics: Mapping[str, Metric], languages: Sequence[str]) -> Quality:

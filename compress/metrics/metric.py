@@ -93,7 +93,9 @@ def macro_f1(predicted: np.ndarray, targets: np.ndarray, classes: int) -> Metric
 
     def value(sums: np.ndarray) -> np.ndarray:
         right, occurring = np.split(sums, 2, axis=-1)
-        return (2 * right / np.maximum(occurring, 1)).sum(axis=-1) / np.maximum((occurring > 0).sum(axis=-1), 1)
+        scores: np.ndarray = (2 * right / np.maximum(occurring, 1)).sum(axis=-1)
+        classes_seen: np.ndarray = np.maximum((occurring > 0).sum(axis=-1), 1)
+        return np.asarray(scores / classes_seen)
 
     return Metric(np.concatenate([one * other, one + other], axis=1), value)
 

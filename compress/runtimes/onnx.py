@@ -80,4 +80,4 @@ def text_operators() -> str:
         from onnxruntime_extensions import get_library_path
     except ImportError as error:
         raise UnavailableError("onnxruntime-extensions is not installed; install the extra `text`") from error
-    return get_library_path()
+    return str(get_library_path())

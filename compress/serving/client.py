@@ -9,14 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compress.errors import CompressError, UnavailableError
 from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search
 from compress.runtimes.onnx import onnx_session, text_operators
-from compress.runtimes.predict import load_predict, predict_examples
-from compress.serving.format import MANIFEST, Description, read_description, read_manifest, refuse_run
-from compress.tasks.contract import Example, Task
+from compress.runtimes.predict import load_predict, predict_examples, runtime_of
+from compress.serving.format import (
+    DESCRIPTION,
+    MANIFEST,
+    Description,
+    read_bundle_manifest,
+    read_description,
+    refuse_run,
+)
+from compress.targets import is_for_gpu
+from compress.tasks.contract import Example, Prediction, Task
 from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
 
@@ -28,10 +37,10 @@ class Answer:
     """What a model says of one text.
 
     ``prediction`` is a label; a list of labels, one a word; the text of an answer; or a translation. ``probabilities``
-    are those of all labels, where a text has one label.
+    are those of all labels, 0 to 1, where a text has one label.
     """
 
-    prediction: Any
+    prediction: Prediction
     probabilities: dict[str, float] | None = None
 
 
@@ -39,10 +48,14 @@ class Model:
     """A model of a bundle; it may be asked from several threads at once."""
 
     def __init__(self, folder: Path, description: Description, threads: int | None = None):
-        """:param folder: Of the model's files; `compress.load` finds it."""
+        """:param folder: Of the model's files; `compress.load` finds it.
+        :param threads: Threads of one run; none for the runtime's own choice.
+        :raises CompressError: If it cannot be loaded.
+        """
         self.description = description
         self.labels = description.labels
-        self._task: Task = task_named(description.task)
+        self._task = task_named(description.task)
+        self._answers: Callable[[list[Row]], list[Answer]] = self._from_tokens
         # A tokenizer keeps what the last call asked for: two calls at once would disturb one another.
         self._tokenizing = threading.Lock()
         if description.reads == "text":
@@ -54,7 +67,6 @@ class Model:
         self._encode = self._task.encoder(self._tokenizer, description, self.labels)
         search = Search(description.beams, description.length_penalty, description.max_length)
         self._predict = _runtime(folder, description, self._task, search, threads)
-        self._answers = self._from_tokens
 
     def predict(
         self,
@@ -72,9 +84,12 @@ class Model:
         rows = self._rows(texts, text_pairs, languages)
         return self._answers(rows) if rows else []
 
-    def outputs(self, rows: Sequence[Row]) -> tuple[list[np.ndarray], list[Any]]:
-        """What the model puts out for each example that rows become, float32 (or the tokens that are written, int64),
-        and the predictions, one a row."""
+    def outputs(self, rows: Sequence[Row]) -> tuple[list[NDArray[Any]], list[Prediction]]:
+        """What the model puts out for each example that rows become, and the predictions, one a row.
+
+        Outputs are float32 (classes,) or (tokens, classes), or the tokens that are written, int64 (tokens,). A model
+        that reads text in the graph has none.
+        """
         with self._tokenizing:
             examples = self._encode(rows)
         found = predict_examples(self._predict, self._task, examples, self._tokenizer.pad_token_id, _BATCH_SIZE)
@@ -91,7 +106,7 @@ class Model:
             for prediction, probabilities in zip(predictions, softmax(outputs, axis=-1), strict=True)
         ]
 
-    def _decoded(self, outputs: list[np.ndarray], examples: list[Example], rows: Sequence[Row]) -> list[Any]:
+    def _decoded(self, outputs: list[NDArray[Any]], examples: list[Example], rows: Sequence[Row]) -> list[Prediction]:
         with self._tokenizing:
             return self._task.decode(outputs, examples, rows, self.labels, self._tokenizer)
 
@@ -129,7 +144,7 @@ def open_model(path: Path, name: str | None = None, threads: int | None = None) 
     refuse_run(path)
     if not (path / MANIFEST).exists():
         return Model(path, read_description(path), threads)
-    folders = {model.name: path / model.folder for model in read_manifest(path).models}
+    folders = {model.name: path / model.folder for model in read_bundle_manifest(path).models}
     if name is not None and name not in folders:
         raise CompressError(f"{path}: has no model '{name}'; it has {', '.join(folders)}")
     reasons = []
@@ -142,7 +157,13 @@ def open_model(path: Path, name: str | None = None, threads: int | None = None) 
 
 
 def _runtime(folder: Path, description: Description, task: Task, search: Search, threads: int | None) -> Predict:
-    predict = load_predict(folder, task, search, threads, cuda=description.target.startswith("cuda"))
+    found = runtime_of(folder)
+    if found != description.runtime:
+        raise CompressError(
+            f"{folder}: made for {description.runtime} by its {DESCRIPTION}, for {found} by its files; get the bundle "
+            "again"
+        )
+    predict = load_predict(folder, task, search, threads, cuda=is_for_gpu(description.target))
     return predict if description.runtime == "ONNX Runtime" else _one_at_a_time(predict)
 
 
@@ -150,11 +171,11 @@ def _one_at_a_time(predict: Predict) -> Predict:
     """For runtimes that keep their inputs and outputs in one place."""
     lock = threading.Lock()
 
-    def locked(inputs: dict[str, np.ndarray]) -> np.ndarray:
+    def one_after_the_other(inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
         with lock:
             return predict(inputs)
 
-    return locked
+    return one_after_the_other
 
 
 def _text_reader(folder: Path, description: Description, threads: int | None) -> Callable[[list[Row]], list[Answer]]:
@@ -175,5 +196,5 @@ def _text_reader(folder: Path, description: Description, threads: int | None) ->
     return answers
 
 
-def _by_label(labels: Sequence[str], probabilities: np.ndarray) -> dict[str, float]:
+def _by_label(labels: Sequence[str], probabilities: NDArray[np.float32]) -> dict[str, float]:
     return dict(zip(labels, map(float, probabilities), strict=True))

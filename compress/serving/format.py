@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
 
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
 from compress.recipe.export import Tolerance
+from compress.targets import is_for_gpu
 from compress.tasks.registry import TaskName
 
 SCHEMA = 1
@@ -21,6 +22,9 @@ NOT_IN_MANIFEST = (MANIFEST, SIGNATURE, SIGNATURE_SUM)
 ARCHIVE_SUFFIX = ".tar.zst"
 
 ServedRuntime = Literal["ONNX Runtime", "OpenVINO", "TensorRT", "TensorRT-RTX"]
+"""What opens a bundle's models, each by its own files."""
+
+_Read = TypeVar("_Read", bound=Contract)
 
 
 def _stays_inside(path: str) -> str:
@@ -44,12 +48,12 @@ class BundleFile(Contract):
 
 
 class BundleParity(Contract):
-    """How far a variant's outputs were from its parent's."""
+    """How far a variant's outputs were from its parent's, on real rows."""
 
     rows: int
     max_difference: float
     mean_difference: float
-    agreement: float
+    agreement: float = Field(description="share of rows with the same prediction")
 
 
 class BundleModel(Contract):
@@ -71,7 +75,7 @@ class BundleModel(Contract):
     @property
     def on_gpu(self) -> bool:
         """Whether it was made for a GPU."""
-        return self.target.startswith(("cuda", "sm"))
+        return is_for_gpu(self.target)
 
 
 class Manifest(Contract):
@@ -79,7 +83,7 @@ class Manifest(Contract):
 
     version: Literal[1] = Field(1, alias="schema")
     run: str
-    task: str
+    task: TaskName
     parents: dict[str, str] = Field(description="digests of the run's stages that it was made from")
     versions: dict[str, str] = Field(description="that made the models")
     models: Annotated[list[BundleModel], Field(min_length=1)]
@@ -115,7 +119,7 @@ class Description(Contract):
 
 
 class CanaryRow(Contract):
-    """A test row, as `compress.data.rows.Row` has it."""
+    """A test row, as `compress.tasks.rows.Row` has it."""
 
     text: Any
     label: Any = ""
@@ -149,13 +153,13 @@ def refuse_run(folder: Path) -> None:
         raise CompressError(f"{folder}: a run, not a bundle; name {folder / 'bundle'}, which `compress bundle` fills")
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_bundle_manifest(folder: Path) -> Manifest:
     """The manifest of a bundle, unaltered.
 
     :raises CompressError: If there is none, it was altered, or it is of another version.
     """
     path = folder / MANIFEST
-    manifest: Manifest = _read(path, Manifest)
+    manifest = _read(path, Manifest)
     if manifest.sealed().digest != manifest.digest or manifest.as_text().encode() != path.read_bytes():
         raise CompressError(f"{path}: altered after it was written; get the bundle again")
     return manifest
@@ -182,16 +186,16 @@ def read_canary(folder: Path) -> Canary:
     return _read(folder / CANARY, Canary)
 
 
-def _read(path: Path, model: Any) -> Any:
+def _read(path: Path, model: type[_Read]) -> _Read:
     try:
         content = json.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
-        raise CompressError(f"{path}: cannot be read ({error.strerror}); name a bundle's folder") from None
-    except (ValueError, RecursionError):
-        raise CompressError(f"{path}: damaged, not JSON; get the bundle again") from None
+        raise CompressError(f"{path}: cannot be read ({error.strerror}); name a bundle's folder") from error
+    except (ValueError, RecursionError) as error:
+        raise CompressError(f"{path}: damaged, not JSON; get the bundle again") from error
     if isinstance(content, dict) and content.get("schema") != SCHEMA:
         raise CompressError(f"{path}: schema {content.get('schema')!r}, this version reads {SCHEMA}")
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise CompressError(f"{path}: not as it must be: {first_problem(error)}; get the bundle again") from None
+        raise CompressError(f"{path}: not as it must be: {first_problem(error)}; get the bundle again") from error

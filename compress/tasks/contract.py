@@ -125,6 +125,15 @@ class Task(Protocol):
     def question(self, row: Row) -> dict[str, str]:
         """What a served model is asked with to predict a row: ``TEXT`` and what comes with it."""
 
+    def served_text(self, text: str) -> Any:
+        """The ``TEXT`` of a `question`, as `content` takes it.
+
+        :raises ValueError: If it is none.
+        """
+
+    def example_call(self, row: Row) -> str:
+        """The arguments of `compress.serving.client.Model.predict` for a row of this kind, as people are shown them."""
+
     def content(self, text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:
         """A question as one of the user's rows would have it, for `read_row`.
 
@@ -160,6 +169,11 @@ def encoder_inputs(config: Any, inputs: dict[str, Tensor], labels: Tensor) -> di
 def one_language(lang: str) -> Sequence[str]:
     """`Task.languages_in` where rows have one language."""
     return [lang]
+
+
+def plain_text(text: str) -> str:
+    """`Task.served_text` where rows hold text."""
+    return text
 
 
 def no_confidences(outputs: Sequence[np.ndarray]) -> np.ndarray | None:

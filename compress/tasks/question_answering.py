@@ -26,6 +26,7 @@ from compress.tasks.contract import (
     encoder_inputs,
     no_confidences,
     one_language,
+    plain_text,
 )
 from compress.tasks.rows import Row, text_in, value_in
 
@@ -208,6 +209,13 @@ languages_in = one_language
 
 def question(row: Row) -> dict[str, str]:
     return {"TEXT": row.text, "TEXT_PAIR": row.text_pair or ""}
+
+
+served_text = plain_text
+
+
+def example_call(row: Row) -> str:
+    return '["a question"], ["a text that answers it"]'
 
 
 def content(text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:

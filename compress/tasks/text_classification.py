@@ -18,6 +18,7 @@ from compress.tasks.contract import (
     TextSettings,
     encoder_inputs,
     one_language,
+    plain_text,
 )
 from compress.tasks.rows import Row, name_in, text_in
 
@@ -111,6 +112,13 @@ languages_in = one_language
 
 def question(row: Row) -> dict[str, str]:
     return {"TEXT": row.text, **({} if row.text_pair is None else {"TEXT_PAIR": row.text_pair})}
+
+
+served_text = plain_text
+
+
+def example_call(row: Row) -> str:
+    return '["a text"]' if row.text_pair is None else '["a text"], ["another"]'
 
 
 def content(text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:

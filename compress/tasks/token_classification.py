@@ -58,7 +58,8 @@ def _names(place: str, content: Mapping[str, Any], columns: Mapping[str, str], r
 
 
 def label_names(row: Row) -> Sequence[str]:
-    return row.label
+    names: list[str] = row.label
+    return names
 
 
 def texts(row: Row) -> Sequence[str]:
@@ -139,6 +140,14 @@ languages_in = one_language
 
 def question(row: Row) -> dict[str, str]:
     return {"TEXT": json.dumps(row.text, ensure_ascii=False)}
+
+
+def served_text(text: str) -> Any:
+    return json.loads(text)
+
+
+def example_call(row: Row) -> str:
+    return '[["some", "words"]]'
 
 
 def content(text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:

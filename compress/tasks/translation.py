@@ -13,7 +13,15 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.metrics.metric import Metric
-from compress.tasks.contract import LABELLED_ROWS_ONLY, NO_LABEL, Encode, Example, TextSettings, no_confidences
+from compress.tasks.contract import (
+    LABELLED_ROWS_ONLY,
+    NO_LABEL,
+    Encode,
+    Example,
+    TextSettings,
+    no_confidences,
+    plain_text,
+)
 from compress.tasks.rows import Row, name_in, text_in
 
 if TYPE_CHECKING:
@@ -189,7 +197,7 @@ def _summed(scorer: Any, pairs: Sequence[tuple[Any, str, str]], signature: str) 
     counts = [counter._extract_corpus_statistics([found], [[wanted]])[0] for counter, found, wanted in pairs]
 
     def score(sums: np.ndarray) -> float:
-        return scorer._compute_score_from_stats(sums.tolist()).score / 100
+        return float(scorer._compute_score_from_stats(sums.tolist()).score) / 100
 
     def value(sums: np.ndarray) -> np.ndarray:
         return np.apply_along_axis(score, -1, sums)
@@ -211,6 +219,13 @@ def languages_in(lang: str) -> Sequence[str]:
 
 def question(row: Row) -> dict[str, str]:
     return {"TEXT": row.text, "LANGUAGES": row.lang}
+
+
+served_text = plain_text
+
+
+def example_call(row: Row) -> str:
+    return f'["…"], languages="{row.lang}"'
 
 
 def content(text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from compress.errors import CompressError
-from compress.models.outputs import outputs_of
+from compress.models.outputs import mean_pooled, outputs_of
 from compress.recipe.student import Distillation
-from compress.student.losses import mean_pooled
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -183,7 +182,9 @@ def _recorded() -> Iterator[list[tuple[Tensor, Tensor, Tensor]]]:
         _records = None
 
 
-def _recording_attention(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any):
+def _recording_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if _records is not None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from compress.errors import CompressError
+from compress.recipe.export import Tolerance
+from compress.reports.bench import Report
 from compress.runs.directory import Run
-from compress.runtimes.openvino import OPENVINO_MODEL
-from compress.serving.format import Runtime
+from compress.runtimes.predict import runtime_of
+from compress.serving.format import ServedRuntime
+from compress.targets import is_for_gpu
+from compress.variants.engine import engines_in
+from compress.variants.registry import CHOSEN, VARIANTS
 from export.onnx.graphs import graph_files
+from export.variants.summary import VariantSummary, variant_stage
 
-Report = dict[str, Any]
-"""A bench report, as JSON."""
+BENCH = "bench"
+"""The stage of another package: of it the manifest and the report are read."""
 
 
 @dataclass(frozen=True)
@@ -26,29 +31,27 @@ class PackedVariant:
     """
 
     name: str
-    runtime: Runtime
-    summary: dict[str, Any]
+    runtime: ServedRuntime
+    summary: VariantSummary
     measured: bool
     refused: str | None
 
     @property
     def target(self) -> str:
         """What it was made for."""
-        return self.summary["target"]
+        return self.summary.target
 
     def files(self, source: Path) -> list[Path]:
         """Graphs and weights, or engines and their sidecars, in the folder of its stage."""
-        engines = sorted(source.glob("*.engine"))
+        engines = engines_in(source)
         return [*graph_files(source), *engines, *(path.with_suffix(".json") for path in engines)]
 
     @property
     def repository(self) -> str:
         """The model repository that it belongs to: those who serve on a CPU need not see what needs a GPU."""
-        if self.runtime.startswith("TensorRT"):
+        if self.runtime != "ONNX Runtime":
             return self.runtime.lower()
-        if self.runtime == "OpenVINO":
-            return "openvino"
-        return "cuda" if self.target.startswith("cuda") else "cpu"
+        return "cuda" if is_for_gpu(self.target) else "cpu"
 
     @property
     def folder(self) -> str:
@@ -67,8 +70,8 @@ def choose_variants(
     """
     names = list(dict.fromkeys([*named, *accepted])) or [_fastest(run, report)]
     for name in list(names):
-        parent = _summary(run, name)["parent"]
-        if name.startswith("tensorrt-") and parent not in names:
+        parent = _summary(run, name).parent
+        if VARIANTS[name].is_engine and parent not in names:
             names.append(parent)
     chosen = [_examined(run, report, name) for name in names]
     for variant in chosen:
@@ -80,21 +83,27 @@ def choose_variants(
     return chosen
 
 
+def tolerance_of(run: Run, summary: VariantSummary) -> Tolerance:
+    """What a variant may differ from its parent: by the limits of its form, which a search may have chosen."""
+    limits = run.recipe.export.parity
+    by_kind = {"onnx": limits.onnx, "int8": limits.int8, "int4": limits.int4, "fp16": limits.fp16}
+    return by_kind[VARIANTS[summary.form].limits]
+
+
 def _examined(run: Run, report: Report | None, name: str) -> PackedVariant:
     summary, measured = _summary(run, name), _is_measured(run, report, name)
     reasons = []
-    if "parity" not in summary:
+    if summary.parity is None:
         reasons.append("not compared with its parent, which needs its GPU")
     if not measured:
         reasons.append("not measured as it is now")
-    if run.task.GENERATES and name.startswith("tensorrt-"):
+    if run.task.GENERATES and VARIANTS[name].is_engine:
         reasons.append("nothing here runs engines of models that write")
-    return PackedVariant(name, _runtime(run, name, summary), summary, measured, ", and ".join(reasons) or None)
+    return PackedVariant(name, _runtime(run.path_of(name)), summary, measured, ", and ".join(reasons) or None)
 
 
-def _summary(run: Run, name: str) -> dict[str, Any]:
-    stages = run.manifest["stages"]
-    known = [stage for stage in stages if stage.startswith(("onnx", "openvino-", "tensorrt-"))]
+def _summary(run: Run, name: str) -> VariantSummary:
+    known = [stage for stage in run.manifest.stages if stage in VARIANTS]
     if name not in known:
         raise CompressError(
             f"--variant {name}: {run.folder} has no such variant; it has {', '.join(known) or 'none'}: run "
@@ -102,12 +111,12 @@ def _summary(run: Run, name: str) -> dict[str, Any]:
         )
     if not run.is_current(name):
         raise CompressError(f"--variant {name}: made from another student; `compress export` makes it anew")
-    return stages[name]["summary"]
+    return run.summary(variant_stage(name))
 
 
 def _is_measured(run: Run, report: Report | None, name: str) -> bool:
-    bench = run.manifest["stages"].get("bench")
-    return bool(report and bench and name in report["models"] and bench["parents"].get(name) == run.digest(name))
+    bench = run.manifest.stages.get(BENCH)
+    return bool(report and bench and name in report.models and bench.parents.get(name) == run.digest(name))
 
 
 def _fastest(run: Run, report: Report | None) -> str:
@@ -116,21 +125,22 @@ def _fastest(run: Run, report: Report | None) -> str:
         raise CompressError(f"{run.folder}: nothing was measured yet; run `compress bench` first, or name a --variant")
     own = {
         name: model
-        for name, model in report["models"].items()
-        if model["origin"] == name
-        and name not in ("teacher", "student")
-        and not model["made_for_another_target"]
-        and name in run.manifest["stages"]
+        for name, model in report.models.items()
+        if name in VARIANTS
+        and model.origin == name
+        and not model.made_for_another_target
+        and name in run.manifest.stages
         and _examined(run, report, name).refused is None
     }
     if not own:
         raise CompressError(f"{run.folder}: no variant was measured as it is now; run `compress bench` first")
-    if "onnx-chosen" in own:
-        return "onnx-chosen"
-    return min(own, key=lambda name: next(iter(own[name]["latency"].values()))["p50_ms"])
+    if CHOSEN.name in own:
+        return CHOSEN.name
+    return min(own, key=lambda name: next(iter(own[name].latency.values())).p50_ms)
 
 
-def _runtime(run: Run, name: str, summary: dict[str, Any]) -> Runtime:
-    if name.startswith("tensorrt-"):
-        return "TensorRT-RTX" if summary["engines"][0]["ahead_of_time"] else "TensorRT"
-    return "OpenVINO" if (run.path_of(name) / OPENVINO_MODEL).exists() else "ONNX Runtime"
+def _runtime(folder: Path) -> ServedRuntime:
+    runtime = runtime_of(folder)
+    if runtime == "PyTorch":
+        raise CompressError(f"{folder}: its graphs are missing; delete it, and `compress export` makes it anew")
+    return runtime

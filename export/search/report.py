@@ -20,9 +20,7 @@ class Candidate(Contract):
     """A form of the student."""
 
     variant: VariantName
-    excluded: tuple[str, ...] = Field(
-        (), description="layers that stay in 32 bits, by the nodes that read their weights"
-    )
+    excluded: tuple[str, ...] = Field((), description="nodes whose weights stay in 32 bits")
     calibration: CalibrationMethod | None = Field(None, description="of static int8; null: the recipe's")
     retrained: bool = Field(False, description="the weights come from quantisation-aware distillation")
 

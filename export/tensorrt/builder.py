@@ -54,7 +54,7 @@ version 1.7 was seen to fail without one."""
 class EngineRequest:
     """What an engine is built from, and how.
 
-    ``parent`` is the variant or folder of the graph; ``settings`` leave nothing open (`export.tensorrt.stage.resolved`);
+    ``parent`` is the variant or folder of the graph; ``settings`` leave nothing open (`export.tensorrt.settings`);
     ``timing_cache`` is read and written by the native builder.
     """
 

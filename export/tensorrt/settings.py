@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from compress.recipe.export import TensorRT
 from compress.runtimes.tensorrt import EngineBuilder, gpu_name
@@ -17,7 +16,7 @@ def resolved(settings: TensorRT, longest: int, target: Target | None = None) -> 
     :param longest: Tokens of the longest row, from which the profiles follow.
     :param target: If it is a GPU, it decides the generation.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     if settings.profiles is None:
         found["profiles"] = short_and_long(longest)
     if settings.sm is None and target is not None and target.generation is not None:

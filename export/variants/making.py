@@ -58,7 +58,7 @@ class Ingredients:
 
     def parent_of(self, variant: Variant) -> Path:
         """The folder that a variant is made from."""
-        folders = {STUDENT: self.student, PLAIN.name: self.plain, FUSED.name: self.fused}
+        folders: dict[str, Path] = {STUDENT: self.student, PLAIN.name: self.plain, FUSED.name: self.fused}
         return folders[variant.parent_for(self.target)]
 
     def announcing(self, what: str) -> Announce:
@@ -184,7 +184,7 @@ MAKERS: Mapping[tuple[Maker, Runtime], Callable[[Variant, Ingredients, Path], Ma
     ("fp16", "ONNX Runtime"): _fp16,
     ("int4", "ONNX Runtime"): _int4,
 }
-"""What makes a variant, by the registry's ``made_by`` and ``runtime``; searches and engines have stages of their own."""
+"""What makes a variant, by ``made_by`` and ``runtime`` of the registry; searches and engines have their own stages."""
 
 
 def _feeds(variant: Variant, ingredients: Ingredients) -> Feeds:

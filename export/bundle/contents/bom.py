@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from compress import __version__
 from compress.recipe.recipe import Recipe
+from compress.runs.versions import program_version
 from compress.serving.format import BundleFile
+
+if TYPE_CHECKING:
+    from cyclonedx.model.component import Component
 
 _NAMESPACE = uuid.UUID("5d1b8a52-3a8e-4a3c-8e57-0d2b1f6f6c11")
 
@@ -47,29 +51,40 @@ def write_bom(
     materials: Mapping[str, Material],
     versions: Mapping[str, str],
 ) -> None:
-    """Write the bill of materials; the same contents give the same bytes.
+    """Write the bill of materials (CycloneDX 1.6); the same contents give the same bytes.
 
     :param made: When the run's last stage was finished.
     :param files: Of the bundle.
     :param materials: Data and teacher.
     :param versions: Of the packages that made the models.
     """
-    from cyclonedx.contrib.license.factories import LicenseFactory
-    from cyclonedx.model import HashAlgorithm, HashType
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.output import make_outputter
     from cyclonedx.schema import OutputFormat, SchemaVersion
-    from packageurl import PackageURL
 
     bom = Bom()
     bom.metadata.timestamp = made
-    tool = Component(name="compress-export", version=__version__, type=ComponentType.APPLICATION)
+    tool = Component(name="compress-export", version=program_version(), type=ComponentType.APPLICATION)
     bom.metadata.tools.components.add(tool)
     root = Component(name=run, type=ComponentType.MACHINE_LEARNING_MODEL, bom_ref=f"run:{run}")
     bom.metadata.component = root
+    components = [*_files(files), *_sources(materials), *_packages(versions)]
+    for component in components:
+        bom.components.add(component)
+    bom.register_dependency(root, components)
+    hashes = json.dumps([[file.path, file.sha256] for file in files])
+    bom.serial_number = uuid.uuid5(_NAMESPACE, hashes)
+    output = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6)
+    path.write_text(output.output_as_string(indent=2) + "\n", "utf-8")
+
+
+def _files(files: Sequence[BundleFile]) -> list[Component]:
+    from cyclonedx.model import HashAlgorithm, HashType
+    from cyclonedx.model.component import Component, ComponentType
+
     kinds = {"model": ComponentType.MACHINE_LEARNING_MODEL, "data": ComponentType.DATA}
-    parts = [
+    return [
         Component(
             name=file.path,
             type=kinds.get(file.role, ComponentType.FILE),
@@ -78,11 +93,29 @@ def write_bom(
         )
         for file in files
     ]
-    for role, material in materials.items():
-        kind = ComponentType.DATA if role == "data" else ComponentType.MACHINE_LEARNING_MODEL
-        named = [LicenseFactory().make_from_string(material.license)] if material.license else []
-        parts.append(Component(name=material.name, type=kind, bom_ref=role, licenses=named, description=role))
-    packages = [
+
+
+def _sources(materials: Mapping[str, Material]) -> list[Component]:
+    from cyclonedx.contrib.license.factories import LicenseFactory
+    from cyclonedx.model.component import Component, ComponentType
+
+    return [
+        Component(
+            name=material.name,
+            type=ComponentType.DATA if role == "data" else ComponentType.MACHINE_LEARNING_MODEL,
+            bom_ref=role,
+            licenses=[LicenseFactory().make_from_string(material.license)] if material.license else [],
+            description=role,
+        )
+        for role, material in materials.items()
+    ]
+
+
+def _packages(versions: Mapping[str, str]) -> list[Component]:
+    from cyclonedx.model.component import Component, ComponentType
+    from packageurl import PackageURL
+
+    return [
         Component(
             name=name,
             version=version,
@@ -93,10 +126,3 @@ def write_bom(
         for name, version in versions.items()
         if name not in ("compress", "python")
     ]
-    for component in (*parts, *packages):
-        bom.components.add(component)
-    bom.register_dependency(root, [*parts, *packages])
-    hashes = json.dumps([[file.path, file.sha256] for file in files])
-    bom.serial_number = uuid.uuid5(_NAMESPACE, hashes)
-    output = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6)
-    path.write_text(output.output_as_string(indent=2) + "\n", "utf-8")

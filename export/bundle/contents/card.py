@@ -2,84 +2,122 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from compress.data.summary import DATA
+from compress.evaluation.summary import EVALUATION, Seen
 from compress.evaluation.tables import percent
 from compress.metrics.languages import ALL
+from compress.reports.bench import ModelReport, Report
 from compress.runs.directory import Run
 from compress.serving.format import BundleModel
+from compress.student.summary import STUDENT
 from compress.tasks.rows import Row
-from export.bundle.choice import Report
+from compress.teacher.summary import TEACHER
+from compress.variants.engine import engines_in, read_sidecar
 from export.bundle.contents.bom import materials_of
-from export.bundle.contents.client import Example
+from export.bundle.contents.client import ClientExample
 from export.onnx.graphs import depends_on_batch
 
+if TYPE_CHECKING:
+    import jinja2
+
 _SURE = 0.05
+_TEACHER = "teacher"
 _FILES = Path(__file__).parent / "files"
 
 
 def write_card(
-    run: Run, models: Sequence[BundleModel], report: Report | None, rows: Sequence[Row], example: Example, path: Path
+    run: Run,
+    models: Sequence[BundleModel],
+    report: Report | None,
+    rows: Sequence[Row],
+    example: ClientExample,
+    path: Path,
 ) -> None:
     """Write the card as Markdown, with the head that model hubs read.
 
+    :param models: Of the bundle; their files lie in the card's folder.
     :param report: Of the run's bench stage, if it has been run.
     :param rows: The canary's.
+    :param example: What `client.py` asks.
     """
+    task, recipe, folder = run.task, run.recipe, path.parent
+    graphs = [model for model in models if model.reads == "tokens"]
+    text = _template().render(
+        run=recipe,
+        task=recipe.task,
+        models=models,
+        materials=materials_of(recipe),
+        canary_rows=len(rows),
+        example_call=task.example_call(min(rows, key=lambda row: row.lang)),
+        served_by_graph=len(task.GRAPHS) == 1,
+        changing=[model for model in models if _depends_on_batch(folder / model.folder)],
+        example=example.model.name,
+        example_is_plain=example.plain,
+        optimum=next((model for model in graphs if model.runtime == "ONNX Runtime"), None),
+        optimum_class=task.AUTO_CLASS.replace("AutoModel", "ORTModel"),
+        repositories=sorted({path.parent.parent.name for path in folder.glob("models/*/*/config.pbtxt")}),
+        rebuild=rebuild_commands(models, folder),
+        **_learnt_from(run),
+        **_measured(run, [model for model in graphs if model.measured], report),
+    )
+    path.write_text(text, "utf-8")
+
+
+def _template() -> jinja2.Template:
     import jinja2
 
     environment = jinja2.Environment(  # noqa: S701 — Markdown, not HTML
         loader=jinja2.FileSystemLoader(_FILES), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    folder = path.parent
     environment.filters["parity"] = _parity
-    stages, recipe = run.manifest["stages"], run.recipe
-    data = stages["data"]["summary"]
-    evaluation = stages["evaluation"]["summary"]
-    measured = [model for model in models if report and model.measured and model.reads == "tokens"]
-    text = environment.get_template("card.md.jinja").render(
-        run=recipe,
-        task=recipe.task,
-        languages=[language for language in evaluation["rows"] if language != ALL],
-        codes=sorted({code for language in data["languages"] for code in _codes(language, run.task.GENERATES)}),
-        models=models,
-        measured=measured,
-        report=report,
-        materials=materials_of(recipe),
-        canary_rows=len(rows),
-        pairs=rows[0].text_pair is not None,
-        changing=[model for model in models if _depends_on_batch(folder / model.folder)],
-        example=example.model.name,
-        example_is_plain=example.plain,
-        optimum=next((model for model in models if model.runtime == "ONNX Runtime" and model.reads == "tokens"), None),
-        optimum_class=run.task.AUTO_CLASS.replace("AutoModel", "ORTModel"),
-        repositories=sorted({path.parent.parent.name for path in folder.glob("models/*/*/config.pbtxt")}),
-        data=data,
-        teacher=stages["teacher"]["summary"],
-        student=stages["student"]["summary"],
-        table=quality_rows(report, measured) if report and measured else [],
-        weak=weak_languages(report, measured, evaluation["seen in training"]) if report and measured else {},
-        rebuild=rebuild_commands(models, folder),
-    )
-    path.write_text(text, "utf-8")
+    return environment.get_template("card.md.jinja")
+
+
+def _learnt_from(run: Run) -> Mapping[str, object]:
+    """What the card says of data, teacher and student."""
+    task, data = run.task, run.summary(DATA)
+    languages = [language for language in run.summary(EVALUATION).rows if language != ALL]
+    return {
+        "data": data,
+        "teacher": run.summary(TEACHER),
+        "student": run.summary(STUDENT),
+        "languages": languages,
+        "in_pairs": any(len(task.languages_in(language)) > 1 for language in languages),
+        "codes": sorted({code for language in data.languages for code in task.languages_in(language)}),
+    }
+
+
+def _measured(run: Run, models: Sequence[BundleModel], report: Report | None) -> Mapping[str, object]:
+    """What the card says of measurements; nothing where there are none of these models."""
+    if report is None or not models:
+        return {"report": report, "measured": [], "table": [], "weak": {}}
+    weak = weak_languages(report, models, run.summary(EVALUATION).seen_in_training)
+    return {"report": report, "measured": models, "table": quality_rows(report, models), "weak": weak}
 
 
 def quality_rows(report: Report, models: Sequence[BundleModel]) -> list[list[str]]:
     """The main metric by language, of the teacher and each model: percent with its 95 % interval."""
-    metric = report["metrics"][0]
-    names = ["teacher", *(model.name for model in models)]
+    metric = report.metrics[0]
+    measured = [report.models[name] for name in (_TEACHER, *(model.name for model in models))]
     return [
-        [language, *(percent(report["models"][name]["quality"][language][metric]) for name in names)]
-        for language in report["models"]["teacher"]["quality"]
+        [language, *(percent(model.quality[language][metric]) for model in measured)]
+        for language in report.models[_TEACHER].quality
     ]
 
 
-def weak_languages(report: Report, models: Sequence[BundleModel], seen: dict[str, str]) -> dict[str, list[str]]:
-    """For each language with a known weakness, what it is."""
-    metric = report["metrics"][0]
+def weak_languages(
+    report: Report, models: Sequence[BundleModel], seen: Mapping[str, Seen]
+) -> Mapping[str, Sequence[str]]:
+    """For each language with a known weakness, what it is.
+
+    :param models: Measured ones.
+    :param seen: What training saw of each language.
+    """
     found: dict[str, list[str]] = {}
     for language, how in seen.items():
         if how != "labels":
@@ -87,30 +125,39 @@ def weak_languages(report: Report, models: Sequence[BundleModel], seen: dict[str
                 "not seen in training" if how == "nothing" else "its text was seen in training, none of its labels"
             )
     for model in models:
-        measured = report["models"][model.name]
-        overall = measured["quality"][ALL][metric]["value"]
-        for language, figures in measured["quality"].items():
-            if language == ALL:
-                continue
-            loss = measured["against"]["teacher"]["drop"][language]
-            if loss["value"] > 0 and loss["p_adjusted"] < _SURE:
-                said = f"{model.name} loses {100 * loss['value']:.1f} points of {metric} against the teacher"
-                found.setdefault(language, []).append(said)
-            if figures[metric]["high"] < overall:
-                said = f"{model.name} has {percent(figures[metric])} % {metric}, all languages {100 * overall:.1f} %"
-                found.setdefault(language, []).append(said)
+        for language, problems in _weaknesses(model.name, report.models[model.name], report.metrics[0]).items():
+            found.setdefault(language, []).extend(problems)
+    return found
+
+
+def _weaknesses(name: str, measured: ModelReport, metric: str) -> Mapping[str, Sequence[str]]:
+    """By language, where there is one: significantly worse than the teacher, or than all languages together."""
+    overall, drop = measured.quality[ALL][metric].value, measured.against[_TEACHER].drop
+    found: dict[str, list[str]] = {}
+    for language, figures in measured.quality.items():
+        if language == ALL:
+            continue
+        loss = drop[language]
+        if loss.value > 0 and loss.p_adjusted < _SURE:
+            said = f"{name} loses {100 * loss.value:.1f} points of {metric} against the teacher"
+            found.setdefault(language, []).append(said)
+        if figures[metric].high < overall:
+            said = f"{name} has {percent(figures[metric])} % {metric}, all languages {100 * overall:.1f} %"
+            found.setdefault(language, []).append(said)
     return found
 
 
 def rebuild_commands(models: Sequence[BundleModel], folder: Path) -> list[str]:
-    """The commands that build the bundle's engines again from the graphs beside them."""
+    """The commands that build the bundle's engines again from the graphs beside them.
+
+    :raises CompressError: If an engine's description is missing or not as it must be.
+    """
     graphs = {model.name: model.folder for model in models}
-    sidecars = [
-        (model, json.loads(engine.with_suffix(".json").read_text("utf-8")))
+    return [
+        _moved(read_sidecar(engine).rebuild, model.parent, graphs[model.parent])
         for model in models
-        for engine in sorted((folder / model.folder).glob("*.engine"))
+        for engine in engines_in(folder / model.folder)
     ]
-    return [_moved(sidecar["rebuild"], model.parent, graphs[model.parent]) for model, sidecar in sidecars]
 
 
 def _moved(command: str, parent: str, folder: str) -> str:
@@ -123,11 +170,6 @@ def _parity(model: BundleModel) -> str:
     if model.parity is None:
         return f"the same tokens as {model.parent}'s" if model.reads == "text" else ""
     return f"{100 * model.parity.agreement:.2f} % of {model.parity.rows} predictions are {model.parent}'s"
-
-
-def _codes(language: str, is_pair: bool) -> list[str]:
-    """The languages of a pair."""
-    return language.split("-") if is_pair else [language]
 
 
 def _depends_on_batch(folder: Path) -> bool:

@@ -23,7 +23,7 @@ from compress.runtimes.onnx import onnx_session, text_operators
 from compress.tasks.rows import Row
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
     from transformers import PreTrainedTokenizerBase
 
 _DOMAIN = "ai.onnx.contrib"
@@ -65,7 +65,8 @@ _ODD_TEXTS = (
 class TokenizerParts:
     """What a byte-level tokenizer is made of.
 
-    ``description`` is its tokenizer.json without what it puts around a text, ``before`` and ``after`` are those tokens.
+    ``description`` is its tokenizer.json without what it puts around a text, ``before`` and ``after`` are those tokens,
+    ``pad`` is what fills rows up, ``longest`` the number of tokens that a text is cut to.
     """
 
     description: str
@@ -169,7 +170,7 @@ def tokens_model(parts: TokenizerParts) -> ModelProto:
     return helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
 
-def _constants(**values: Any) -> list[Any]:
+def _constants(**values: int | Sequence[int]) -> list[TensorProto]:
     from onnx import numpy_helper
 
     return [numpy_helper.from_array(np.array(value, dtype=np.int64), f"text.{name}") for name, value in values.items()]

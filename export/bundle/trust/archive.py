@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 from compress.errors import CompressError
-from compress.serving.format import MANIFEST, NOT_IN_MANIFEST, Manifest, read_manifest
+from compress.serving.format import MANIFEST, NOT_IN_MANIFEST, Manifest, read_bundle_manifest
 
 _LEVEL = 10
 _LARGEST_MANIFEST = 64_000_000  # bytes; signatures name every file too
@@ -78,7 +78,7 @@ def unpack(archive: Path, folder: Path) -> None:
     except (tarfile.TarError, zstandard.ZstdError, EOFError, UnicodeError, ValueError) as error:
         raise CompressError(
             f"{archive}: damaged, or not a {archive.suffix} of a bundle ({error}); get it again"
-        ) from None
+        ) from error
 
 
 def _extract(archive: Path, tar: tarfile.TarFile, meter: _Meter, folder: Path) -> None:
@@ -88,9 +88,9 @@ def _extract(archive: Path, tar: tarfile.TarFile, meter: _Meter, folder: Path) -
         raise CompressError(f"{archive}: does not begin with {MANIFEST}: not a bundle")
     _write(tar, meter, first, folder / MANIFEST)
     try:
-        manifest = read_manifest(folder)
+        manifest = read_bundle_manifest(folder)
     except CompressError as error:
-        raise CompressError(str(error).replace(str(folder), str(archive))) from None
+        raise CompressError(str(error).replace(str(folder), str(archive))) from error
     sizes = {file.path: file.bytes for file in manifest.files}
     _check_size(archive, manifest, folder)
     for member in _checked(archive, members, sizes):
@@ -99,7 +99,7 @@ def _extract(archive: Path, tar: tarfile.TarFile, meter: _Meter, folder: Path) -
         _write(tar, meter, member, path)
 
 
-def _checked(archive: Path, members: Iterator[tarfile.TarInfo], sizes: dict[str, int]) -> Iterator[tarfile.TarInfo]:
+def _checked(archive: Path, members: Iterator[tarfile.TarInfo], sizes: Mapping[str, int]) -> Iterator[tarfile.TarInfo]:
     seen = {MANIFEST}
     for member in members:
         known = member.name in sizes or member.name in NOT_IN_MANIFEST

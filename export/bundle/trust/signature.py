@@ -17,8 +17,27 @@ def sign(folder: Path, key: Path, certificates: Sequence[Path] = ()) -> None:
 
     :param key: Private key on an elliptic curve, PEM.
     :param certificates: The signer's certificate and then those of its issuers; none: the bare key signs.
-    :raises CompressError: If model-signing is not installed, or a file is not what it must be.
+    :raises UnavailableError: If model-signing is not installed.
+    :raises CompressError: If a file is not what it must be.
     """
+    signer = _signer(key, certificates)
+    try:
+        signer.sign(folder, folder / SIGNATURE)
+    except (ValueError, TypeError) as error:
+        raise _cannot_sign(key, error) from error
+    # No key is needed to see that the signature itself was damaged.
+    (folder / SIGNATURE_SUM).write_text(f"{file_sha256(folder / SIGNATURE)}  {SIGNATURE}\n", "utf-8")
+
+
+def check_signer(key: Path, certificates: Sequence[Path]) -> None:
+    """Refuse, before anything is made, what `sign` would refuse.
+
+    :raises CompressError: As `sign`.
+    """
+    _signer(key, certificates)
+
+
+def _signer(key: Path, certificates: Sequence[Path]) -> Any:
     signing = _library().signing
     if len(certificates) == 1:
         raise CompressError(
@@ -34,20 +53,21 @@ def sign(folder: Path, key: Path, certificates: Sequence[Path] = ()) -> None:
             config.use_certificate_signer(private_key=key, signing_certificate=first, certificate_chain=issuers)
         else:
             config.use_elliptic_key_signer(private_key=key)
-        config.sign(folder, folder / SIGNATURE)
     except (ValueError, TypeError) as error:
-        raise CompressError(
-            f"{key}: cannot sign with it ({first_line(error)}); name a PEM key on an elliptic curve"
-        ) from None
-    # No key is needed to see that the signature itself was damaged.
-    (folder / SIGNATURE_SUM).write_text(f"{file_sha256(folder / SIGNATURE)}  {SIGNATURE}\n", "utf-8")
+        raise _cannot_sign(key, error) from error
+    return config
+
+
+def _cannot_sign(key: Path, error: Exception) -> CompressError:
+    return CompressError(f"{key}: cannot sign with it ({first_line(error)}); name a PEM key on an elliptic curve")
 
 
 def signature_problem(folder: Path, key: Path | None, certificates: Sequence[Path]) -> str | None:
     """What is wrong with a bundle's signature; nothing where it is the key's, or a certificate's that the given ones
     have issued.
 
-    :raises CompressError: If model-signing is not installed, or a key or certificate cannot be read.
+    :raises UnavailableError: If model-signing is not installed.
+    :raises CompressError: If a key or certificate cannot be read.
     """
     verifying = _library().verifying
     for path in (*([key] if key else []), *certificates):
@@ -62,7 +82,7 @@ def signature_problem(folder: Path, key: Path | None, certificates: Sequence[Pat
     except (ValueError, TypeError) as error:
         raise CompressError(
             f"{key or certificates[0]}: cannot be read ({first_line(error)}); name a PEM file"
-        ) from None
+        ) from error
     if _has_certificate(folder / SIGNATURE) == (key is not None):
         return (
             "made with a certificate: name its issuer's with --certificate"
@@ -91,6 +111,6 @@ def _hashing() -> Any:
 def _library() -> Any:
     try:
         import model_signing
-    except ImportError:
-        raise UnavailableError("model-signing is not installed; install the extra `sign`") from None
+    except ImportError as error:
+        raise UnavailableError("model-signing is not installed; install the extra `sign`") from error
     return model_signing

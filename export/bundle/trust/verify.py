@@ -7,10 +7,8 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from rich.table import Table
 
@@ -24,12 +22,13 @@ from compress.serving.format import (
     BundleFile,
     BundleModel,
     Manifest,
+    read_bundle_manifest,
     read_description,
-    read_manifest,
     refuse_run,
 )
-from export.bundle.contents.canary import canary_problem
 from export.bundle.trust.archive import unpack
+from export.bundle.trust.canary import canary_problem
+from export.bundle.trust.result import Check, Verification
 from export.bundle.trust.signature import signature_problem
 from export.onnx.checks import check_weights_are_beside
 
@@ -40,36 +39,6 @@ _ALLOWED = frozenset(
 _PICKLE_PROTOCOLS = tuple(bytes([0x80, number]) for number in range(2, 6))
 _ZIP = b"PK\x03\x04"
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check: whether it passed (none: it could not be made here), and what was found."""
-
-    what: str
-    passed: bool | None
-    found: str
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What was found of a bundle."""
-
-    bundle: str
-    checks: tuple[Check, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether no check failed."""
-        return all(check.passed is not False for check in self.checks)
-
-    def as_json(self) -> dict[str, Any]:
-        """For standard output."""
-        return {
-            "bundle": self.bundle,
-            "verdict": "pass" if self.passed else "fail",
-            "checks": [asdict(check) for check in self.checks],
-        }
 
 
 def verify(
@@ -90,10 +59,11 @@ def verify(
     with _opened(bundle, unpack_to.parent if unpack_to else None) as folder:
         checks = [*_files_checks(folder), *_signature_checks(folder, key, certificates)]
         if all(check.passed for check in checks if check.passed is not None):
-            checks += [_model_check(folder, model) for model in read_manifest(folder).models]
+            checks += [_model_check(folder, model) for model in read_bundle_manifest(folder).models]
         # Where an archive was unpacked to tells the user nothing.
-        told = (replace(check, found=check.found.replace(str(folder), str(bundle))) for check in checks)
-        found = Verification(str(bundle), tuple(told))
+        told = [check.model_copy(update={"found": check.found.replace(str(folder), str(bundle))}) for check in checks]
+        failed = any(check.passed is False for check in told)
+        found = Verification(bundle=str(bundle), verdict="fail" if failed else "pass", checks=told)
         if unpack_to is not None and found.passed:
             folder.rename(unpack_to)
     return found
@@ -129,23 +99,23 @@ def _opened(bundle: Path, beside: Path | None) -> Iterator[Path]:
 
 def _files_checks(folder: Path) -> list[Check]:
     kinds, present = _listed(folder)
-    checks = [_check("no links or devices, nothing outside", kinds)]
+    checks = [_judged("no links or devices, nothing outside", kinds)]
     try:
-        manifest = read_manifest(folder)
+        manifest = read_bundle_manifest(folder)
     except CompressError as error:
-        return [*checks, Check("manifest", False, str(error))]
-    checks.append(Check("manifest", True, f"schema {manifest.version}, as it was written"))
+        return [*checks, _check("manifest", False, str(error))]
+    checks.append(_check("manifest", True, f"schema {manifest.version}, as it was written"))
     known = {file.path for file in manifest.files}
     missing = [f"{name} is missing" for name in sorted(known - present)]
     added = [f"{name} was added" for name in sorted(present - known - set(NOT_IN_MANIFEST))]
-    checks.append(_check("no file missing or added", [*missing, *added], f"{len(known)} files"))
+    checks.append(_judged("no file missing or added", [*missing, *added], f"{len(known)} files"))
     there = [file for file in manifest.files if file.path in present]
     checks.append(
-        _check("SHA-256 of every file", _altered(folder, there), f"{sum(file.bytes for file in there):,} bytes")
+        _judged("SHA-256 of every file", _altered(folder, there), f"{sum(file.bytes for file in there):,} bytes")
     )
-    checks.append(_check("no pickle, no unknown kind of file", _harmful(folder, there)))
+    checks.append(_judged("no pickle, no unknown kind of file", _harmful(folder, there)))
     if all(check.passed for check in checks):
-        checks.append(_check("descriptions and graphs", _malformed(folder, manifest)))
+        checks.append(_judged("descriptions and graphs", _malformed(folder, manifest)))
     return checks
 
 
@@ -209,17 +179,17 @@ def _signature_checks(folder: Path, key: Path | None, certificates: Sequence[Pat
     what, wanted = "signature", key is not None or bool(certificates)
     if not (folder / SIGNATURE).is_file():
         if (folder / SIGNATURE_SUM).exists():
-            return [Check(what, False, f"{SIGNATURE} is missing")]
-        return [Check(what, False if wanted else None, "the bundle is not signed")]
+            return [_check(what, False, f"{SIGNATURE} is missing")]
+        return [_check(what, False if wanted else None, "the bundle is not signed")]
     sum_file, line = folder / SIGNATURE_SUM, f"{file_sha256(folder / SIGNATURE)}  {SIGNATURE}\n"
     if not sum_file.is_file() or sum_file.read_bytes() != line.encode():
-        return [Check(what, False, f"{SIGNATURE} or {SIGNATURE_SUM} was altered")]
+        return [_check(what, False, f"{SIGNATURE} or {SIGNATURE_SUM} was altered")]
     if not wanted:
-        return [Check(what, None, "name the signer's --key, or the --certificate of its issuer, to check it")]
+        return [_check(what, None, "name the signer's --key, or the --certificate of its issuer, to check it")]
     problem = signature_problem(folder, key, certificates)
     issuers = ", ".join(map(str, certificates))
     by = f"by the holder of {key}" if key else f"by one whose certificate {issuers} has issued"
-    return [Check(what, problem is None, problem or by)]
+    return [_check(what, problem is None, problem or by)]
 
 
 def _model_check(folder: Path, model: BundleModel) -> Check:
@@ -227,12 +197,16 @@ def _model_check(folder: Path, model: BundleModel) -> Check:
     try:
         problem, told = canary_problem(folder, model)
     except UnavailableError as error:
-        return Check(what, None, str(error))
+        return _check(what, None, str(error))
     except Exception as error:  # whatever the libraries raise over files that are not what they should be
-        return Check(what, False, str(error) if isinstance(error, CompressError) else f"does not run ({error!r:.200})")
-    return Check(what, problem is None, problem or told)
+        return _check(what, False, str(error) if isinstance(error, CompressError) else f"does not run ({error!r:.200})")
+    return _check(what, problem is None, problem or told)
 
 
-def _check(what: str, problems: Sequence[str], found: str = "") -> Check:
+def _judged(what: str, problems: Sequence[str], found: str = "") -> Check:
     more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-    return Check(what, not problems, "; ".join(problems[:_SHOWN]) + more if problems else found)
+    return _check(what, not problems, "; ".join(problems[:_SHOWN]) + more if problems else found)
+
+
+def _check(what: str, passed: bool | None, found: str) -> Check:
+    return Check(what=what, passed=passed, found=found)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from compress.cli import commands
+from compress.data.stage import run_data_stage
+from compress.evaluation.stage import run_evaluation_stage
 from compress.recipe.recipe import Recipe
+from compress.reports.bench import Report, read_report
 from compress.runs.directory import Run, find_run, open_run
-from export.bundle.choice import Report
+from compress.student.stage import run_student_stage
+from compress.teacher.outputs import run_cache_stage
+from compress.teacher.stage import run_teacher_stage
 from export.bundle.stage import Wanted, run_bundle_stage
 from export.stage import run_export_stages
 
@@ -33,7 +36,7 @@ def run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="session")
 def report(run: Run) -> Report:
-    return json.loads((run.folder / "bench/report.json").read_text("utf-8"))
+    return read_report(run.folder / "bench/report.json")
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +60,9 @@ def text_run(tiny_recipe: dict, tmp_path_factory: pytest.TempPathFactory) -> Run
     recipe["teacher"]["scratch"]["tokenizer"] = tokenizer
     recipe["teacher"]["training"]["epochs"] = recipe["student"]["training"]["epochs"] = 1
     made = open_run(Recipe(**recipe), tmp_path_factory.mktemp("text"))
-    commands.distill(made, in_json=True)
-    commands.export(made, in_json=True)
+    for stage in (run_data_stage, run_teacher_stage, run_cache_stage, run_student_stage, run_evaluation_stage):
+        stage(made)
+    run_export_stages(made)
     return made
 
 

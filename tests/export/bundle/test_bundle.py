@@ -14,16 +14,19 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from compress.errors import CompressError
+from compress.recipe.file import load_recipe
+from compress.reports.bench import Report
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256
-from compress.serving.format import read_manifest
+from compress.serving.format import read_bundle_manifest
 from export.bundle.choice import choose_variants
 from export.bundle.stage import Wanted, run_bundle_stage
+from export.bundle.summary import BUNDLE
 from export.bundle.trust.archive import pack
 
 
 def test_every_model_has_its_place_in_a_model_repository(bundle: Path):
-    folders = {model.name: model.folder for model in read_manifest(bundle).models}
+    folders = {model.name: model.folder for model in read_bundle_manifest(bundle).models}
     assert folders == {
         "onnx": "models/cpu/onnx/1",
         "onnx-int8": "models/cpu/onnx-int8/1",
@@ -39,7 +42,7 @@ def test_every_model_has_its_place_in_a_model_repository(bundle: Path):
 
 
 def test_the_manifest_names_every_file_and_where_it_comes_from(bundle: Path, run: Run):
-    manifest = read_manifest(bundle)
+    manifest = read_bundle_manifest(bundle)
     present = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
     assert {file.path for file in manifest.files} == present - {"manifest.json"}
     assert all(file_sha256(bundle / file.path) == file.sha256 for file in manifest.files)
@@ -48,19 +51,25 @@ def test_the_manifest_names_every_file_and_where_it_comes_from(bundle: Path, run
     assert {"torch", "onnxruntime", "openvino"} <= set(manifest.versions)
 
 
+def test_what_the_command_sets_is_the_run_s_own_from_then_on(bundle: Path, run: Run):
+    assert run.overrides == {"bundle.data_license": "CC-BY-4.0"}
+    assert load_recipe(run.folder / "recipe.yaml").bundle.data_license == "CC-BY-4.0"
+    assert run.summary(BUNDLE).digest == read_bundle_manifest(bundle).digest
+
+
 def test_nothing_names_the_machine_that_packed_it(bundle: Path, run: Run):
     for path in bundle.rglob("*"):
         for name in (run.recipe.data.source, str(run.folder.parent)):
             assert not path.is_file() or name.encode() not in path.read_bytes()
 
 
-def test_the_card_says_what_users_must_know(bundle: Path, report: dict):
+def test_the_card_says_what_users_must_know(bundle: Path, report: Report):
     card = (bundle / "README.md").read_text("utf-8")
     head = yaml.safe_load(card.split("---")[1])
     assert head["language"] == ["de", "en", "ja"]
     assert head["license"] == "CC-BY-4.0"
-    figure = report["models"]["onnx-int8"]["quality"]["ja"]["accuracy"]
-    assert f"{100 * figure['value']:.1f} ({100 * figure['low']:.1f}–{100 * figure['high']:.1f})" in card
+    figure = report.models["onnx-int8"].quality["ja"]["accuracy"]
+    assert f"{100 * figure.value:.1f} ({100 * figure.low:.1f}–{100 * figure.high:.1f})" in card
     assert "Known weak languages" in card
     assert "`openvino-int8`, `tensorrt-fp16` would have been refused" in card
     assert re.search(r"`tensorrt-fp16` .* \*\*no\*\*: not compared with .*, and not measured as it is now", card)
@@ -96,11 +105,11 @@ def test_other_readers_load_the_folder(bundle: Path):
         assert {value.any_name for value in model.inputs} == {"input_ids", "attention_mask"}
 
 
-def test_the_same_run_gives_the_same_bytes(bundle: Path, run: Run, report: dict, tmp_path: Path):
+def test_the_same_run_gives_the_same_bytes(bundle: Path, run: Run, report: Report, tmp_path: Path):
     again = Run(tmp_path / run.folder.name, run.recipe)
     shutil.copytree(run.folder, again.folder, ignore=shutil.ignore_patterns("bundle"))
     run_bundle_stage(again, Wanted(("onnx", "onnx-int8"), ("openvino-int8", "tensorrt-fp16")), report)
-    assert read_manifest(again.folder / "bundle").digest == read_manifest(bundle).digest
+    assert read_bundle_manifest(again.folder / "bundle").digest == read_bundle_manifest(bundle).digest
     for number, folder in enumerate((bundle, again.folder / "bundle")):
         pack(folder, tmp_path / f"{number}.tar.zst")
     assert file_sha256(tmp_path / "0.tar.zst") == file_sha256(tmp_path / "1.tar.zst")
@@ -115,12 +124,12 @@ def test_the_same_run_gives_the_same_bytes(bundle: Path, run: Run, report: dict,
         ("student", "has no such variant"),
     ],
 )
-def test_what_was_not_checked_is_refused(run: Run, report: dict, name: str, reason: str):
+def test_what_was_not_checked_is_refused(run: Run, report: Report, name: str, reason: str):
     with pytest.raises(CompressError, match=reason):
         choose_variants(run, report, [name], [])
 
 
-def test_what_was_made_anew_since_it_was_measured_is_refused(run: Run, report: dict, tmp_path: Path):
+def test_what_was_made_anew_since_it_was_measured_is_refused(run: Run, report: Report, tmp_path: Path):
     again = Run(tmp_path / "run", run.recipe)
     shutil.copytree(run.folder, again.folder)
     manifest = json.loads((again.folder / "manifest.json").read_text("utf-8"))
@@ -130,9 +139,9 @@ def test_what_was_made_anew_since_it_was_measured_is_refused(run: Run, report: d
         choose_variants(again, report, ["onnx-int8"], [])
 
 
-def test_without_a_name_the_fastest_for_this_machine_is_packed(run: Run, report: dict):
+def test_without_a_name_the_fastest_for_this_machine_is_packed(run: Run, report: Report):
     (chosen,) = choose_variants(run, report, [], [])
-    times = {name: model["latency"]["1"]["p50_ms"] for name, model in report["models"].items()}
+    times = {name: model.latency["1"].p50_ms for name, model in report.models.items()}
     own = {name: times[name] for name in ("onnx", "onnx-fused", "onnx-int8") if name in times}
     assert chosen.name == min(own, key=lambda name: own[name])
     with pytest.raises(CompressError, match="nothing was measured yet; run `compress bench` first"):
@@ -151,7 +160,9 @@ def test_bundle_and_verify_as_a_user_gives_them(finished_run: Path, tmp_path: Pa
     assert made["models"] == {"onnx-int8": made["models"]["onnx-int8"]}
     checked = compress_command("verify", made["archive"], "--json", "--unpack", tmp_path / "served/bundle")
     assert checked.returncode == 0, checked.stderr
-    assert json.loads(checked.stdout)["verdict"] == "pass"
+    found = json.loads(checked.stdout)
+    assert (list(found), found["verdict"]) == (["bundle", "verdict", "checks"], "pass")
+    assert all(list(check) == ["what", "passed", "found"] for check in found["checks"])
     with (tmp_path / "served/bundle/models/cpu/onnx-int8/1/config.json").open("a") as file:
         file.write(" ")
     checked = compress_command("verify", tmp_path / "served/bundle")

@@ -4,25 +4,35 @@ Triton's Python needs the packages of `compress-export` and the model's runtime,
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from compress import load
 from compress.errors import CompressError
+from compress.serving.client import Answer
+from compress.tasks.registry import task_named
+
+Asked = Mapping[str, Sequence[str]]
+"""The texts of each input, by its name."""
 
 
 class TritonPythonModel:
-    def initialize(self, args):
+    """What Triton calls; the interface is its Python backend's."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Load the model of the version folder."""
         config = json.loads(args["model_config"])
         threads = config.get("parameters", {}).get("threads", {}).get("string_value")
         folder = Path(args["model_repository"]) / args["model_version"]
         self._model = load(folder, threads=int(threads) if threads else None)
         self._inputs = [value["name"] for value in config["input"]]
-        self._words = self._model.description.task == "token-classification"
+        self._task = task_named(self._model.description.task)
 
-    def execute(self, requests):
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer to all requests at once: the client makes batches of similar length of their texts."""
         try:
             asked = [self._asked(request) for request in requests]
@@ -32,26 +42,26 @@ class TritonPythonModel:
             return [self._alone(request) for request in requests]  # one that is wrong must not fail the others
         return [self._response([next(answers) for _ in each["TEXT"]]) for each in asked]
 
-    def _alone(self, request):
+    def _alone(self, request: Any) -> Any:
         try:
             return self._response(self._answers(self._asked(request)))
         except (CompressError, ValueError) as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
 
-    def _answers(self, asked):
-        texts = [json.loads(text) for text in asked["TEXT"]] if self._words else asked["TEXT"]
+    def _answers(self, asked: Asked) -> list[Answer]:
+        texts = [self._task.served_text(text) for text in asked["TEXT"]]
         return self._model.predict(texts, asked.get("TEXT_PAIR"), asked.get("LANGUAGES"))
 
-    def _asked(self, request):
+    def _asked(self, request: Any) -> Asked:
         arrays = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
         return {name: [row[0].decode() for row in array] for name, array in arrays.items()}
 
-    def _response(self, answers):
+    def _response(self, answers: Sequence[Answer]) -> Any:
         said = [answer.prediction for answer in answers]
         texts = [text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for text in said]
         predictions = np.array([[text.encode()] for text in texts], dtype=object)
         tensors = [pb_utils.Tensor("PREDICTION", predictions)]
-        if answers[0].probabilities is not None:
-            probabilities = np.array([list(answer.probabilities.values()) for answer in answers], dtype=np.float32)
-            tensors.append(pb_utils.Tensor("PROBABILITIES", probabilities))
+        sure = [list(answer.probabilities.values()) for answer in answers if answer.probabilities is not None]
+        if sure:
+            tensors.append(pb_utils.Tensor("PROBABILITIES", np.array(sure, dtype=np.float32)))
         return pb_utils.InferenceResponse(tensors)

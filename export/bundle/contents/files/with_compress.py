@@ -2,18 +2,17 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from compress import load
 
 MODEL = load(Path(__file__).parent / "MODEL_FOLDER")
 
 
-def predict(text, second=None):
+def predict(text: Any, second: str | None = None) -> Any:
     """What the model says of a text."""
-    second = None if second is None else [second]
-    if MODEL.description.task == "translation":
-        return MODEL.predict([text], languages=second)[0].prediction
-    return MODEL.predict([text], second)[0].prediction
+    more = {} if second is None else {"SECOND_INPUT": [second]}
+    return MODEL.predict([text], **more)[0].prediction
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 from compress import load
 from compress.data.stage import load_data
 from compress.errors import CompressError, UnavailableError
+from compress.reports.bench import Report
 from compress.runs.directory import Run
 
 
@@ -21,9 +22,9 @@ def texts(run: Run) -> list[str]:
     return load_data(run).splits["test"].column("text").tolist()
 
 
-def test_predictions_are_those_that_were_measured(bundle: Path, report: dict, texts: list[str]):
+def test_predictions_are_those_that_were_measured(bundle: Path, report: Report, texts: list[str]):
     answers = load(bundle, "onnx").predict(texts)
-    assert [answer.prediction for answer in answers] == report["predictions"]["onnx"]
+    assert [answer.prediction for answer in answers] == report.predictions["onnx"]
     assert all(answer.probabilities[answer.prediction] == max(answer.probabilities.values()) for answer in answers)
 
 
@@ -78,7 +79,7 @@ def test_bad_input_is_named(bundle: Path, tmp_path: Path):
         load(tmp_path)
 
 
-def test_the_example_runs_with_onnx_runtime_and_tokenizers_alone(bundle: Path, report: dict, texts: list[str]):
+def test_the_example_runs_with_onnx_runtime_and_tokenizers_alone(bundle: Path, report: Report, texts: list[str]):
     """In a process of its own, in which nothing else can be imported."""
     code = (
         "import json, runpy, sys\n"
@@ -89,5 +90,5 @@ def test_the_example_runs_with_onnx_runtime_and_tokenizers_alone(bundle: Path, r
     done = subprocess.run(
         [sys.executable, "-c", code], input=json.dumps(texts[:100]), capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout) == report["predictions"]["onnx"][:100]
+    assert json.loads(done.stdout) == report.predictions["onnx"][:100]
     assert (bundle / "client.py").read_text("utf-8").count("\n") < 40

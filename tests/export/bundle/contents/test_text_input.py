@@ -19,8 +19,9 @@ from compress.data.stage import load_data
 from compress.errors import CompressError
 from compress.models.tokenizers import train_tokenizer
 from compress.recipe.training import NewTokenizer
+from compress.reports.bench import Report
 from compress.runs.directory import Run
-from compress.serving.format import read_manifest
+from compress.serving.format import read_bundle_manifest
 from compress.tasks.rows import Row
 from export.bundle.contents.text_input import check_tokens, odd_texts, tokenizer_parts, tokens_model
 from export.bundle.stage import Wanted, run_bundle_stage
@@ -130,7 +131,7 @@ def test_the_graph_gives_the_labels_of_its_parent(text_bundle: Path, text_run: R
 
 
 def test_the_graph_needs_onnx_runtime_and_its_extensions_alone(text_bundle: Path):
-    (model,) = [model for model in read_manifest(text_bundle).models if model.reads == "text"]
+    (model,) = [model for model in read_bundle_manifest(text_bundle).models if model.reads == "text"]
     assert model.folder == "models/cpu/onnx-text/1"
     options = onnxruntime.SessionOptions()
     options.register_custom_ops_library(get_library_path())
@@ -142,6 +143,6 @@ def test_the_graph_needs_onnx_runtime_and_its_extensions_alone(text_bundle: Path
     assert np.allclose(probabilities.sum(axis=1), 1)
 
 
-def test_what_cannot_be_done_is_said_before_any_work(run: Run, report: dict):
+def test_what_cannot_be_done_is_said_before_any_work(run: Run, report: Report):
     with pytest.raises(CompressError, match="cannot be put into the graph with exactly the same tokens"):
         run_bundle_stage(run, Wanted(("onnx",), text_input=True), report)

@@ -12,17 +12,19 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
 
+from compress.reports.bench import Report
 from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
 from export.bundle.triton.configuration import (
+    Message,
     Serving,
-    Value,
     graph_text_configuration,
     tensor_configuration,
     text_configuration,
     write_configuration,
     write_text_warm_up,
 )
+from export.bundle.triton.graphs import Value
 
 INPUTS = [Value("input_ids", "int64", (-1,)), Value("attention_mask", "int64", (-1,))]
 LOGITS = [Value("logits", "float", (4,))]
@@ -32,7 +34,7 @@ def parsed(path: Path) -> ModelConfig:
     return text_format.Parse(path.read_text("utf-8"), ModelConfig())
 
 
-def as_triton_reads_it(config: dict, folder: Path) -> ModelConfig:
+def as_triton_reads_it(config: Message, folder: Path) -> ModelConfig:
     write_configuration(folder / "config.pbtxt", config)
     return parsed(folder / "config.pbtxt")
 
@@ -56,9 +58,9 @@ def test_every_configuration_of_a_bundle_is_one_of_triton_s(bundle: Path):
                 assert name in {tensor.name for tensor in config.input}
 
 
-def test_a_measured_model_is_served_as_it_was_measured(bundle: Path, report: dict):
+def test_a_measured_model_is_served_as_it_was_measured(bundle: Path, report: Report):
     config = parsed(bundle / "models/cpu/onnx-int8/config.pbtxt")
-    measured = report["models"]["onnx-int8"]["latency"]
+    measured = report.models["onnx-int8"].latency
     assert config.backend == "onnxruntime"
     assert config.max_batch_size == max(map(int, measured))
     assert [(value.name, value.data_type, list(value.dims)) for value in config.input] == [
@@ -69,7 +71,7 @@ def test_a_measured_model_is_served_as_it_was_measured(bundle: Path, report: dic
         ("logits", DataType.TYPE_FP32, [4])
     ]
     delay = config.dynamic_batching.max_queue_delay_microseconds
-    assert delay == max(1, round(1000 * measured["1"]["p50_ms"]))
+    assert delay == max(1, round(1000 * measured["1"].p50_ms))
     (group,) = config.instance_group
     assert (group.kind, group.count) == (ModelInstanceGroup.KIND_CPU, 1)
     assert config.parameters["intra_op_thread_count"].string_value == "1"
@@ -99,7 +101,7 @@ def test_models_for_gpus_run_on_gpus(bundle: Path):
 
 def test_native_engines_go_to_triton_s_own_backend(tmp_path: Path):
     serving = Serving("tensorrt-fp16", "TensorRT", True, 32, profiles=2, file="student-fp16.engine")
-    config = as_triton_reads_it(tensor_configuration(serving, INPUTS, LOGITS), tmp_path)
+    config = as_triton_reads_it(tensor_configuration(serving, INPUTS, LOGITS, 7), tmp_path)
     assert (config.backend, config.default_model_filename) == ("tensorrt", "student-fp16.engine")
     assert list(config.instance_group[0].profile) == ["0", "1"]
 

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from compress.errors import CompressError
-from compress.serving.format import BundleFile, Manifest, read_manifest
+from compress.serving.format import BundleFile, Manifest, read_bundle_manifest
 from export.bundle.trust.archive import pack, unpack
 from export.bundle.trust.verify import verify
 
@@ -42,7 +42,7 @@ def test_tar_itself_reads_it(bundle: Path, tmp_path: Path):
 def manifest_of(bundle: Path, size: int = len(HARMLESS)) -> bytes:
     """A manifest with one file, `README.md`."""
     file = BundleFile(path="README.md", role="report", sha256="0" * 64, bytes=size)
-    sealed: Manifest = read_manifest(bundle).model_copy(update={"files": [file], "digest": ""}).sealed()
+    sealed: Manifest = read_bundle_manifest(bundle).model_copy(update={"files": [file], "digest": ""}).sealed()
     return sealed.as_text().encode()
 
 

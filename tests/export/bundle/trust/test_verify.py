@@ -21,12 +21,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from onnx import numpy_helper
 
 from compress.errors import CompressError
+from compress.reports.bench import Report
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256
-from compress.serving.format import BundleFile, read_manifest
+from compress.serving.format import BundleFile, read_bundle_manifest
 from export.bundle.stage import Wanted, run_bundle_stage
+from export.bundle.trust.result import Verification
 from export.bundle.trust.signature import sign
-from export.bundle.trust.verify import Verification, verify
+from export.bundle.trust.verify import verify
 
 TRIES_A_FILE = 3
 
@@ -86,7 +88,7 @@ def test_a_link_in_place_of_a_file_is_not_followed(copied: Path, tmp_path: Path)
 
 def packed_again(folder: Path) -> None:
     """Write the manifest anew, as somebody could who means harm and has no key."""
-    old = read_manifest(folder)
+    old = read_bundle_manifest(folder)
     files = [
         BundleFile(
             path=path.relative_to(folder).as_posix(), role="model", sha256=file_sha256(path), bytes=path.stat().st_size
@@ -155,7 +157,7 @@ def test_recorded_outputs_must_be_the_models(copied: Path, outputs: list):
         ({"task": "translation", "beams": 2}, "does not run"),
         ({"task": "question-answering", "pairs": True}, "does not run|outputs"),
         ({"labels": []}, "does not run"),
-        ({"runtime": "TensorRT-RTX"}, "does not run"),
+        ({"runtime": "TensorRT-RTX"}, "made for TensorRT-RTX by its compress.json, for ONNX Runtime by its files"),
     ],
 )
 def test_descriptions_that_are_not_the_model_s_are_found(copied: Path, changes: dict, reason: str):
@@ -179,7 +181,7 @@ def test_weights_outside_of_the_bundle_are_found(copied: Path):
 
 
 def test_a_manifest_cannot_name_what_is_outside(copied: Path, tmp_path: Path):
-    model = read_manifest(copied).models[0]
+    model = read_bundle_manifest(copied).models[0]
     for folder in ("../outside", "/tmp", "models/../../outside", "C:/models", ""):
         content = json.loads((copied / "manifest.json").read_text("utf-8"))
         content["models"][0] = {**model.model_dump(mode="json"), "folder": folder}
@@ -281,7 +283,7 @@ def test_any_altered_byte_of_a_signature_is_found(copied: Path, keys: Keys):
         (copied / name).write_bytes(raw)
 
 
-def test_the_stage_signs(run: Run, report: dict, keys: Keys, tmp_path: Path):
+def test_the_stage_signs(run: Run, report: Report, keys: Keys, tmp_path: Path):
     again = Run(tmp_path / "run", run.recipe)
     shutil.copytree(run.folder, again.folder)
     run_bundle_stage(again, Wanted(("onnx-int8",), key=keys.private), report)

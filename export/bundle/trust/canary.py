@@ -77,7 +77,8 @@ def _rounded(outputs: Sequence[Any]) -> list[Any]:
     return [np.asarray(output, dtype=np.float64).round(_DIGITS).tolist() for output in outputs]
 
 
-def _difference(found: list[Any], recorded: list[Any]) -> float:
+def _difference(found: Sequence[Any], recorded: Sequence[Any]) -> float:
+    """The largest of any output; infinite where they are not of the same shapes, or not numbers at all."""
     try:
         one, other = ([np.asarray(output, np.float64) for output in outputs] for outputs in (found, recorded))
     except (TypeError, ValueError):  # not lists of numbers

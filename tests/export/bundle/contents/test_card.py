@@ -1,0 +1,97 @@
+"""What the card says of measurements, by a report written here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_reports import small_model, small_report
+
+from compress.recipe.export import Tolerance
+from compress.serving.format import BundleModel
+from compress.tasks.registry import TASKS, TaskName
+from compress.tasks.rows import Row
+from export.bundle.contents.card import quality_rows, weak_languages
+from export.bundle.contents.client import client_script
+
+MODEL = BundleModel(
+    name="onnx-int8",
+    folder="models/cpu/onnx-int8/1",
+    runtime="ONNX Runtime",
+    target="cpu-vnni",
+    bytes=1,
+    parent="onnx",
+    measured=True,
+    parity=None,
+    tolerance=Tolerance(max_difference=1, agreement=1),
+    versions={},
+)
+ROWS: dict[TaskName, Row] = {
+    "text-classification": Row("12:30", "time", "en"),
+    "token-classification": Row(["at", "12:30"], ["O", "B-time"], "en"),
+    "question-answering": Row("when?", {"text": ["12:30"], "answer_start": [3]}, "en", text_pair="at 12:30"),
+    "translation": Row("January", "Januar", "en-de"),
+}
+
+
+def test_the_first_metric_is_told_by_language_for_the_teacher_and_every_model():
+    report = small_report(("onnx-int8", small_model("onnx-int8", accuracy={"ja": 0.8})))
+    assert quality_rows(report, [MODEL]) == [
+        ["all", "90.0 (89.0–91.0)", "90.0 (89.0–91.0)"],
+        ["de", "90.0 (89.0–91.0)", "90.0 (89.0–91.0)"],
+        ["ja", "90.0 (89.0–91.0)", "80.0 (79.0–81.0)"],
+    ]
+
+
+def test_languages_are_weak_where_that_is_significant_or_they_were_not_learnt():
+    report = small_report(("onnx-int8", small_model("onnx-int8", accuracy={"ja": 0.8}, lost_in="ja")))
+    assert weak_languages(report, [MODEL], {"de": "text", "ja": "labels", "th": "nothing"}) == {
+        "de": ["its text was seen in training, none of its labels"],
+        "th": ["not seen in training"],
+        "ja": [
+            "onnx-int8 loses 5.0 points of accuracy against the teacher",
+            "onnx-int8 has 80.0 (79.0–81.0) % accuracy, all languages 90.0 %",
+        ],
+    }
+    alike = small_report(("onnx-int8", small_model("onnx-int8")))
+    assert weak_languages(alike, [MODEL], {"de": "labels", "ja": "labels"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "call"),
+    [
+        ("text-classification", ROWS["text-classification"], '["a text"]'),
+        ("text-classification", Row("12:30", "same", "en", text_pair="1:30"), '["a text"], ["another"]'),
+        ("token-classification", ROWS["token-classification"], '[["some", "words"]]'),
+        ("question-answering", ROWS["question-answering"], '["a question"], ["a text that answers it"]'),
+        ("translation", ROWS["translation"], '["…"], languages="en-de"'),
+    ],
+)
+def test_every_task_has_a_call_to_show(name: TaskName, row: Row, call: str):
+    assert TASKS[name].example_call(row) == call
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_a_client(name: TaskName):
+    script = client_script(name, plain=True)
+    compile(script, f"{name}.py", "exec")
+    assert "MODEL_FOLDER" in script
+    assert "def predict(" in script
+    assert '["CPUExecutionProvider"]' in script
+
+
+def test_files_are_clients_of_tasks_and_nothing_else():
+    folder = Path(client_script.__code__.co_filename).parent / "files"
+    names = {path.stem for path in folder.glob("*.py")} - {"__init__", "model", "with_compress"}
+    assert names == {name.replace("-", "_") for name in TASKS}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_a_served_model_is_asked_with_becomes_the_row_again(name: TaskName):
+    task, row = TASKS[name], ROWS[name]
+    asked = task.question(row)
+    columns = {role: field for role, field in task.FIELDS.items() if role != "label"}
+    content = task.content(task.served_text(asked["TEXT"]), asked.get("TEXT_PAIR"), asked.get("LANGUAGES"))
+    again = task.read_row("here", content, columns)
+    assert (again.text, again.text_pair) == (row.text, row.text_pair)
+    assert again.lang == (row.lang if "LANGUAGES" in asked else "")
