@@ -125,7 +125,7 @@ def compared_names(new: Side, old: Baseline, wanted: Sequence[str] | None) -> li
     return here
 
 
-def check_comparable(comparing: Comparing) -> None:
+def check_baseline(comparing: Comparing) -> None:
     """Refuse what cannot be compared.
 
     :raises CompressError: If tasks, labels, test rows or batch sizes are not the same.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,8 +88,8 @@ def accuracy_findings(
 
 def _log_ratios(times: LatencyMeasurement, name: str, other: str, size: int) -> NDArray[np.float64]:
     """Logarithms of one model's times over another's, float (rounds, batches)."""
-    found: NDArray[np.float64] = np.log(times.milliseconds_of(name, size)) - np.log(times.milliseconds_of(other, size))
-    return found
+    one, two = (times.milliseconds_of(model, size) for model in (name, other))
+    return np.asarray(np.log(one) - np.log(two), dtype=np.float64)
 
 
 def _scaled_log_ratios(times: LatencyMeasurement, name: str, size: int, report: Report) -> NDArray[np.float64]:
@@ -98,8 +97,8 @@ def _scaled_log_ratios(times: LatencyMeasurement, name: str, size: int, report: 
     (batches,)."""
     old, reference = (np.array(report.samples_ms[who][str(size)]) for who in (name, REFERENCE))
     before = (np.log(old) - np.log(reference)).reshape(report.rounds, -1)
-    found: Any = np.median(_log_ratios(times, name, REFERENCE, size), axis=0) - np.median(before, axis=0)
-    return np.asarray(found, dtype=np.float64)
+    now = _log_ratios(times, name, REFERENCE, size)
+    return np.asarray(np.median(now, axis=0) - np.median(before, axis=0), dtype=np.float64)
 
 
 def _doubt(times: LatencyMeasurement, size: int, report: Report) -> float:

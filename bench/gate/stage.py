@@ -15,7 +15,7 @@ from bench.gate.baseline import (
     Comparing,
     ReportBaseline,
     RunBaseline,
-    check_comparable,
+    check_baseline,
     compared_names,
     open_baseline,
     side_of,
@@ -69,7 +69,7 @@ def run_check_stage(
     data = load_data(run)
     new, old = side_of(run, data.labels), open_baseline(baseline)
     comparing = Comparing(new, old, compared_names(new, old, variants), list(data.splits["test"]), limits, data)
-    check_comparable(comparing)
+    check_baseline(comparing)
 
     def build(folder: Path, scratch: Path) -> CheckSummary:
         report = _compare(comparing, scratch, command)

@@ -73,6 +73,9 @@ def find_contenders(run: Run, labels: Sequence[str]) -> tuple[list[Contender], l
             if not all(runs_here(engine) for engine in summary.engines):
                 missing.append(NotMeasured(what=name, why=f"needs a GPU ({target})"))
                 continue
+            if len(summary.engines) > 1:
+                missing.append(NotMeasured(what=name, why="nothing here runs engines of models that write"))
+                continue
         folder = run.path_of(name)
         shape = (run.summary(TEACHER) if name == TEACHER.name else run.summary(STUDENT)).shape
         tokenizer = _tokenizer_beside(folder, run)

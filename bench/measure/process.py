@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import site
 import subprocess
 import sys
 import sysconfig
@@ -30,8 +31,9 @@ def module_environment(**variables: str) -> dict[str, str]:
     """The environment that such a process finds this package in, wherever it was imported from."""
     environment = {**os.environ, **variables}
     root = Path(bench.__file__).resolve().parents[1]
-    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
-    if root not in installed:  # a checkout, which the interpreter may know from where it was started only
+    folders = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages())
+    # A checkout, which the interpreter may know only from where it was started.
+    if root not in {Path(folder).resolve() for folder in folders}:
         others = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([str(root), *([others] if others else [])])
     return environment

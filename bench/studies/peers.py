@@ -8,7 +8,7 @@ from those of PyTorch in 32 bits, as a share of their spread.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,25 +82,17 @@ def compare_peers(
     """
     cells: list[JudgedCell] = []
     accuracy: dict[str, dict[str, float]] = {}
-    peaks: dict[int, float] = {}
+    peaks = {count: _peak(count) for count in threads}
     with progress() as bar:
         task = bar.add_task("peers", total=len(shapes) * len(threads) * _ROUNDS)
         for shape in shapes:
             with TemporaryDirectory() as folder:
                 write_models(shape, Path(folder))
                 for count in threads:
-                    if count not in peaks:
-                        peaks[count] = _peak(count)
                     with _started(folder, count) as contenders:
                         accuracy[shape.name] = _accuracy(contenders)
-                        samples: list[dict[str, list[float]]] = [{name: [] for name in contenders} for _ in sizes]
-                        for _ in range(_ROUNDS):
-                            for name, contender in contenders.items():
-                                times = contender.ask(TimeRequest(sizes)).milliseconds
-                                for found, milliseconds in zip(samples, times, strict=True):
-                                    found[name].extend(milliseconds)
-                            bar.advance(task)
-                    for (batch, length), found in zip(sizes, samples, strict=True):
+                        samples = _samples(contenders, sizes, lambda: bar.advance(task))
+                    for (batch, length), found in samples.items():
                         cell = PeerCell(shape=shape, threads=count, batch=batch, length=length)
                         cells.append(judged_cell(cell, found, peaks[count]))
     return PeerReport(target=resolve_target("auto").name, cells=cells, accuracy=accuracy, peak_gflops=peaks)
@@ -155,6 +147,19 @@ def _medians(samples: Sequence[float], seed: int) -> NDArray[np.float64]:
     draws = np.random.default_rng(seed).integers(0, len(samples), (_RESAMPLES, len(samples)))
     medians: NDArray[np.float64] = np.median(np.asarray(samples)[draws], axis=1)
     return medians
+
+
+def _samples(
+    contenders: Mapping[str, AskedProcess], sizes: Sequence[tuple[int, int]], advance: Callable[[], object]
+) -> dict[tuple[int, int], dict[str, list[float]]]:
+    """Milliseconds by batch and length, and by contender; they take turns in rounds."""
+    samples: dict[tuple[int, int], dict[str, list[float]]] = {size: {name: [] for name in contenders} for size in sizes}
+    for _ in range(_ROUNDS):
+        for name, contender in contenders.items():
+            for size, times in zip(sizes, contender.ask(TimeRequest(sizes)).milliseconds, strict=True):
+                samples[size][name].extend(times)
+        advance()
+    return samples
 
 
 @contextmanager

@@ -89,8 +89,8 @@ def test_a_process_that_is_not_asked_stands_still(setup: WorkerSetup):
     process = AskedProcess("ours", module_command("bench.measure.worker"), KINDS, threads=1)
     try:
         process.ask(setup)
-        status = Path(f"/proc/{process.number}/status").read_text()
-        assert "State:\tT" in status
+        os.waitid(os.P_PID, process.number, os.WSTOPPED)  # returns as soon as it is stopped, and does not reap it
+        assert "State:\tT" in Path(f"/proc/{process.number}/status").read_text()
     finally:
         process.end()
 
