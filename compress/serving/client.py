@@ -160,7 +160,8 @@ def _runtime(folder: Path, description: Description, task: Task, search: Search,
     found = runtime_of(folder)
     if found != description.runtime:
         raise CompressError(
-            f"{folder}: made for {description.runtime} by its {DESCRIPTION}, for {found} by its files; get the bundle again"
+            f"{folder}: made for {description.runtime} by its {DESCRIPTION}, for {found} by its files; get the bundle "
+            "again"
         )
     predict = load_predict(folder, task, search, threads, cuda=is_for_gpu(description.target))
     return predict if description.runtime == "ONNX Runtime" else _one_at_a_time(predict)
