@@ -4,12 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench interop lint clean
+.PHONY: demo test bench interop lint docs clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable .[cpu,openvino,text,sign,trt-rtx,dev]
+	$(BIN)/pip install --quiet --editable .[all,openvino,text,sign,trt-rtx,docs,dev]
 	touch $@
 
 demo: $(VENV)/installed
@@ -24,7 +24,7 @@ test: $(VENV)/installed
 
 # Other data: make bench COMPRESS_BENCH_DATA=folder with train, validation and test files
 bench: $(VENV)/installed
-	$(BIN)/pip install --quiet --editable .[bench]
+	$(BIN)/pip install --quiet --editable .[studies]
 	$(BIN)/pytest bench/studies --quiet --benchmark-columns=median,iqr,rounds
 
 # Other people's clients, with the libraries that they need, in an environment of their own
@@ -34,12 +34,11 @@ $(VENV)-interop/installed: Makefile
 		"optimum-onnx[onnxruntime]==0.1.0" "pytest>=8.4"
 	touch $@
 
-# Triton's own server wants an older NumPy; what its Python models need, and no PyTorch
-$(VENV)-triton/installed: Makefile
+# Triton's own server wants an older NumPy; what its Python models need is what serving needs, without PyTorch
+$(VENV)-triton/installed: Makefile pyproject.toml
 	$(PYTHON) -m venv $(VENV)-triton
 	$(VENV)-triton/bin/pip install --quiet "nvidia-pytriton==0.7.0" "tritonclient[grpc,http]>=2.60,<3" \
-		"onnxruntime>=1.27,<1.33" "transformers>=5.13,<5.24" pydantic scipy "pytest>=8.4"
-	$(VENV)-triton/bin/pip install --quiet --no-deps --editable .
+		"pytest>=8.4" --editable .[cpu]
 	touch $@
 
 interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed
@@ -52,6 +51,11 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory docs
+
+docs: $(VENV)/installed
+	$(BIN)/mkdocs build --strict --quiet
 
 clean:
-	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton build *.egg-info
+	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton build site *.egg-info

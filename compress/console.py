@@ -1,4 +1,4 @@
-"""What the user sees: progress on standard error, results on standard output, other libraries' chatter nowhere."""
+"""What the user sees: progress on standard error, results on standard output, libraries' chatter in a log file."""
 
 from __future__ import annotations
 
@@ -6,20 +6,62 @@ import contextlib
 import io
 import logging
 import os
+import time
+import traceback
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from compress.processes import is_main_process
 
 console = Console(stderr=True, highlight=False, quiet=not is_main_process())
+_log = logging.getLogger("compress")
+_LIBRARIES = ("torch", "torch.onnx", "onnxscript", "onnx_ir", "accelerate", "datasets", "huggingface_hub",
+              "transformers", "py.warnings")  # fmt: skip
+_LONG_SECONDS = 5.0
+_LOG = "logs/compress.log"
+_log_file: Path | None = None
+_is_drawing = False
 
 
 def say(message: str) -> None:
     """Print one line about what is going on to standard error."""
     console.print(message, markup=False, soft_wrap=True)
+    _log.info(message)
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say what is going on, with the time so far where that can be drawn; of what took long, how long it took."""
+    global _is_drawing
+    say(what)
+    started = time.monotonic()
+    if _is_drawing or not console.is_terminal or console.quiet:
+        yield
+    else:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            bar.add_task(what, total=None)
+            _is_drawing = True
+            try:
+                yield
+            finally:
+                _is_drawing = False
+    seconds = time.monotonic() - started
+    if seconds > _LONG_SECONDS:
+        say(f"{what}: {seconds:.0f} s")
 
 
 def progress(*more: ProgressColumn) -> Progress:
@@ -35,38 +77,80 @@ def progress(*more: ProgressColumn) -> Progress:
         *more,
         console=console,
         transient=True,
-        disable=not console.is_terminal or console.quiet,
+        disable=_is_drawing or not console.is_terminal or console.quiet,
     )
 
 
-def quiet_libraries() -> None:
-    """Silence warnings, notices and progress bars of the libraries for the rest of the process."""
+def quiet_libraries(*, verbose: bool = False) -> None:
+    """Keep warnings, notices and progress bars of the libraries away from the user for the rest of the process.
+
+    :param verbose: Show what they log on standard error all the same.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    warnings.filterwarnings("ignore")
-    for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir", "accelerate", "datasets", "huggingface_hub"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that PyTorch is not installed
+    if not verbose:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    warnings.simplefilter("default" if verbose else "ignore")
+    logging.captureWarnings(True)
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    root.addHandler(logging.StreamHandler() if verbose else logging.NullHandler())
+    _log.propagate = True
+    if verbose:  # our own lines are printed already
+        root.handlers[-1].addFilter(lambda record: record.name != _log.name)
+    _adopt_loggers()
 
 
 def quiet_transformers() -> None:
     """The same for transformers, whose logging can be set only once it is imported."""
     import transformers
 
-    transformers.logging.set_verbosity(logging.CRITICAL)
+    transformers.logging.set_verbosity(logging.WARNING)
     transformers.logging.disable_progress_bar()
+    _adopt_loggers()
+
+
+def start_log(folder: Path) -> None:
+    """Keep our lines and what libraries log in a file of a run directory."""
+    global _log_file
+    if not is_main_process():
+        return
+    path = folder / _LOG
+    with contextlib.suppress(OSError):  # a run that can be read alone is measured without
+        path.parent.mkdir(exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8", delay=False)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        logging.getLogger().addHandler(handler)
+        _log_file = path
+
+
+def log_error(error: BaseException) -> Path | None:
+    """Keep the traceback of an error, its causes included.
+
+    :return: The file that holds it; none where no run is known yet.
+    """
+    _log.error("%s", "".join(traceback.format_exception(error)).rstrip())
+    return _log_file
 
 
 @contextlib.contextmanager
 def swallowed_output() -> Iterator[None]:
-    """Keep what libraries print or log inside the block away from the user."""
-    root_level = logging.root.level
-    logging.root.setLevel(logging.CRITICAL)
-    logging.disable(logging.ERROR)
+    """Keep what libraries print inside the block away from the user; it goes to the log."""
+    out = io.StringIO()
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             yield
     finally:
-        logging.disable(logging.NOTSET)
-        logging.root.setLevel(root_level)
+        if out.getvalue().strip():
+            logging.getLogger("libraries").info("%s", out.getvalue().strip())
+
+
+def _adopt_loggers() -> None:
+    """Let the libraries' loggers hand on to ours: some print by themselves."""
+    for name in _LIBRARIES:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.WARNING)

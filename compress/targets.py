@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+_X86 = ("x86", "amd64", "i386", "i686")
 
 
 @dataclass(frozen=True)
@@ -40,16 +47,82 @@ TARGETS = {
 }
 
 
-def cpu_features() -> dict[str, Any]:
-    """What PyTorch's cpuinfo says of this machine's processor."""
-    import torch
+@dataclass(frozen=True)
+class CpuFeatures:
+    """A processor: its architecture as `platform.machine` tells it, its name, and instructions that matter here."""
 
-    return dict(torch.cpu.get_capabilities())
+    architecture: str
+    cpu_name: str
+    avx2: bool = False
+    avx512_f: bool = False
+    avx512_vnni: bool = False
+    avx_vnni: bool = False
+    avx512_bf16: bool = False
+    amx_int8: bool = False
+
+    @property
+    def present(self) -> list[str]:
+        """Names of the instructions that it has."""
+        return [field.name for field in fields(self) if getattr(self, field.name) is True]
+
+
+@cache
+def cpu_features() -> CpuFeatures:
+    """This machine's processor, by what Linux says of it.
+
+    Read from there, as whoever verifies or serves a bundle has no PyTorch; archspec knows microarchitectures, but does
+    not tell which instructions are there. On other systems no instructions are known, which gives the careful target.
+    """
+    text = _CPUINFO.read_text("utf-8", errors="replace") if _CPUINFO.exists() else ""
+    return parse_cpuinfo(text, platform.machine())
+
+
+def parse_cpuinfo(text: str, architecture: str) -> CpuFeatures:
+    """The first processor of ``/proc/cpuinfo``.
+
+    :param architecture: As `platform.machine` tells it.
+    """
+    first = (line.partition(":") for line in text.strip().partition("\n\n")[0].splitlines())
+    told = {name.strip(): value.strip() for name, _, value in first}
+    flags = set(told.get("flags", "").split())
+    return CpuFeatures(
+        architecture,
+        told.get("model name") or platform.processor() or architecture,
+        avx2="avx2" in flags,
+        avx512_f="avx512f" in flags,
+        avx512_vnni="avx512_vnni" in flags,
+        avx_vnni="avx_vnni" in flags,
+        avx512_bf16="avx512_bf16" in flags,
+        amx_int8="amx_int8" in flags,
+    )
+
+
+def gpus() -> list[str]:
+    """Names, compute capabilities and memory of the GPUs as NVIDIA's driver tells them, whatever is installed."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    answer = subprocess.run(  # noqa: S603
+        [program, "--query-gpu=name,compute_cap,memory.total", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()] if answer.returncode == 0 else []
+
+
+def target_of(features: CpuFeatures) -> Target:
+    """What variants for a processor are made for."""
+    if not features.architecture.lower().startswith(_X86):
+        return TARGETS["cpu-arm"]
+    if features.avx512_vnni or features.avx_vnni:
+        return TARGETS["cpu-vnni"]
+    return TARGETS["cpu-avx512" if features.avx512_f else "cpu-avx2"]
 
 
 def resolve_target(name: str) -> Target:
     """The named target, or this machine's processor for ``auto``."""
-    return TARGETS[name] if name != "auto" else _this_machine(cpu_features())
+    return TARGETS[name] if name != "auto" else target_of(cpu_features())
 
 
 def is_for_gpu(place: str) -> bool:
@@ -66,11 +139,3 @@ def is_elsewhere(place: str) -> bool:
     :param place: What the variant's summary calls its target: ``any``, ``cpu``, ``cuda`` or a target's name.
     """
     return place not in ("any", "cpu", resolve_target("auto").name)
-
-
-def _this_machine(features: dict[str, Any]) -> Target:
-    if not str(features.get("architecture", "")).startswith("x86"):
-        return TARGETS["cpu-arm"]
-    if features.get("avx512_vnni") or features.get("avx_vnni"):
-        return TARGETS["cpu-vnni"]
-    return TARGETS["cpu-avx512" if features.get("avx512_f") else "cpu-avx2"]

@@ -2,74 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from compress.console import say
+from compress.console import say, working
 from compress.data.stage import load_data
-from compress.errors import CompressError
-from compress.runs.directory import Run
+from compress.data.summary import DATA
+from compress.runs.directory import Run, keep_recipe
 from compress.runs.stages import run_stage
 from compress.runtimes.openvino import openvino_core
-from compress.targets import resolve_target
+from compress.runtimes.tensorrt import choose_builder
+from compress.targets import Target, resolve_target
+from compress.variants.registry import CHOSEN, ENGINES, PLAIN, Variant
 from export.onnx.graphs import graph_bytes
-from export.variants.making import ENGINE_SOURCES, Variant, plan_variants, wanted_variants
-from export.variants.parity import check_parity, measure_parity
-from export.variants.sample import Sample, _sample
+from export.search.stage import check_target, run_search_stage
+from export.tensorrt.builder import check_options
+from export.tensorrt.explain import Explanation, explain
+from export.tensorrt.stage import run_engine_stage
+from export.variants.making import (
+    Ingredients,
+    ingredients_of,
+    make,
+    place_of,
+    planned_variants,
+    target_for,
+)
+from export.variants.parity import check_parity, measure_parity, tolerance_for
+from export.variants.sample import Sample, draw_sample
+from export.variants.summary import VariantSummary, variant_stage
 
-if TYPE_CHECKING:
-    pass
 
-
-def run_export_stages(run: Run) -> dict[str, Any]:
+def run_export_stages(run: Run) -> dict[str, VariantSummary]:
     """Write ``onnx/``, the variants that the target is best served with or the recipe names, and engines if wanted.
 
-    :return: For each variant its summary: parity, bytes, and what it was made for.
+    What the command line changed of the recipe becomes the run's own once nothing is found that cannot be done.
+
+    :return: What was made, by name of variant.
+    :raises CompressError: If something that is asked for cannot be made, or a variant is too far from its parent.
     """
     data, settings = load_data(run), run.recipe.export
     target = resolve_target(settings.target)
-    # What cannot be done is said before any work is.
-    if "openvino-int8" in wanted_variants(settings, target):
-        if run.task.GENERATES:
-            raise CompressError("export.variants: openvino-int8 is for models that read, the task is translation")
-        openvino_core()
+    variants = planned_variants(settings, target)
+    _check(run, variants, target)
+    sample = draw_sample(run, data, settings.parity.rows)
+    if run.overrides:
+        keep_recipe(run)
+    ingredients = ingredients_of(run, data, target)
+    done: dict[str, VariantSummary] = {}
+    for variant in variants:
+        done[variant.name] = _run_variant_stage(run, variant, ingredients, sample)
     if settings.budget.points is not None:
-        from export.search.stage import STAGE, check_target, run_search_stage
-
-        check_target(target)
+        done[CHOSEN.name] = run_search_stage(run, ingredients, sample)
     if settings.tensorrt.enabled:
-        from export.tensorrt.builder import check_options, choose_builder
-
-        check_options(choose_builder(), settings.tensorrt)
-    sample = _sample(run, data)
-    done = {variant.name: _run_variant(run, variant, sample) for variant in plan_variants(run, data, target)}
-    if settings.budget.points is not None:
-        done[STAGE] = run_search_stage(run, sample)
-    if settings.tensorrt.enabled:
-        from export.tensorrt.stage import run_engine_stage
-
         for precision in settings.tensorrt.precisions:
-            source = ENGINE_SOURCES[precision]
-            done[f"tensorrt-{precision}"] = run_engine_stage(run, precision, source, target, sample)
+            done[ENGINES[precision].name] = run_engine_stage(run, precision, target, sample)
     return done
 
 
-def explain_engines(run: Run) -> dict[str, Any]:
+def explain_engines(run: Run) -> dict[str, Explanation]:
     """For each precision that the recipe names what TensorRT makes of its graphs; the graphs are made, no engine is.
 
-    :return: By name of engine and graph what `export.tensorrt.explain` found.
+    :return: By name of variant and graph.
+    :raises CompressError: If there is no builder, or a variant is too far from its parent.
     """
-    from export.tensorrt.builder import choose_builder
-    from export.tensorrt.explain import explain
-
     builder, data, settings = choose_builder(), load_data(run), run.recipe.export
-    sources = [ENGINE_SOURCES[precision] for precision in settings.tensorrt.precisions]
-    sample = _sample(run, data)
-    for variant in plan_variants(run, data, resolve_target(settings.target)):
-        if variant.name in ("onnx", *sources):
-            _run_variant(run, variant, sample)
+    target = resolve_target(settings.target)
+    sources = [ENGINES[precision].parent for precision in settings.tensorrt.precisions]
+    ingredients, sample = ingredients_of(run, data, target), draw_sample(run, data, settings.parity.rows)
+    for variant in planned_variants(settings, target):
+        if variant.name in (PLAIN.name, *sources):
+            _run_variant_stage(run, variant, ingredients, sample)
     return {
         f"{source}/{graph.name}": explain(builder, graph)
         for source in sources
@@ -77,42 +82,52 @@ def explain_engines(run: Run) -> dict[str, Any]:
     }
 
 
-def export_table(variants: dict[str, Any]) -> Table:
+def export_table(variants: Mapping[str, VariantSummary]) -> Table:
     """One row a variant: what it is, size, parity."""
     table = Table(title="Variants of the student")
     for heading in ("variant", "parent", "target", "MB", "max diff", "mean diff", "same prediction"):
         table.add_column(heading, justify="left" if heading in ("variant", "parent", "target") else "right")
     for name, summary in variants.items():
-        parity = summary.get("parity")
-        cells = (
-            [
-                f"{parity['max_difference']:.2g}",
-                f"{parity['mean_difference']:.2g}",
-                f"{100 * parity['agreement']:.2f} %",
-            ]
-            if parity
-            else ["needs a GPU", "", ""]
-        )
-        table.add_row(name, summary["parent"], summary["target"], f"{summary['bytes'] / 1e6:.2f}", *cells)
+        parity = summary.parity
+        cells = ["needs a GPU", "", ""]
+        if parity is not None:
+            differences = [f"{parity.max_difference:.2g}", f"{parity.mean_difference:.2g}"]
+            cells = [*differences, f"{100 * parity.agreement:.2f} %"]
+        table.add_row(name, summary.parent, summary.target, f"{summary.bytes / 1e6:.2f}", *cells)
     return table
 
 
-def _run_variant(run: Run, variant: Variant, sample: Sample) -> dict[str, Any]:
-    """Write one variant and check it against its parent."""
+def _check(run: Run, variants: list[Variant], target: Target) -> None:
+    """Say what cannot be done before any work is."""
+    if any(variant.runtime == "OpenVINO" for variant in variants):
+        openvino_core()
+    if run.recipe.export.budget.points is not None:
+        check_target(target)
+    if run.recipe.export.tensorrt.enabled:
+        check_options(choose_builder(), run.recipe.export.tensorrt)
 
-    def build(folder: Path, _: Path) -> dict[str, Any]:
+
+def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sample: Sample) -> VariantSummary:
+    """Make one variant and check it against its parent.
+
+    :param ingredients: For the run's target.
+    """
+    settings = run.recipe.export
+    target = target_for(variant, settings, ingredients.target)
+    parent, tolerance = variant.parent_for(target), tolerance_for(variant, settings.parity)
+
+    def build(folder: Path, _: Path) -> VariantSummary:
         say(f"{variant.name}: writing")
-        described = variant.write(folder)
-        parity = measure_parity(sample.answers(run.path_of(variant.parent)), sample.answers(folder))
-        check_parity(variant.name, variant.parent, parity, variant.tolerance)
-        return {
-            "parent": variant.parent,
-            "target": "any",
-            **described,
-            "bytes": graph_bytes(folder),
-            "parity": parity.as_dict(),
-        }
+        made = make(variant, replace(ingredients, target=target), folder)
+        with working(f"{variant.name}: comparing with {parent} on {len(sample.rows)} rows"):
+            parity = measure_parity(sample.answers(run.path_of(parent)), sample.answers(folder))
+        check_parity(variant.name, parent, parity, tolerance)
+        return VariantSummary(**dict(made), parent=parent, bytes=graph_bytes(folder), parity=parity)
 
-    inputs = {**variant.inputs, **run.tokenisation, "tolerance": variant.tolerance.model_dump()}
-    inputs |= {"rows": len(sample.rows), "generation": run.recipe.generation.model_dump()}
-    return run_stage(run, variant.name, inputs, ("data", variant.parent), build)
+    inputs = {**run.tokenisation, "tolerance": tolerance.model_dump(), "rows": len(sample.rows)}
+    inputs["generation"] = run.recipe.generation.model_dump()
+    if variant.follows_target:
+        inputs["target"] = place_of(variant, target)
+    if variant.calibrated:
+        inputs["calibration"] = settings.calibration.model_dump()
+    return run_stage(run, variant_stage(variant.name), inputs, (DATA.name, parent), build)

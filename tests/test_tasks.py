@@ -71,7 +71,7 @@ def test_writing_is_measured_token_by_token(run):
     assert 0 < latency["first_token_p50_ms"] < latency["p50_ms"]
     assert "tokens/s" in shown
     assert "BLEU: sacrebleu nrefs:1|case:mixed|eff:no|tok:13a" in shown
-    assert result["sequences"]["rows"] == result["student"]["rows"]["rows"] + result["sequences"]["dropped as empty"]
+    assert result["sequences"]["rows"] == result["student"]["rows"]["rows"] + result["sequences"]["dropped_empty"]
 
 
 def test_a_bundle_says_what_was_measured(run):

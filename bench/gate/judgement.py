@@ -8,12 +8,15 @@ limit, passes if the upper end is within it, and is inconclusive between.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from numpy.typing import NDArray
+from pydantic import Field
 
 from bench.measure.statistics import median_interval
+from compress.contract import Contract
 from compress.metrics.comparison import drop_and_error
 from compress.metrics.metric import Metric
 
@@ -22,20 +25,16 @@ ALPHA = 0.05
 """The chance that a check whose figures are all just at their limits fails: once for times, once for accuracies."""
 
 
-class Limits(BaseModel):
+class Limits(Contract):
     """What is allowed: ratios of times and of bytes, and points of the main metric in any language."""
-
-    model_config = ConfigDict(frozen=True)
 
     max_slowdown: float = Field(1.10, gt=0)
     max_growth: float = Field(1.05, gt=0)
     max_drop: float = Field(1.0, ge=0)
 
 
-class Finding(BaseModel):
+class Finding(Contract):
     """One figure of one variant against its baseline."""
-
-    model_config = ConfigDict(frozen=True)
 
     variant: str
     figure: str
@@ -58,6 +57,16 @@ class Finding(BaseModel):
         return f"{self.value:{form}} ({self.low:{form}}{separator}{self.high:{form}})"
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What is judged: a figure of a variant, in one language or over all rows, and its limit."""
+
+    variant: str
+    figure: str
+    language: str | None
+    limit: float
+
+
 def judge(low: float, high: float, limit: float) -> Verdict:
     """Fail where the interval is beyond the limit, pass where it is within it."""
     if low > limit:
@@ -71,42 +80,33 @@ def overall(findings: Sequence[Finding]) -> Verdict:
     return next((verdict for verdict in worst if verdict in [finding.verdict for finding in findings]), "pass")
 
 
-def slowdown(
-    variant: str,
-    figure: str,
-    language: str | None,
-    logs: np.ndarray,
-    limit: float,
-    chance: float,
-    doubt: float = 0.0,
-) -> Finding:
+def slowdown(judged: Judged, logs: NDArray[np.float64], chance: float, doubt: float = 0.0) -> Finding:
     """A ratio of times, the median with an interval.
 
-    :param logs: Logarithms of the time over that of the baseline, one value a pair of runs.
+    :param logs: Logarithms of the time over that of the baseline, float (pairs of runs,).
     :param chance: That the lower end of the interval is too high.
     :param doubt: By how much more, as a logarithm, either end may be wrong.
     """
     wide, narrow = (median_interval(logs, 1 - 2 * one_sided) for one_sided in (chance, ALPHA))
     value, low, high = (float(np.exp(end)) for end in (wide.value, wide.low - doubt, narrow.high + doubt))
-    verdict = judge(low, high, limit)
+    verdict = judge(low, high, judged.limit)
     note = f"after {len(logs)} pairs of runs" if verdict == "inconclusive" else ""
-    return _finding(variant, figure, language, "ratio", (value, low, high), limit, verdict, note)
+    return _ratio_finding(judged, (value, low, high), verdict, note)
 
 
-def growth(variant: str, figure: str, new: Sequence[float], old: Sequence[float], limit: float) -> Finding:
+def growth(judged: Judged, new: Sequence[float], old: Sequence[float]) -> Finding:
     """A ratio of bytes; the interval reaches from the smallest to the largest ratio of any two starts."""
     value = float(np.median(new) / np.median(old))
     low, high = min(new) / max(old), max(new) / min(old)
-    verdict = judge(low, high, limit)
+    verdict = judge(low, high, judged.limit)
     note = f"the starts differ by {100 * (high / low - 1):.1f} %" if verdict == "inconclusive" else ""
-    return _finding(variant, figure, None, "ratio", (value, low, high), limit, verdict, note)
+    return _ratio_finding(judged, (value, low, high), verdict, note)
 
 
-def drop(
-    variant: str, metric: str, language: str, old: Metric, new: Metric, rows: np.ndarray, limit: float, chance: float
-) -> Finding:
+def drop(judged: Judged, old: Metric, new: Metric, rows: NDArray[Any], chance: float) -> Finding:
     """Points that are lost in a language, with the normal interval of its standard error.
 
+    :param rows: Numbers of the language's rows, int (rows,).
     :param chance: That the lower end of the interval is too high.
     """
     from scipy.stats import norm
@@ -114,32 +114,31 @@ def drop(
     value, error = (100 * share for share in drop_and_error(old, new, rows))
     below, above = float(norm.isf(chance)), float(norm.isf(ALPHA))
     low, high = value - below * error, value + above * error
-    verdict = judge(low, high, limit)
+    verdict = judge(low, high, judged.limit)
     note = ""
     if verdict == "inconclusive":
         note = f"{len(rows)} rows"
-        distance = (value - limit) / (below if value > limit else -above)
+        distance = (value - judged.limit) / (below if value > judged.limit else -above)
         needed = len(rows) * (error / distance) ** 2 if distance else np.inf
         if needed < 1e6:
             note += f"; about {needed:,.0f} rows would tell"
-    return _finding(variant, metric, language, "points", (value, low, high), limit, verdict, note)
+    value, low, high = (round(end, 4) for end in (value, low, high))
+    return Finding(**asdict(judged), unit="points", value=value, low=low, high=high, verdict=verdict, note=note)
 
 
-def _finding(
-    variant: str,
-    figure: str,
-    language: str | None,
-    unit: Literal["ratio", "points"],
-    interval: tuple[float, float, float],
-    limit: float,
-    verdict: Verdict,
-    note: str,
-) -> Finding:
-    value, low, high = (
-        round(one, 4) if (np.isfinite(one) and one > 0) or unit == "points" else None for one in interval
-    )
-    assert value is not None
+def _ratio_finding(judged: Judged, interval: tuple[float, float, float], verdict: Verdict, note: str) -> Finding:
+    value, low, high = interval
     return Finding(
-        variant=variant, figure=figure, language=language, unit=unit, value=value, low=low, high=high, limit=limit,
-        verdict=verdict, note=note,
-    )  # fmt: skip
+        **asdict(judged),
+        unit="ratio",
+        value=round(value, 4),
+        low=_end(low),
+        high=_end(high),
+        verdict=verdict,
+        note=note,
+    )
+
+
+def _end(ratio: float) -> float | None:
+    """An end of an interval of ratios; there is none where too few values decide nothing."""
+    return round(ratio, 4) if np.isfinite(ratio) and ratio > 0 else None

@@ -5,14 +5,11 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.gate.judgement import Finding
+from bench.gate.result import CheckReport
 from bench.report.tables import ReportTable
 from bench.report.text import markdown_table
-
-if TYPE_CHECKING:
-    from bench.gate.stage import CheckReport
 
 _WORST_FIRST = ("fail", "inconclusive", "pass")
 

@@ -8,16 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.measure.reference import REFERENCE
 from compress.console import say
 from compress.errors import CompressError
-from compress.recipe.export import VARIANTS
+from compress.reports.bench import NotMeasured
 from compress.runs.directory import Run
 from compress.runtimes.openvino import OPENVINO_MODEL
+from compress.runtimes.predict import runtime_of
+from compress.runtimes.tensorrt import runs_here
+from compress.student.summary import STUDENT
 from compress.targets import is_elsewhere
+from compress.tasks.contract import Task
+from compress.teacher.summary import TEACHER
+from compress.variants.registry import VARIANTS, Runtime
+from export.variants.summary import variant_stage
 
-TEACHER, STUDENT, REFERENCE = "teacher", "student", "reference"
-_VARIANTS = ("onnx", *VARIANTS, "onnx-chosen")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes a part of file names
+_MODELS = (TEACHER.name, STUDENT.name, *VARIANTS)
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Contender:
     model: Path
     tokenizer: Path
     labels: tuple[str, ...]
-    runtime: str
+    runtime: Runtime
     target: str = "any"
     shape: str = ""
     origin: str | None = None
@@ -44,34 +51,32 @@ class Contender:
         return not is_elsewhere(self.target)
 
 
-@dataclass(frozen=True)
-class Missing:
-    """What was not measured, and why."""
+def find_contenders(run: Run, labels: Sequence[str]) -> tuple[list[Contender], list[NotMeasured]]:
+    """What this run has and this machine can run, the teacher first; and what is left out.
 
-    what: str
-    why: str
-
-
-def find_contenders(run: Run, labels: Sequence[str]) -> tuple[list[Contender], list[Missing]]:
-    """What this run has and this machine can run, the teacher first; and what is left out."""
-    stages = run.manifest["stages"]
-    run.path_of(TEACHER)
-    found, missing = [], []
-    for name in (TEACHER, STUDENT, *_VARIANTS, *(stage for stage in stages if stage.startswith("tensorrt-"))):
-        if name not in stages:
+    :raises CompressError: If the run has no teacher yet.
+    """
+    run.path_of(TEACHER.name)
+    found: list[Contender] = []
+    missing: list[NotMeasured] = []
+    for name in _MODELS:
+        if name not in run.manifest.stages:
             continue
         if not run.is_current(name):
-            missing.append(Missing(name, "made from another student; `compress export` makes it anew"))
+            missing.append(NotMeasured(what=name, why="made from another student; `compress export` makes it anew"))
             say(f"bench: {name} was made from another student and is left out; `compress export` makes it anew")
             continue
-        folder, summary = run.path_of(name), stages[name]["summary"]
-        if name.startswith("tensorrt-") and not _engine_runs_here(folder):
-            missing.append(Missing(name, f"needs a GPU ({summary['target']})"))
-            continue
-        shape = stages[TEACHER if name == TEACHER else STUDENT]["summary"]["shape"]
-        place = summary.get("target", "any")
-        tokenizer = folder if any(folder.glob("tokenizer*")) else run.path_of(STUDENT)
-        found.append(Contender(name, folder, tokenizer, tuple(labels), _runtime(folder), place, shape, name))
+        target = "any"
+        if name in VARIANTS:
+            summary = run.summary(variant_stage(name))
+            target = summary.target
+            if not all(runs_here(engine) for engine in summary.engines):
+                missing.append(NotMeasured(what=name, why=f"needs a GPU ({target})"))
+                continue
+        folder = run.path_of(name)
+        shape = (run.summary(TEACHER) if name == TEACHER.name else run.summary(STUDENT)).shape
+        tokenizer = _tokenizer_beside(folder, run)
+        found.append(Contender(name, folder, tokenizer, tuple(labels), runtime_of(folder), target, shape, name))
     return found, missing
 
 
@@ -90,45 +95,34 @@ def user_contenders(named: Sequence[str], run: Run, labels: Sequence[str]) -> li
                 f"--variant {assignment}: expected NAME=PATH, for example --variant ours=model.onnx; "
                 "a name has letters, digits, '.', '_' and '-'"
             )
-        taken = (*_VARIANTS, *run.manifest["stages"], REFERENCE, *(contender.name for contender in found))
-        if name in taken:
+        if name in (*_MODELS, *run.manifest.stages, REFERENCE, *(contender.name for contender in found)):
             raise CompressError(f"--variant {assignment}: the name '{name}' is taken; choose another")
         path = Path(text)
-        folder = path if path.is_dir() else path.parent
-        if path.is_file() and path.suffix == ".onnx":
-            runtime = "ONNX Runtime"
-        elif path.is_dir() and _holds_model(path, run.task.GENERATES):
-            runtime = _runtime(path)
-        else:
+        if not _holds_model(path, run.task):
             raise CompressError(
                 f"--variant {name}: {path} holds no model; name an ONNX file, or a folder with model.onnx, "
                 "openvino_model.xml or model.safetensors"
             )
-        if run.task.GENERATES and path.is_file():
+        if path.is_file() and len(run.task.GRAPHS) > 1:
             raise CompressError(f"--variant {name}: a model that writes has three graphs; name their folder")
-        tokenizer = folder if any(folder.glob("tokenizer*")) else run.path_of(STUDENT)
-        found.append(Contender(name, path, tokenizer, _labels_of(name, folder, labels), runtime))
+        folder = path if path.is_dir() else path.parent
+        own = _labels_of(name, folder, labels)
+        found.append(Contender(name, path, _tokenizer_beside(folder, run), own, runtime_of(path)))
     return found
 
 
-def _runtime(folder: Path) -> str:
-    if (folder / OPENVINO_MODEL).exists():
-        return "OpenVINO"
-    if any(folder.glob("*.engine")):
-        return "TensorRT"
-    return "ONNX Runtime" if any(folder.glob("*.onnx")) else "PyTorch"
+def _tokenizer_beside(folder: Path, run: Run) -> Path:
+    """The folder of a model's tokenizer: its own, or else the student's."""
+    return folder if any(folder.glob("tokenizer*")) else run.path_of(STUDENT.name)
 
 
-def _holds_model(folder: Path, generates: bool) -> bool:
-    names = ["encoder_model.onnx"] if generates else ["model.onnx", OPENVINO_MODEL]
-    return any((folder / name).exists() for name in names) or any(folder.glob("*.safetensors"))
-
-
-def _engine_runs_here(folder: Path) -> bool:
-    from compress.runtimes.tensorrt import runs_here
-
-    sidecar = next(folder.glob("*.engine")).with_suffix(".json")
-    return runs_here(json.loads(sidecar.read_text("utf-8")))
+def _holds_model(path: Path, task: Task) -> bool:
+    """Whether there is an ONNX file, or a folder with what a model of the task needs."""
+    if not path.is_dir():
+        return path.is_file() and path.suffix == ".onnx"
+    if all((path / graph).exists() for graph in task.GRAPHS) or any(path.glob("*.safetensors")):
+        return True
+    return len(task.GRAPHS) == 1 and (path / OPENVINO_MODEL).exists()
 
 
 def _labels_of(name: str, folder: Path, labels: Sequence[str]) -> tuple[str, ...]:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bench.measure.protocol import (
+    RowsBatch,
+    RunAnswer,
+    RunRequest,
+    SizeBatch,
+    TextAnswer,
+    TextRequest,
+    WarmUpRequest,
+)
 from bench.measure.statistics import percentiles
-from bench.measure.timing import TimingWarmUp
-from bench.measure.workers import Setup, Worker
+from bench.measure.workers import Worker
+from compress.reports.bench import CellTimes, RowTimes, Texts, TextTimes, TimingWarmUp
 
 _CELL_RUNS, _CELL_FEWEST, _CELL_SECONDS = 30, 5, 1.0
 
@@ -32,17 +41,20 @@ class Samples:
 
 @dataclass(frozen=True)
 class Group:
-    """The workers that are measured beside one another, and how their test rows are tokenised."""
+    """The workers that are measured beside one another."""
 
-    workers: dict[str, Worker]
-    setups: dict[str, Setup]
+    workers: Mapping[str, Worker]
 
-    def in_turn(self, turn: int) -> Iterator[tuple[str, Worker, Setup]]:
+    def in_turn(self, turn: int) -> Iterator[tuple[str, Worker]]:
         """All of them, each time from another one on."""
         names = list(self.workers)
         start = turn % len(names)
         for name in names[start:] + names[:start]:
-            yield name, self.workers[name], self.setups[name]
+            yield name, self.workers[name]
+
+    def without(self, name: str) -> Group:
+        """The others."""
+        return Group({other: worker for other, worker in self.workers.items() if other != name})
 
 
 def batches_of(rows: Sequence[int], size: int) -> list[Sequence[int]]:
@@ -51,7 +63,11 @@ def batches_of(rows: Sequence[int], size: int) -> list[Sequence[int]]:
 
 
 class LatencyMeasurement:
-    """Latency on real rows: each batch is run by every model, one right after the other, before the next batch."""
+    """Latency on real rows: each batch is run by every model, one right after the other, before the next batch.
+
+    :param rows: Numbers of test rows.
+    :param sizes: Rows a batch.
+    """
 
     def __init__(self, group: Group, rows: Sequence[int], sizes: Sequence[int], seed: int):
         self._group, self._seed = group, seed
@@ -62,89 +78,113 @@ class LatencyMeasurement:
     def timing_warm_up(self) -> None:
         """Let every model run until its times are stable, once for each batch size."""
         for size, batches in self.batches.items():
-            for name, worker, setup in self._group.in_turn(0):
-                request = {"measure": "warm up", "rows": _examples(setup, batches[0])}
-                self.samples[name][size].timing_warm_up = TimingWarmUp(**worker.ask(request))
+            for name, worker in self._group.in_turn(0):
+                found = worker.ask(WarmUpRequest(_batch(worker, batches[0])))
+                self.samples[name][size].timing_warm_up = TimingWarmUp(runs=found.runs, stable=found.stable)
 
     def add_round(self, advance: Callable[[int], object] = lambda batches: None) -> None:
-        """Measure all batches once more, in an order of this round's own."""
+        """Measure all batches once more, in an order of this round's own.
+
+        :param advance: Told the number of batches that were run.
+        """
         generator = np.random.default_rng((self._seed, self.rounds))
         self.rounds += 1
         for size, batches in self.batches.items():
-            found: dict[str, list[dict[str, Any]]] = {name: [{}] * len(batches) for name in self._group.workers}
-            for turn, number in enumerate(generator.permutation(len(batches))):
-                for name, worker, setup in self._group.in_turn(turn):
-                    found[name][number] = worker.ask({"measure": "run", "rows": _examples(setup, batches[number])})
+            found: dict[str, dict[int, RunAnswer]] = {name: {} for name in self._group.workers}
+            for turn, number in enumerate(generator.permutation(len(batches)).tolist()):
+                for name, worker in self._group.in_turn(turn):
+                    found[name][number] = worker.ask(RunRequest(_batch(worker, batches[number])))
                 advance(1)
-            for name, answers in found.items():
-                samples = self.samples[name][size]
-                samples.milliseconds += [answer["ms"] for answer in answers]
-                samples.first_token_milliseconds += [a["first_token_ms"] for a in answers if "first_token_ms" in a]
-                samples.tokens += sum(answer.get("tokens", 0) for answer in answers)
+            for name, by_number in found.items():
+                answers, samples = [by_number[number] for number in range(len(batches))], self.samples[name][size]
+                samples.milliseconds += [answer.ms for answer in answers]
+                firsts = (answer.first_token_ms for answer in answers)
+                samples.first_token_milliseconds += [first for first in firsts if first is not None]
+                samples.tokens += sum(answer.tokens for answer in answers)
 
-    def figures(self, name: str) -> dict[str, dict[str, float]]:
+    def figures(self, name: str) -> dict[str, RowTimes]:
         """Percentiles and throughput of a model for each batch size."""
         return {str(size): self._figures(samples) for size, samples in self.samples[name].items()}
 
-    def _figures(self, samples: Samples) -> dict[str, float]:
+    def _figures(self, samples: Samples) -> RowTimes:
         seconds = sum(samples.milliseconds) / 1000
-        found = percentiles(samples.milliseconds)
-        found["rows_per_second"] = round(len(self.rows) * self.rounds / seconds, 2)
-        if samples.tokens:
-            found["tokens_per_second"] = round(samples.tokens / seconds, 1)
-            found["first_token_p50_ms"] = round(float(np.median(samples.first_token_milliseconds)), 4)
-        return found
+        writes = samples.tokens > 0
+        return RowTimes(
+            **dict(percentiles(samples.milliseconds)),
+            rows_per_second=round(len(self.rows) * self.rounds / seconds, 2),
+            tokens_per_second=round(samples.tokens / seconds, 1) if writes else None,
+            first_token_p50_ms=round(float(np.median(samples.first_token_milliseconds)), 4) if writes else None,
+        )
 
-    def milliseconds_of(self, name: str, size: int = 1) -> np.ndarray:
+    def milliseconds_of(self, name: str, size: int = 1) -> NDArray[np.float64]:
         """Milliseconds at a batch size, float (rounds, batches)."""
         return np.array(self.samples[name][size].milliseconds).reshape(self.rounds, -1)
 
 
 def measure_grid(
     group: Group, sizes: Sequence[int], lengths: Sequence[int], advance: Callable[[int], object]
-) -> dict[str, list[dict[str, Any]]]:
-    """Latency where all rows have the same number of tokens: for each model one entry a cell, its samples included."""
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in group.workers}
+) -> dict[str, list[CellTimes]]:
+    """Latency where all rows have the same number of tokens: for each model one entry a cell.
+
+    :param sizes: Rows a batch.
+    :param lengths: Tokens a row.
+    :param advance: Told the number of cells that were measured.
+    """
+    found: dict[str, list[CellTimes]] = {name: [] for name in group.workers}
     for batch in sizes:
         for length in lengths:
-            for name, times in _cell(group, batch, length).items():
+            for name, times in _cell(group, SizeBatch(batch, length)).items():
                 figures = percentiles(times)
-                figures["rows_per_second"] = round(1000 * batch / figures["mean_ms"], 2)
-                found[name].append({"batch": batch, "length": length, **figures, "samples_ms": _rounded(times)})
+                cell = CellTimes(
+                    **dict(figures),
+                    batch=batch,
+                    length=length,
+                    rows_per_second=round(1000 * batch / figures.mean_ms, 2),
+                    samples_ms=_rounded(times),
+                )
+                found[name].append(cell)
             advance(1)
     return found
 
 
-def measure_texts(group: Group, rows: Sequence[int], advance: Callable[[int], object]) -> dict[str, dict[str, Any]]:
-    """One row at a time from text to outputs: milliseconds of the tokenizer, and of it and the model together."""
-    found: dict[str, dict[str, list[float]]] = {n: {"tokenise": [], "together": []} for n in group.workers}
+def measure_texts(group: Group, rows: Sequence[int], advance: Callable[[int], object]) -> dict[str, Texts]:
+    """One row at a time from text to outputs: the tokenizer alone, and it and the model together.
+
+    :param advance: Told the number of rows that were run.
+    """
+    found: dict[str, list[TextAnswer]] = {name: [] for name in group.workers}
     for turn, row in enumerate(rows):
-        for name, worker, _ in group.in_turn(turn):
-            answer = worker.ask({"measure": "text", "row": int(row)})
-            for part, times in found[name].items():
-                times.append(answer[f"{part}_ms"])
+        for name, worker in group.in_turn(turn):
+            found[name].append(worker.ask(TextRequest(int(row))))
         advance(1)
     return {
-        name: {part: {**percentiles(times), "samples_ms": _rounded(times)} for part, times in parts.items()}
-        for name, parts in found.items()
+        name: Texts(
+            tokenise=_text_times([answer.tokenise_ms for answer in answers]),
+            together=_text_times([answer.together_ms for answer in answers]),
+        )
+        for name, answers in found.items()
     }
 
 
-def _cell(group: Group, batch: int, length: int) -> dict[str, list[float]]:
+def _cell(group: Group, size: SizeBatch) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in group.workers}
-    for _, worker, _ in group.in_turn(0):
-        worker.ask({"measure": "warm up", "size": [batch, length]})
+    for _, worker in group.in_turn(0):
+        worker.ask(WarmUpRequest(size))
     ends = time.monotonic() + _CELL_SECONDS * len(times)
     for turn in range(_CELL_RUNS):
-        for name, worker, _ in group.in_turn(turn):
-            times[name].append(worker.ask({"measure": "run", "size": [batch, length]})["ms"])
+        for name, worker in group.in_turn(turn):
+            times[name].append(worker.ask(RunRequest(size)).ms)
         if turn + 1 >= _CELL_FEWEST and time.monotonic() > ends:
             break
     return times
 
 
-def _examples(setup: Setup, rows: Sequence[int]) -> list[int]:
-    return setup.examples_of([int(row) for row in rows])
+def _batch(worker: Worker, rows: Sequence[int]) -> RowsBatch:
+    return RowsBatch(worker.setup.examples_of(rows))
+
+
+def _text_times(milliseconds: list[float]) -> TextTimes:
+    return TextTimes(**dict(percentiles(milliseconds)), samples_ms=_rounded(milliseconds))
 
 
 def _rounded(times: Sequence[float]) -> list[float]:

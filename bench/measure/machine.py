@@ -1,31 +1,45 @@
-"""What machine was measured on."""
+"""What machine is measured on, and which part of it."""
 
 from __future__ import annotations
 
+import os
 import platform
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import psutil
 
-from bench.measure.workers import Machine
-from compress.cli.doctor import gpus
+from compress.machine import gpus, processor_name
+from compress.reports.bench import MachineFacts
 
 
-def machine_facts(machine: Machine) -> dict[str, Any]:
-    """What this machine is, and which part of it was measured on."""
-    return {
-        "processor": _processor(),
-        "system": platform.platform(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "threads": machine.threads,
-        "cpus": list(machine.cpus),
-        "gpus": gpus(),
-    }
+@dataclass(frozen=True)
+class Machine:
+    """The processors that models are measured on: each process is kept on these."""
 
+    cpus: tuple[int, ...]
 
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    @classmethod
+    def with_threads(cls, threads: int | None) -> Machine:
+        """The last processors that this process may use: the first ones serve most interrupts.
+
+        :param threads: How many; none for all.
+        """
+        cpus = sorted(os.sched_getaffinity(0))
+        return cls(tuple(cpus[-threads:] if threads else cpus))
+
+    @property
+    def threads(self) -> int:
+        """How many of them there are."""
+        return len(self.cpus)
+
+    @property
+    def facts(self) -> MachineFacts:
+        """The machine around them, as reports tell it."""
+        return MachineFacts(
+            processor=processor_name(),
+            system=platform.platform(),
+            memory_bytes=psutil.virtual_memory().total,
+            threads=self.threads,
+            cpus=list(self.cpus),
+            gpus=gpus(),
+        )

@@ -11,7 +11,8 @@ import psutil
 
 def resident_memory() -> int:
     """Resident memory of this process now, in bytes."""
-    return psutil.Process().memory_info().rss
+    resident: int = psutil.Process().memory_info().rss
+    return resident
 
 
 def peak_memory() -> int:

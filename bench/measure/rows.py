@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.measure.contenders import Contender
-from bench.measure.workers import Setup, Worker
+from bench.measure.protocol import PredictRequest
+from bench.measure.workers import Worker
 from compress.data.stage import DataSet
 from compress.errors import CompressError
 from compress.evaluation.predicted import Predicted, predicted_of
@@ -23,26 +24,18 @@ def rows_digest(rows: Sequence[Row]) -> str:
     return content_hash([row_as_dict(row) for row in rows])
 
 
-def predict_rows(
-    run: Run, data: DataSet, contender: Contender, setup: Setup, worker: Worker, scratch: Path
-) -> Predicted:
+def predict_rows(run: Run, data: DataSet, contender: Contender, worker: Worker, scratch: Path) -> Predicted:
     """What a model says of the test rows.
 
     :param data: Whose test rows the worker has.
     """
     file = scratch / f"{contender.name}-outputs.npz"
-    worker.ask({"measure": "predict", "file": str(file)})
+    worker.ask(PredictRequest(str(file)))
     with np.load(file) as found:
         outputs = [found[name] for name in found.files]
     file.unlink()
     tokenizer, rows = load_tokenizer(str(contender.tokenizer)), list(data.splits["test"])
-    return predicted_of(run.task, outputs, setup.examples, rows, contender.labels, tokenizer)
-
-
-def grid_lengths(run: Run) -> list[int]:
-    """The lengths of the grid: the recipe's, or a quarter of the longest and the longest."""
-    longest = run.recipe.data.max_length
-    return run.recipe.bench.lengths or sorted({max(1, longest // 4), longest})
+    return predicted_of(run.task, outputs, worker.setup.examples, rows, contender.labels, tokenizer)
 
 
 def check_classes(contender: Contender, classes: int) -> None:

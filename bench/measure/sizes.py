@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from compress.reports.bench import Size
 from compress.runtimes.openvino import OPENVINO_MODEL
+from compress.variants.engine import engines_in
 from export.onnx.graphs import graph_files
 
 
-def size_on_disk(model: Path, tokenizer: Path) -> dict[str, int | None]:
-    """Bytes of a model's graph or weights, ``total``, and of them ``embeddings``: every weight with an axis as long as
-    the vocabulary, output layers of models that write included; none where the size of the vocabulary is not known."""
+def size_on_disk(model: Path, tokenizer: Path) -> Size:
+    """Bytes of a model's graph or weights, and of its embeddings: every weight with an axis as long as the vocabulary,
+    output layers of models that write included; none where the size of the vocabulary is not known."""
     files = model_files(model)
     total = sum(path.stat().st_size for path in files)
     vocabulary = _vocabulary_size(tokenizer)
     if vocabulary is None or any(path.suffix == ".engine" for path in files):
-        return {"total": total, "embeddings": None, "rest": None}
+        return Size(total=total, embeddings=None, rest=None)
     embeddings = sum(size for path in files for shape, size in _weights(path) if vocabulary in shape)
-    return {"total": total, "embeddings": embeddings, "rest": total - embeddings}
+    return Size(total=total, embeddings=embeddings, rest=total - embeddings)
 
 
 def model_files(model: Path) -> list[Path]:
@@ -28,12 +30,13 @@ def model_files(model: Path) -> list[Path]:
     if model.is_file():
         beside = {model.parent / name for name in _external_data(model)}
         return [model, *sorted(beside)]
-    return graph_files(model) or sorted(model.glob("*.engine")) or sorted(model.glob("*.safetensors"))
+    return graph_files(model) or engines_in(model) or sorted(model.glob("*.safetensors"))
 
 
 def _vocabulary_size(folder: Path) -> int | None:
     path = folder / "config.json"
-    return json.loads(path.read_text("utf-8")).get("vocab_size") if path.exists() else None
+    size: int | None = json.loads(path.read_text("utf-8")).get("vocab_size") if path.exists() else None
+    return size
 
 
 def _weights(path: Path) -> Iterator[tuple[tuple[int, ...], int]]:

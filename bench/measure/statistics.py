@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compress.metrics.metric import Figure
+from compress.reports.bench import Times
+
+Values = Sequence[float] | NDArray[np.float64]
 
 
-def median_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Figure:
+def median_interval(values: Values, level: float = 0.95) -> Figure:
     """The median with an interval between two of the values in their order, whatever their distribution.
 
     The number of values below the true median is binomial (n, 1/2) (Conover, 1999, section 3.2); with too few values
@@ -28,17 +32,15 @@ def median_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -
     return Figure(float(np.median(ordered)), float(ordered[cut]), float(ordered[count - 1 - cut]))
 
 
-def ratio_interval(
-    numerators: Sequence[float] | np.ndarray, denominators: Sequence[float] | np.ndarray, level: float = 0.95
-) -> Figure:
+def ratio_interval(numerators: Values, denominators: Values, level: float = 0.95) -> Figure:
     """The median ratio of values that belong together in pairs, with its interval."""
     logs = np.log(np.asarray(numerators, dtype=np.float64)) - np.log(np.asarray(denominators, dtype=np.float64))
     found = median_interval(logs, level)
     return Figure(*(float(np.exp(value)) for value in (found.value, found.low, found.high)))
 
 
-def percentiles(milliseconds: Sequence[float] | np.ndarray) -> dict[str, float]:
-    """What is told of samples: percentiles and mean."""
+def percentiles(milliseconds: Values) -> Times:
+    """What is told of samples: percentiles, interpolated linearly, and mean."""
     array = np.asarray(milliseconds, dtype=np.float64)
-    found = dict(zip(("p50_ms", "p90_ms", "p95_ms", "p99_ms"), np.percentile(array, [50, 90, 95, 99]), strict=True))
-    return {name: round(float(value), 4) for name, value in {**found, "mean_ms": array.mean()}.items()}
+    p50, p90, p95, p99 = (round(float(value), 4) for value in np.percentile(array, [50, 90, 95, 99]))
+    return Times(p50_ms=p50, p90_ms=p90, p95_ms=p95, p99_ms=p99, mean_ms=round(float(array.mean()), 4))

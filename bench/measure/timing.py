@@ -5,23 +5,16 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
+
+from bench.measure.protocol import WarmUpAnswer
 
 _WINDOW, _TOLERANCE = 5, 0.05
 _MOST_RUNS, _MOST_SECONDS = 200, 3.0
 SHORT_MS = 20.0
 """A run that takes less than this is repeated untimed just before it is timed: in between other models were run, which
 leave nothing of it in the processor's caches."""
-
-
-@dataclass(frozen=True)
-class TimingWarmUp:
-    """How many runs a model needed, and whether its times were stable at the end."""
-
-    runs: int
-    stable: bool
 
 
 def milliseconds_of(run: Callable[[], object]) -> float:
@@ -31,7 +24,7 @@ def milliseconds_of(run: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - started) / 1e6
 
 
-def timing_warm_up(run: Callable[[], object]) -> TimingWarmUp:
+def timing_warm_up(run: Callable[[], object]) -> WarmUpAnswer:
     """Run until the median of five runs is within 5 % of that of the five before, at most 200 runs or three seconds."""
     times: list[float] = []
     ends = time.monotonic() + _MOST_SECONDS
@@ -40,8 +33,8 @@ def timing_warm_up(run: Callable[[], object]) -> TimingWarmUp:
         if len(times) >= 2 * _WINDOW and len(times) % _WINDOW == 0:
             before, now = np.median(times[-2 * _WINDOW : -_WINDOW]), np.median(times[-_WINDOW:])
             if abs(now - before) <= _TOLERANCE * before:
-                return TimingWarmUp(len(times), True)
-    return TimingWarmUp(len(times), False)
+                return WarmUpAnswer(len(times), True)
+    return WarmUpAnswer(len(times), False)
 
 
 def collect_and_keep_off() -> None:

@@ -3,58 +3,37 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any
 
-from bench.measure.contenders import REFERENCE, Contender
-from compress.errors import CompressError
+from bench.measure.contenders import Contender
+from bench.measure.machine import Machine
+from bench.measure.messages import Answer, Request
+from bench.measure.process import AskedProcess, module_command
+from bench.measure.protocol import KINDS, SizeBatch, TextSetup, WorkerSetup
+from bench.measure.reference import REFERENCE
 from compress.models.load import load_tokenizer
 from compress.recipe.recipe import Recipe
+from compress.reports.bench import Memory
 from compress.runs.files import write_json
 from compress.runtimes.generation import Search
 from compress.tasks.contract import Example
 from compress.tasks.registry import task_named
 from compress.tasks.rows import Row, row_as_dict
 
-WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-m", "bench.measure.worker")
+WORKER_COMMAND = module_command("bench.measure.worker")
+"""What runs a measuring process."""
 
 
 @dataclass(frozen=True)
-class Machine:
-    """The processors that models are measured on: each process is kept on these."""
-
-    cpus: tuple[int, ...]
-
-    @classmethod
-    def with_threads(cls, threads: int | None) -> Machine:
-        """The last processors that this process may use: the first ones serve most interrupts.
-
-        :param threads: How many; none for all.
-        """
-        cpus = sorted(os.sched_getaffinity(0))
-        return cls(tuple(cpus[-threads:] if threads else cpus))
-
-    @property
-    def threads(self) -> int:
-        """How many of them there are."""
-        return len(self.cpus)
-
-
-@dataclass(frozen=True)
-class Setup:
+class ModelSetup:
     """What a measuring process is told, and what its tokenizer made of the test rows."""
 
-    request: dict[str, Any]
+    told: WorkerSetup
     examples: Sequence[Example]
 
     @cached_property
@@ -66,128 +45,123 @@ class Setup:
 
     def examples_of(self, rows: Sequence[int]) -> list[int]:
         """Numbers of the examples of some rows."""
-        return [index for row in rows for index in self._of_row[row]]
+        return [index for row in rows for index in self._of_row[int(row)]]
 
     def tokens_of(self, row: int) -> int:
         """How many tokens the model reads of a row."""
         return sum(len(self.examples[index]["input_ids"]) for index in self._of_row[row])
 
 
-@dataclass
-class Started:
-    """What was seen of a model's starts, each in a fresh process: seconds, and memory in bytes."""
+@dataclass(frozen=True)
+class Starts:
+    """What was seen of a model's starts, each in a fresh process: seconds of loading and the first run, and memory."""
 
     seconds: list[float] = field(default_factory=list)
-    memory: list[dict[str, int | None]] = field(default_factory=list)
+    memory: list[Memory] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What all processes of a measurement share: recipe, test rows, processors, and a folder for their files."""
+    """What all processes of a measurement share: recipe, test rows, processors, and a folder for their files.
+
+    ``largest`` is what the peak of memory is measured with.
+    """
 
     recipe: Recipe
     rows: Sequence[Row]
     machine: Machine
     scratch: Path
-    largest: tuple[int, int]
-    """Batch and length that the peak of memory is measured with."""
+    largest: SizeBatch
 
-    def setup(self, contender: Contender) -> Setup:
+    def setup(self, contender: Contender) -> ModelSetup:
         """Tokenise the test rows as this model reads them."""
-        tokenizer = load_tokenizer(str(contender.tokenizer))
-        task = task_named(self.recipe.task)
-        examples = task.encoder(tokenizer, self.recipe.data, contender.labels)(self.rows)
+        tokenizer, data = load_tokenizer(str(contender.tokenizer)), self.recipe.data
+        examples = task_named(self.recipe.task).encoder(tokenizer, data, contender.labels)(self.rows)
         path = self.scratch / f"{contender.name}-examples.json"
         path.write_text(json.dumps(examples), "utf-8")
-        request = {
-            **self._shared,
-            "model": str(contender.model),
-            "tokenizer": str(contender.tokenizer),
-            "labels": list(contender.labels),
-            "examples": str(path),
-            "pad_id": tokenizer.pad_token_id,
-        }
-        return Setup(request, examples)
+        text = TextSetup(
+            tokenizer=str(contender.tokenizer),
+            labels=list(contender.labels),
+            rows=self._texts,
+            max_length=data.max_length,
+            language_codes=dict(data.language_codes),
+            prefix=data.prefix,
+        )
+        return ModelSetup(self._told(path, str(contender.model), tokenizer.pad_token_id, text), examples)
 
-    def reference(self) -> Setup:
+    def reference(self) -> ModelSetup:
         """The fixed piece of work, measured as a model is."""
         path = self.scratch / f"{REFERENCE}-examples.json"
-        examples = [{"row": number, "input_ids": [0]} for number in range(len(self.rows))]
+        examples: list[Example] = [{"row": number, "input_ids": [0]} for number in range(len(self.rows))]
         write_json(path, examples)
-        return Setup({**self._shared, "model": None, "examples": str(path), "pad_id": 0}, examples)
+        return ModelSetup(self._told(path, None, 0, None), examples)
+
+    def _told(self, examples: Path, model: str | None, pad_id: int, text: TextSetup | None) -> WorkerSetup:
+        return WorkerSetup(
+            task=self.recipe.task,
+            model=model,
+            examples=str(examples),
+            pad_id=pad_id,
+            text=text,
+            search=Search.of(self.recipe),
+            threads=self.machine.threads,
+            cpus=self.machine.cpus,
+            largest=self.largest,
+        )
 
     @cached_property
-    def _shared(self) -> dict[str, Any]:
-        texts = self.scratch / "texts.json"
-        write_json(texts, [row_as_dict(row) for row in self.rows])
-        return {
-            "task": self.recipe.task,
-            "data": self.recipe.data.model_dump(mode="json"),
-            "texts": str(texts),
-            "search": asdict(Search.of(self.recipe)),
-            "threads": self.machine.threads,
-            "cpus": self.machine.cpus,
-            "largest": self.largest,
-        }
+    def _texts(self) -> str:
+        path = self.scratch / "texts.json"
+        write_json(path, [row_as_dict(row) for row in self.rows])
+        return str(path)
 
 
 class Worker:
-    """A process that holds one model; stopped unless it is asked something."""
+    """A process that holds one model; stopped unless it is asked something.
 
-    def __init__(self, name: str, setup: Setup):
-        self._name = name
-        self._errors = TemporaryFile("w+")  # noqa: SIM115 - as long as the process
-        threads = str(setup.request["threads"])
-        self._process = subprocess.Popen(  # noqa: S603
-            WORKER_COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
-        )
+    :param command: Runs the process.
+    """
+
+    def __init__(self, name: str, setup: ModelSetup, command: Sequence[str] = WORKER_COMMAND):
+        self.setup = setup
+        self._process = AskedProcess(name, command, KINDS, setup.told.threads)
         try:
-            self.start = self.ask(setup.request)
+            self.start = self._process.ask(setup.told)
         except BaseException:
             self.end()
             raise
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Wake the process, send one request, wait for its answer, and stop the process.
+    def ask(self, request: Request[Answer]) -> Answer:
+        """Send one request of `bench.measure.protocol` and wait for its answer.
 
         :raises CompressError: If the process ended instead.
         """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.send_signal(signal.SIGCONT)
-        with suppress(BrokenPipeError):  # the answer that does not come tells
-            print(json.dumps(request), file=self._process.stdin, flush=True)
-        line = self._process.stdout.readline()
-        if not line:
-            self._errors.seek(0)
-            reason = self._errors.read().strip().splitlines()[-1:] or ["no reason was given"]
-            raise CompressError(f"bench: the process that measures {self._name} ended ({reason[0]})")
-        self._process.send_signal(signal.SIGSTOP)
-        return json.loads(line)
+        return self._process.ask(request)
 
     def end(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.communicate()
-        self._errors.close()
+        self._process.end()
 
 
 @contextmanager
-def started(setups: dict[str, Setup], starts: int) -> Iterator[tuple[dict[str, Worker], dict[str, Started]]]:
-    """Start every model so many times, in turn; the processes of the last turn stay."""
-    seen: dict[str, Started] = {name: Started() for name in setups}
+def started(
+    setups: Mapping[str, ModelSetup], starts: int, command: Sequence[str] = WORKER_COMMAND
+) -> Iterator[tuple[dict[str, Worker], dict[str, Starts]]]:
+    """Start every model so many times, in turn; the processes of the last turn stay while the block runs.
+
+    :param command: Runs a process, as `bench.measure.worker` does.
+    """
+    seen = {name: Starts() for name in setups}
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
         for turn in range(starts):
             for name, setup in setups.items():
-                worker = Worker(name, setup)
-                seen[name].seconds.append(round(worker.start["start_up_seconds"], 3))
-                seen[name].memory.append(worker.start["memory"])
+                worker = Worker(name, setup, command)
+                start = worker.start
+                seen[name].seconds.append(round(start.seconds, 3))
+                seen[name].memory.append(
+                    Memory(before=start.before, loaded=start.loaded, peak=start.peak, gpu=start.gpu)
+                )
                 if turn < starts - 1:
                     worker.end()
                 else:

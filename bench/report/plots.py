@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.measure.contenders import TEACHER
 from compress.reports.bench import Report
+from compress.teacher.summary import TEACHER
 
 _INK = "#010203"  # stands for the page's own text colour
 # Okabe & Ito (2008): told apart by colour-blind readers, and seen on light and on dark paper.
@@ -72,7 +72,7 @@ def _frontier(report: Report) -> Plot:
     with _figure("frontier", (8, 4.4)) as (axes, finish):
         for name, colour in _colours(report):
             model = report.models[name]
-            loss = model.against[TEACHER].worst_language_drop if TEACHER in model.against else None
+            loss = model.against[TEACHER.name].worst_language_drop if TEACHER.name in model.against else None
             told = f"{name}: {100 * loss.value:+.1f} in {loss.language}" if loss else name
             place = (model.size.total / 1e6, model.latency[size].p50_ms)
             marker = "x" if model.made_for_another_target else "o"
@@ -91,7 +91,7 @@ def _frontier(report: Report) -> Plot:
 
 def _accuracies(report: Report) -> Plot:
     """The main metric of every language and model."""
-    languages, metric = list(report.models[TEACHER].quality), report.metrics[0]
+    languages, metric = list(report.models[TEACHER.name].quality), report.metrics[0]
     thick = 0.84 / len(report.models)
     with _figure("accuracy", (2 + 0.15 * len(languages) * (len(report.models) + 1), 4.2)) as (axes, finish):
         for turn, (name, colour) in enumerate(_colours(report)):
@@ -112,14 +112,14 @@ def _accuracies(report: Report) -> Plot:
 
 def _languages(report: Report) -> Plot | None:
     """What a row of each language costs, against its tokens."""
-    if not report.models[TEACHER].languages:
+    if not report.models[TEACHER.name].languages:
         return None
     with _figure("languages", (8, 4.4)) as (axes, finish):
         for name, colour in _colours(report):
             found = report.models[name].languages
             tokens = [figures.tokens_per_row for figures in found.values()]
             axes.scatter(tokens, [figures.p50_ms for figures in found.values()], color=colour, label=name, s=28)
-        for language, figures in report.models[TEACHER].languages.items():
+        for language, figures in report.models[TEACHER.name].languages.items():
             axes.annotate(
                 language, (figures.tokens_per_row, figures.p50_ms), textcoords="offset points", xytext=(0, 7),
                 fontsize=9, ha="center",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from compress.errors import CompressError
 from compress.reports.bench import Report
+from compress.runs.files import atomic_file
 
 
 def write_pytest_json(report: Report, path: Path) -> None:
@@ -16,47 +20,52 @@ def write_pytest_json(report: Report, path: Path) -> None:
     :raises CompressError: If pytest-benchmark, which computes the statistics, is not installed.
     """
     try:
-        from pytest_benchmark import __version__
-        from pytest_benchmark.plugin import pytest_benchmark_generate_machine_info
-        from pytest_benchmark.utils import get_commit_info
-    except ImportError:
-        raise CompressError("--pytest-json: pytest-benchmark is not installed; install the extra `bench`") from None
-    benchmarks = []
-    for name, model in report.models.items():
-        for size in model.latency:
-            params = {"model": name, "batch": int(size)}
-            benchmarks.append(_benchmark("rows", params, report.samples_ms[name][size]))
-        for cell in model.grid:
-            params = {"model": name, "batch": cell.batch, "length": cell.length}
-            benchmarks.append(_benchmark("grid", params, cell.samples_ms))
+        from pytest_benchmark import __version__, plugin, utils
+    except ImportError as error:
+        raise CompressError("--pytest-json: pytest-benchmark is not installed; install it with pip") from error
+    about: Any = plugin
+    commit: Any = utils
     content = {
-        "machine_info": pytest_benchmark_generate_machine_info(),
-        "commit_info": get_commit_info(),
-        "benchmarks": benchmarks,
+        "machine_info": about.pytest_benchmark_generate_machine_info(),
+        "commit_info": commit.get_commit_info(),
+        "benchmarks": _benchmarks(report),
         "datetime": report.made,
         "version": __version__,
     }
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content) + "\n", "utf-8")
-    partial.replace(path)
+    with atomic_file(path) as partial:
+        partial.write_text(json.dumps(content) + "\n", "utf-8")
 
 
-def _benchmark(kind: str, params: dict[str, Any], milliseconds: list[float]) -> dict[str, Any]:
-    from pytest_benchmark.stats import Stats
+def _benchmarks(report: Report) -> list[JsonValue]:
+    found: list[JsonValue] = []
+    for name, model in report.models.items():
+        for size in model.latency:
+            samples = report.samples_ms[name][size]
+            found.append(_benchmark("rows", f"rows, batch {size}", {"model": name, "batch": int(size)}, samples))
+        for cell in model.grid:
+            params: dict[str, str | int] = {"model": name, "batch": cell.batch, "length": cell.length}
+            group = f"grid, batch × length {cell.batch} × {cell.length}"
+            found.append(_benchmark("grid", group, params, cell.samples_ms))
+    return found
 
-    stats = Stats()
+
+def _benchmark(
+    kind: str, group: str, params: dict[str, str | int], milliseconds: Sequence[float]
+) -> dict[str, JsonValue]:
+    from pytest_benchmark import stats as pytest_stats
+
+    stats: Any = pytest_stats
+    found = stats.Stats()
     for value in milliseconds:
-        stats.update(value / 1000)
-    sizes = [f"{name}{value}" for name, value in params.items() if name != "model"]
-    told = "-".join([params["model"], *sizes])
-    others = [str(value) for name, value in params.items() if name != "model"]
+        found.update(value / 1000)
+    told = "-".join(f"{name}{value}" if name != "model" else str(value) for name, value in params.items())
     return {
-        "group": f"{kind}, batch × length {' × '.join(others)}" if kind == "grid" else f"{kind}, batch {others[0]}",
+        "group": group,
         "name": f"test_{kind}[{told}]",
         "fullname": f"compress bench::test_{kind}[{told}]",
-        "params": params,
+        "params": dict(params),
         "param": told,
         "extra_info": {},
         "options": {"disable_gc": True, "timer": "perf_counter_ns", "warmup": True},
-        "stats": {**stats.as_dict(), "data": stats.data, "iterations": 1},
+        "stats": {**found.as_dict(), "data": found.data, "iterations": 1},
     }

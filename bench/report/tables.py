@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from bench.measure.contenders import STUDENT, TEACHER
 from compress.evaluation.tables import comparison_line, percent, points
 from compress.metrics.languages import ALL
 from compress.reports.bench import Comparison, ModelReport, Report
+from compress.student.summary import STUDENT
+from compress.teacher.summary import TEACHER
 
 _SURE = 0.05
 
@@ -52,7 +52,7 @@ def cost_table(report: Report) -> ReportTable:
     gpu = any(entry.gpu is not None for model in report.models.values() for entry in model.memory)
     rows = []
     for name, model in report.models.items():
-        size, against = model.size, model.against.get(TEACHER)
+        size, against = model.size, model.against.get(TEACHER.name)
         rows.append(
             [
                 name,
@@ -61,7 +61,8 @@ def cost_table(report: Report) -> ReportTable:
                 _megabytes(size.embeddings),
                 _megabytes(size.rest),
                 f"{against.smaller:.1f}" if against else "1.0",
-                *(f"{_median(model, part) / 1e6:.0f}" for part in ("loaded", "peak")),
+                _median_megabytes([entry.loaded for entry in model.memory]),
+                _median_megabytes([entry.peak for entry in model.memory]),
                 *([_megabytes(model.memory[-1].gpu)] if gpu else []),
                 f"{np.median(model.start_up_seconds):.2f}",
             ]
@@ -77,9 +78,9 @@ def quality_table(report: Report) -> ReportTable:
     rows = []
     for language, figures in _teacher(report).quality.items():
         main = report.metrics[0]
-        cells = [percent(figures[main].model_dump())]
+        cells = [percent(figures[main])]
         for model in _others(report).values():
-            loss = model.against[TEACHER].drop[language]
+            loss = model.against[TEACHER.name].drop[language]
             mark = "*" if loss.p_adjusted < _SURE else ""
             cells.append(f"{100 * model.quality[language][main].value:.1f} ({100 * loss.value:+.1f}{mark})")
         rows.append([language, *cells])
@@ -89,7 +90,7 @@ def quality_table(report: Report) -> ReportTable:
 
 def drop_tables(report: Report) -> Iterator[ReportTable]:
     """Drops by language with intervals, against teacher and student."""
-    for reference in (TEACHER, STUDENT):
+    for reference in (TEACHER.name, STUDENT.name):
         compared = {
             name: model.against[reference] for name, model in report.models.items() if reference in model.against
         }
@@ -127,7 +128,7 @@ def calibration_table(report: Report) -> ReportTable | None:
 def changed_tables(report: Report) -> Iterator[ReportTable]:
     """The predictions that changed most often."""
     for name, model in _others(report).items():
-        reference = TEACHER if name == STUDENT else STUDENT
+        reference = TEACHER.name if name == STUDENT.name else STUDENT.name
         changed = model.against[reference].changed
         if changed:
             rows = [[c.before, c.after, str(c.rows), str(c.was_right), str(c.is_right)] for c in changed]
@@ -200,7 +201,7 @@ def load_table(report: Report) -> ReportTable | None:
 def sentences(report: Report) -> list[str]:
     """One sentence for each model, and how sacrebleu can compute the same."""
     lines = [
-        comparison_line(_comparison(model.against[TEACHER]), name, TEACHER) for name, model in _others(report).items()
+        comparison_line(model.against[TEACHER.name], name, TEACHER.name) for name, model in _others(report).items()
     ]
     return [*lines, *(f"{name}: sacrebleu {signature}" for name, signature in report.signatures.items())]
 
@@ -210,16 +211,12 @@ def versions_line(report: Report) -> str:
     return ", ".join(f"{name} {version}" for name, version in report.versions.items())
 
 
-def _comparison(found: Comparison) -> dict[str, Any]:
-    return found.model_dump(include={"drop", "worst_language_drop", "agreement"})
-
-
 def _teacher(report: Report) -> ModelReport:
-    return report.models[TEACHER]
+    return report.models[TEACHER.name]
 
 
 def _others(report: Report) -> dict[str, ModelReport]:
-    return {name: model for name, model in report.models.items() if name != TEACHER}
+    return {name: model for name, model in report.models.items() if name != TEACHER.name}
 
 
 def _runtime(model: ModelReport) -> str:
@@ -228,21 +225,21 @@ def _runtime(model: ModelReport) -> str:
 
 
 def _faster(model: ModelReport, size: str) -> str:
-    if TEACHER not in model.against:
+    if TEACHER.name not in model.against:
         return "1.0"
-    figure = model.against[TEACHER].faster[size]
+    figure = model.against[TEACHER.name].faster[size]
     return f"{figure.value:.1f} ({figure.low:.1f}–{figure.high:.1f})"
 
 
 def _loss(found: Comparison, language: str) -> str:
     loss = found.drop[language]
     sure = (loss.p if language == ALL else loss.p_adjusted) < _SURE
-    return points(loss.model_dump()) + ("*" if sure else "")
+    return points(loss) + ("*" if sure else "")
 
 
 def _megabytes(size: int | None) -> str:
     return "" if size is None else f"{size / 1e6:.2f}"
 
 
-def _median(model: ModelReport, part: str) -> float:
-    return float(np.median([getattr(entry, part) for entry in model.memory]))
+def _median_megabytes(sizes: Sequence[int]) -> str:
+    return f"{np.median(sizes) / 1e6:.0f}"

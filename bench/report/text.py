@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
@@ -28,7 +27,7 @@ from compress.metrics.languages import ALL
 from compress.reports.bench import Report
 
 
-def bench_tables(report: Report) -> list[Any]:
+def bench_tables(report: Report) -> list[Table | str]:
     """What models cost and how good they are, one sentence for each, and what was not measured."""
     shown = [
         latency_table(report),

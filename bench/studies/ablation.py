@@ -11,32 +11,38 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 import yaml
+from pydantic import Field, JsonValue
 from rich.console import Console
 from rich.table import Table
 
+from bench.studies.product import assignments, run_command
+from compress.contract import Contract
+from compress.evaluation.summary import EvaluationSummary
 from compress.metrics.languages import ALL
+from compress.student.summary import STUDENT
+from compress.teacher.summary import TEACHER
 
 WORST = "worst-language drop"
+Points = dict[str, list[float]]
+"""By language: per cent or points, one a seed."""
 
 
-@dataclass(frozen=True)
-class AblationPlan:
+class AblationPlan(Contract):
     """What is run."""
 
-    recipe: Path
+    recipe: Path = Field(description="from the plan's folder")
     seeds: list[int]
-    variants: dict[str, dict[str, Any]]
+    fields_of_all: dict[str, JsonValue] = Field(default_factory=dict, alias="fields")
+    variants: dict[str, dict[str, JsonValue]] = Field(description="the fields that each changes", min_length=1)
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,21 @@ class Estimate:
         return f"{self.mean:.1f}" + ("" if self.half is None else f" ± {self.half:.1f}")
 
 
+@dataclass(frozen=True)
+class Distilling:
+    """What all runs of a plan share: their recipe, the folder of the runs, and options of the command line."""
+
+    recipe: Path
+    output: Path
+    options: Sequence[str]
+
+    def evaluation(self, name: str, options: Sequence[str], threads: int | None = None) -> EvaluationSummary:
+        """Distil a run of this name and tell how good its models are."""
+        named = ("--name", name, "--output", self.output)
+        found = run_command("distill", self.recipe, *named, *self.options, *options, threads=threads)
+        return EvaluationSummary.model_validate(found["evaluation"])
+
+
 def main(
     plan_file: Annotated[Path, typer.Argument(help="AblationPlan (YAML): recipe, seeds, variants.")],
     output: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("artifacts/ablation"),
@@ -57,9 +78,9 @@ def main(
     jobs: Annotated[int, typer.Option(help="Students that are distilled side by side, the processors shared.")] = 1,
 ) -> None:
     """Run a plan and print its table; `ablation.json` and `ablation.md` are written beside the runs."""
-    content = yaml.safe_load(plan_file.read_text("utf-8"))
-    plan = AblationPlan(plan_file.parent / content["recipe"], content["seeds"], content["variants"])
-    accuracies = run_plan(plan, output, [*_assignments(content.get("fields", {})), *(set_ or [])], jobs)
+    plan = AblationPlan.model_validate(yaml.safe_load(plan_file.read_text("utf-8")))
+    options = [*assignments(plan.fields_of_all), *(word for field in set_ or [] for word in ("--set", field))]
+    accuracies = run_plan(plan, Distilling(plan_file.parent / plan.recipe, output, options), jobs)
     (output / "ablation.json").write_text(json.dumps(accuracies, indent=2) + "\n", "utf-8")
     headings, rows = table_of(accuracies)
     lines = ["| " + " | ".join(cells) + " |" for cells in (headings, ["---"] * len(headings), *rows)]
@@ -70,42 +91,45 @@ def main(
     Console(width=max(160, 14 * len(headings))).print(table)
 
 
-def run_plan(plan: AblationPlan, output: Path, settings: Sequence[str], jobs: int) -> dict[str, dict[str, list[float]]]:
+def run_plan(plan: AblationPlan, distilling: Distilling, jobs: int) -> dict[str, Points]:
     """Distil every variant with every seed.
 
-    :return: For each variant and language the accuracies in percent, one a seed; the teacher's under ``teacher``.
+    :param jobs: Students that are distilled side by side.
+    :return: For each variant the accuracies in per cent; the teacher's under ``teacher``.
     """
-    teacher_run = "teacher"
-    first = _distil(plan, output, teacher_run, [*settings, *_assignments(next(iter(plan.variants.values())))])
-    taken = [f"teacher.model={output / teacher_run / 'teacher'}", "teacher.fine_tune=false"]
+    first = distilling.evaluation(TEACHER.name, assignments(next(iter(plan.variants.values()))))
+    model = str(distilling.output / TEACHER.name / TEACHER.name)
+    taken: dict[str, JsonValue] = {"teacher.model": model, "teacher.fine_tune": False}
     threads = max(1, len(os.sched_getaffinity(0)) // jobs)
     with ThreadPoolExecutor(jobs) as pool:
-        reports = {
+        found = {
             (variant, seed): pool.submit(
-                _distil,
-                plan,
-                output,
+                distilling.evaluation,
                 f"{number:02}-{seed}",
-                [*settings, *_assignments(changes), f"seed={seed}", *taken],
+                assignments({**changes, "seed": seed, **taken}),
                 threads,
             )
             for number, (variant, changes) in enumerate(plan.variants.items())
             for seed in plan.seeds
         }
-    accuracies = {"teacher": {key: [value] for key, value in _accuracies(first, "teacher").items()}}
-    for (variant, _), report in reports.items():
-        for language, value in _accuracies(report.result(), "student").items():
+    accuracies: dict[str, Points] = {TEACHER.name: {}}
+    for language, value in _per_cent(first, TEACHER.name).items():
+        accuracies[TEACHER.name][language] = [value]
+    for (variant, _), future in found.items():
+        evaluation = future.result()
+        worst = 100 * evaluation.student_against_teacher.worst_language_drop.value
+        for language, value in {**_per_cent(evaluation, STUDENT.name), WORST: worst}.items():
             accuracies.setdefault(variant, {}).setdefault(language, []).append(value)
     return accuracies
 
 
-def table_of(accuracies: dict[str, dict[str, list[float]]]) -> tuple[list[str], list[list[str]]]:
+def table_of(accuracies: Mapping[str, Points]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows: one row a variant, all rows first, then each language."""
     baseline = list(accuracies)[1]
     languages = [ALL, *(language for language in accuracies[baseline] if language not in (ALL, WORST))]
     rows = []
     for variant, found in accuracies.items():
-        gain = "" if variant in ("teacher", baseline) else _gain(found, accuracies[baseline])
+        gain = "" if variant in (TEACHER.name, baseline) else _gain(found, accuracies[baseline])
         worst = str(estimate(found[WORST])) if WORST in found else ""
         rows.append([variant, gain, worst, *(str(estimate(found[language])) for language in languages)])
     return ["student", "gain", WORST, *languages], rows
@@ -121,37 +145,15 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(float(array.mean()), float(t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5))
 
 
-def _gain(found: dict[str, list[float]], baseline: dict[str, list[float]]) -> str:
+def _gain(found: Points, baseline: Points) -> str:
     gain = estimate(np.subtract(found[ALL], baseline[ALL]).tolist())
     return f"{'+' if gain.mean >= 0 else ''}{gain}"
 
 
-def _distil(
-    plan: AblationPlan, output: Path, name: str, settings: Sequence[str], threads: int | None = None
-) -> dict[str, Any]:
-    command = [sys.executable, "-m", "compress", "distill", str(plan.recipe), "--name", name, "--output", str(output)]
-    done = subprocess.run(  # noqa: S603
-        [*command, "--json", *(word for setting in settings for word in ("--set", setting))],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        env={**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})},
-    )
-    if done.returncode:
-        raise SystemExit(f"{name} ended with exit code {done.returncode}")
-    return json.loads(done.stdout)["evaluation"]
-
-
-def _assignments(changes: dict[str, Any]) -> list[str]:
-    return [f"{field}={json.dumps(value)}" for field, value in changes.items()]
-
-
-def _accuracies(report: dict[str, Any], model: str) -> dict[str, float]:
-    metric, found = report["metrics"][0], report["models"][model]
-    found = {language: 100 * figures[metric]["value"] for language, figures in found.items()}
-    if model == "student":
-        found[WORST] = 100 * report["student against teacher"]["worst_language_drop"]["value"]
-    return found
+def _per_cent(evaluation: EvaluationSummary, model: str) -> dict[str, float]:
+    """A model's first metric by language."""
+    metric = evaluation.metrics[0]
+    return {language: 100 * figures[metric].value for language, figures in evaluation.models[model].items()}
 
 
 if __name__ == "__main__":

@@ -20,20 +20,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
-from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_callback import TrainerCallback
 
 from compress.console import quiet_libraries
 from compress.data.encode import pad, spread_over_languages
 from compress.data.stage import DataSet, load_data, run_data_stage
-from compress.models.describe import label_maps
+from compress.data.summary import DATA
+from compress.models.describe import label_maps, summary_of
 from compress.models.load import save_tokenizer
 from compress.models.tokenizers import train_tokenizer
 from compress.recipe.file import load_recipe
 from compress.recipe.student import Distillation
 from compress.recipe.training import NewTokenizer, Training
-from compress.runs.directory import open_run
+from compress.runs.directory import Run, open_run
 from compress.runs.stages import run_stage
 from compress.student.distillation import Companion, DistillationCollator, DistillationTrainer
 from compress.student.losses import hard_and_soft_loss
@@ -41,8 +43,10 @@ from compress.tasks.contract import Encode, Example
 from compress.tasks.rows import row_as_dict
 from compress.teacher.outputs import load_cache, run_cache_stage
 from compress.teacher.signals import SignalPlan
+from compress.teacher.summary import TEACHER, TeacherSummary
+from compress.training.collator import Collator
 from compress.training.rows import training_data
-from compress.training.trainer import train
+from compress.training.trainer import TrainingJob, train
 
 ROWS, BATCH_SIZE, EPOCHS, ROUNDS = 1024, 64, 2, 3
 SETTINGS = Distillation(alpha=0.3, temperature=2.0)
@@ -63,6 +67,7 @@ class Stopwatch:
         self._since = now
 
     def read(self) -> float:
+        """Seconds that it has run."""
         return self._total
 
 
@@ -73,13 +78,14 @@ stopwatch = Stopwatch()
 class Setting:
     """Rows and a teacher, whose outputs are cached."""
 
-    run: Any
-    tokenizer: Any
+    run: Run
+    tokenizer: PreTrainedTokenizerBase
     teacher: PreTrainedModel
     examples: list[Example]
     encode: Encode
 
     def student(self) -> PreTrainedModel:
+        """A new student, the same each time."""
         torch.manual_seed(0)
         return _classifier(len(self.tokenizer), len(self.teacher.config.label2id or {}), layers=2, width=128, heads=2)
 
@@ -101,14 +107,14 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     rows = data.splits["train"]
     torch.manual_seed(0)
     teacher = _classifier(len(tokenizer), len(data.labels), layers=4, width=256, heads=4)
-    teacher.config.update(label_maps(data.labels))
+    teacher.config.update(dict(label_maps(data.labels)))
 
-    def save(folder: Path, _: Path) -> dict[str, Any]:
+    def save(folder: Path, _: Path) -> TeacherSummary:
         teacher.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)
-        return {"layers": 4, "width": 256, "heads": 4}
+        return TeacherSummary(**dict(summary_of(teacher)))
 
-    run_stage(run, "teacher", {}, ("data",), save)
+    run_stage(run, TEACHER, {}, (DATA.name,), save)
     run_cache_stage(run)
     encode = run.task.encoder(tokenizer, recipe.data, data.labels)
     return Setting(run, tokenizer, teacher, encode(list(rows)), encode)
@@ -151,11 +157,11 @@ class _Timed(DistillationTrainer):
 
 
 class _SecondEpoch(TrainerCallback):
-    def on_epoch_begin(self, args, state, control, **kwargs):
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.epoch:
             stopwatch.press()
 
-    def on_epoch_end(self, args, state, control, **kwargs):
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.epoch > 1:
             stopwatch.press()
 
@@ -167,27 +173,25 @@ def _ours(setting: Setting, folder: Path) -> None:
     model = setting.student()
     model.companion = Companion(SignalPlan(), 128, 256, attention_heads=2, languages=1)
     prepared = training_data(splits["train"], splits["validation"], setting.encode, folder / "rows")
-    columns: dict[str, np.ndarray] = {
+    columns: dict[str, NDArray[Any]] = {
         "read": np.arange(count),
         "weight": np.ones(count, dtype=np.float32),
         "language": np.zeros(count, dtype=np.int64),
     }
     prepared = replace(prepared, train=prepared.train.with_columns(columns))
-    train(
-        model,
-        setting.run.task,
-        setting.tokenizer,
-        prepared,
-        Training(epochs=EPOCHS, batch_size=BATCH_SIZE, mask_probability=0.15),
-        folder / "scratch",
+    job = TrainingJob(
         title="student",
+        task=setting.run.task,
+        tokenizer=setting.tokenizer,
+        data=prepared,
+        settings=Training(epochs=EPOCHS, batch_size=BATCH_SIZE, mask_probability=0.15),
         seed=0,
+        scratch=folder / "scratch",
         logs=folder / "logs",
-        collate=DistillationCollator(setting.tokenizer, 0.15, 0, outputs=load_cache(setting.run), output_axis=None),
-        trainer_class=_Timed,
-        distillation=SETTINGS,
-        plan=SignalPlan(),
+        collate=DistillationCollator(Collator(setting.tokenizer, 0.15, 0), load_cache(setting.run), None),
+        trainer=partial(_Timed, distillation=SETTINGS, plan=SignalPlan()),
     )
+    train(model, job)
 
 
 def _plain_loop(setting: Setting, folder: Path) -> None:
@@ -204,7 +208,8 @@ def _plain_loop(setting: Setting, folder: Path) -> None:
                 model(**batch).logits[:, None], labels[:, None], wanted[:, None], SETTINGS.alpha, SETTINGS.temperature
             )
             optimizer.zero_grad()
-            (hard + soft).mean().backward()
+            loss: Any = (hard + soft).mean()
+            loss.backward()
             optimizer.step()
     stopwatch.press()
 
@@ -212,7 +217,7 @@ def _plain_loop(setting: Setting, folder: Path) -> None:
 def _textbrewer(setting: Setting, folder: Path, cached: bool) -> None:
     from textbrewer import BasicDistiller, DistillationConfig, TrainingConfig
 
-    def adaptor(batch: Any, outputs: Any) -> dict[str, Any]:
+    def adaptor(batch: Any, outputs: Any) -> dict[str, torch.Tensor]:
         return {"logits": outputs.logits, "losses": outputs.loss}
 
     model = setting.student()
@@ -240,7 +245,7 @@ def _textbrewer(setting: Setting, folder: Path, cached: bool) -> None:
         )
 
 
-def _loader(setting: Setting, length: int) -> DataLoader:
+def _loader(setting: Setting, length: int) -> DataLoader[Any]:
     numbers: Any = range(len(setting.examples))
     return DataLoader(numbers, BATCH_SIZE, shuffle=True, collate_fn=lambda rows: _batch(setting, rows, length))
 
@@ -263,4 +268,6 @@ def _classifier(tokens: int, labels: int, layers: int, width: int, heads: int) -
         intermediate_size=4 * width,
         id2label=dict(enumerate(map(str, range(labels)))),
     )
-    return AutoModelForSequenceClassification.from_config(config).eval()
+    factory: Any = AutoModelForSequenceClassification
+    model: PreTrainedModel = factory.from_config(config).eval()
+    return model

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from compress.cli import commands
+from compress.cli.options import (
+    ARTIFACTS,
+    Json,
+    Output,
+    RunFolder,
+    Set,
+    SetForNow,
+    Verbose,
+    assigned,
+    given,
+    listed,
+)
+from compress.cli.outcome import finish, show
 from compress.errors import CompressError
-from compress.processes import is_main_process, remember_interrupts
+
+if TYPE_CHECKING:
+    from bench.gate.result import CheckReport
+    from export.bundle.trust.result import Verification
+
+    from compress.cli.doctor import DoctorReport
+    from compress.cli.export_results import BundleResult, EngineResult, ExplainResult, ExportResult, RunResult
+    from compress.cli.results import BenchResult, DistillResult
+    from compress.runs.directory import Run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,14 +42,22 @@ app = typer.Typer(
     "Example: [bold]compress distill && compress export --trt && compress bench[/bold]",
 )
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that holds all runs.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, all else to stderr.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", "-s", metavar="FIELD=VALUE", help="Override any recipe field: --set student.layers=3"),
-]
-RunFolder = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run directory.", show_default="the latest")]
-ARTIFACTS = Path("artifacts")
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from compress.runs.versions import program_version
+
+        print(f"compress {program_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 @app.command(
@@ -54,24 +81,24 @@ def distill(
     set_: Set = None,
     output: Output = ARTIFACTS,
     json_: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Train or load the teacher, distil the student, compare both on every language."""
-    overrides = {
+    overrides: dict[str, object] = {
         "name": name,
         "task": task,
         "data.source": data,
         "teacher.model": teacher,
-        "data.languages": languages.split(",") if languages else None,
+        "data.languages": listed(languages),
         "student.distillation.alpha": alpha,
         "student.distillation.temperature": temperature,
         "seed": seed,
     }
 
-    def work() -> dict[str, Any]:
-        run = _new_run(recipe, {key: value for key, value in overrides.items() if value is not None}, set_, output)
-        return commands.distill(run, json_)
+    def work() -> DistillResult:
+        return commands.distill(_new_run(recipe, given(overrides), set_, output), json_)
 
-    _finish(work, json_)
+    finish(work, json_, verbose)
 
 
 @app.command(
@@ -105,34 +132,35 @@ def export(
     set_: Set = None,
     output: Output = ARTIFACTS,
     json_: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Export the student to ONNX, quantise it, build TensorRT engines; each is checked against its parent."""
-    overrides: dict[str, Any] = {
+    overrides: dict[str, object] = {
         "export.target": target,
-        "export.variants": variants.split(",") if variants else None,
+        "export.variants": listed(variants),
         "export.budget.points": budget,
         "export.tensorrt.enabled": True if trt else None,
-        "export.tensorrt.precisions": precision.split(",") if precision else None,
-        "export.tensorrt.sm": sm.split(",") if sm else None,
+        "export.tensorrt.precisions": listed(precision),
+        "export.tensorrt.sm": listed(sm),
     }
 
-    def work() -> dict[str, Any]:
-        from compress.runs.directory import find_run
-
-        given = {key: value for key, value in overrides.items() if value is not None}
+    def work() -> ExportResult | ExplainResult | EngineResult:
+        wanted = given(overrides)
         if profile:
             from export.tensorrt.profiles import parse_profile
 
-            given["export.tensorrt.profiles"] = [parse_profile(text) for text in profile]
-        given |= _parsed(set_)
+            wanted["export.tensorrt.profiles"] = [parse_profile(text) for text in profile]
+        wanted |= assigned(set_)
         if not trt and (explain or onnx):
             raise CompressError(f"{'--explain' if explain else '--onnx'} is about TensorRT: add --trt")
+        if onnx is not None and explain:
+            return commands.explain_file(onnx, json_)
         if onnx is not None:
-            return commands.export_file(onnx, output, given, precision, explain, json_)
-        found = find_run(run, output, given)
+            return commands.compile_file(onnx, output, wanted, precision, json_)
+        found = _found_run(run, output, wanted)
         return commands.explain(found, json_) if explain else commands.export(found, json_)
 
-    _finish(work, json_)
+    finish(work, json_, verbose)
 
 
 @app.command(
@@ -154,18 +182,18 @@ def bench(
     pytest_json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write latencies as pytest-benchmark does, for its compare.")
     ] = None,
-    set_: Set = None,
+    set_: SetForNow = None,
     output: Output = ARTIFACTS,
     json_: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Measure teacher, student and every variant: latency, load, size, memory, accuracy per language."""
 
-    def work() -> dict[str, Any]:
-        from compress.runs.directory import find_run
+    def work() -> BenchResult:
+        found = _found_run(run, output, assigned(set_))
+        return commands.bench(found, json_, variant or [], load, pytest_json)
 
-        return commands.bench(find_run(run, output, _parsed(set_)), json_, variant or [], load, pytest_json)
-
-    _finish(work, json_)
+    finish(work, json_, verbose)
 
 
 @app.command(
@@ -185,21 +213,23 @@ def check(
     variants: Annotated[
         str | None, typer.Option(help="Which to compare; left out, all that both have for this machine.")
     ] = None,
-    set_: Set = None,
+    set_: SetForNow = None,
     output: Output = ARTIFACTS,
     json_: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Compare a run with its baseline: is any variant slower, larger, or worse in any language?"""
 
-    def work() -> dict[str, Any]:
-        from compress.runs.directory import find_run
+    def work() -> CheckReport:
+        from compress.extras import require
 
-        wanted = {"max_slowdown": max_slowdown, "max_growth": max_growth, "max_drop": max_drop}
-        found = find_run(run, output, _parsed(set_))
-        return commands.check(found, baseline, wanted, variants.split(",") if variants else None, json_)
+        require("compress check", "bench", "cpu")
+        from bench.gate.judgement import Limits
 
-    verdict = _finish(work, json_)["verdict"]
-    raise typer.Exit({"pass": 0, "fail": 1, "inconclusive": 3}[verdict])
+        limits = Limits(max_slowdown=max_slowdown, max_growth=max_growth, max_drop=max_drop)
+        return commands.check(_found_run(run, output, assigned(set_)), baseline, limits, listed(variants), json_)
+
+    raise typer.Exit({"pass": 0, "fail": 1, "inconclusive": 3}[finish(work, json_, verbose).verdict])
 
 
 @app.command(
@@ -231,19 +261,22 @@ def bundle(
     set_: Set = None,
     output: Output = ARTIFACTS,
     json_: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Pack variants for serving: models, Triton configuration, report, model card, client, bill of materials."""
 
-    def work() -> dict[str, Any]:
-        from compress.runs.directory import find_run
-
+    def work() -> BundleResult:
         if certificate and sign is None:
             raise CompressError("--certificate: there is nothing to sign with; name the key with --sign")
-        wanted = {"variants": variant or [], "accepted": accept or [], "text_input": text_input}
-        wanted |= {"key": sign, "certificates": certificate or []}
-        return commands.bundle(find_run(run, output, _parsed(set_)), wanted, archive, json_)
+        from compress.extras import require
 
-    _finish(work, json_)
+        require("compress bundle", "export", "cpu")
+        from export.bundle.stage import Wanted
+
+        wanted = Wanted(variant or (), accept or (), text_input, sign, certificate or ())
+        return commands.bundle(_found_run(run, output, assigned(set_)), wanted, archive, json_)
+
+    finish(work, json_, verbose)
 
 
 @app.command(
@@ -262,13 +295,14 @@ def verify(
         Path | None, typer.Option(metavar="FOLDER", help="Leave the archive's folder here if all is well.")
     ] = None,
     json_: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Check a bundle: nothing altered, missing or added, the signature, and models that still say the same."""
 
-    def work() -> dict[str, Any]:
+    def work() -> Verification:
         return commands.verify(bundle, key, certificate or [], unpack, json_)
 
-    raise typer.Exit(0 if _finish(work, json_)["verdict"] == "pass" else 1)
+    raise typer.Exit(0 if finish(work, json_, verbose).verdict == "pass" else 1)
 
 
 @app.command(
@@ -282,31 +316,53 @@ def run(
     set_: Set = None,
     output: Output = ARTIFACTS,
     json_: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """All stages of a recipe; those whose inputs have not changed are skipped."""
 
-    def work() -> dict[str, Any]:
-        this = _new_run(recipe, {"export.tensorrt.enabled": True} if trt else {}, set_, output)
-        return {**commands.distill(this, json_), **commands.export(this, json_), **commands.bench(this, json_)}
+    def work() -> RunResult:
+        from compress.extras import require
 
-    _finish(work, json_)
+        require("compress run", "distill", "export", "bench", "cpu")  # said before hours of work
+        this = _new_run(recipe, {"export.tensorrt.enabled": True} if trt else {}, set_, output)
+        parts = (commands.distill(this, json_), commands.export(this, json_), commands.bench(this, json_))
+        from compress.cli.export_results import RunResult
+
+        return RunResult(**{name: value for part in parts for name, value in dict(part).items()})
+
+    finish(work, json_, verbose)
 
 
 @app.command(epilog="Example:\n\n  compress doctor --json")
 def doctor(
     output: Output = ARTIFACTS,
     json_: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """What this machine can build and run, and what to install for the rest."""
 
-    def work() -> dict[str, Any]:
+    def work() -> DoctorReport:
         from compress.cli.doctor import doctor_tables, examine
 
         report = examine(output)
-        commands.show(doctor_tables(report), json_)
+        show(doctor_tables(report), json_)
         return report
 
-    _finish(work, json_)
+    finish(work, json_, verbose)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  compress recipe > my.yaml                     every field with its default, and what it means\n\n"
+    "  compress recipe --schema > recipe.schema.json  for an editor: # yaml-language-server: $schema=recipe.schema.json"
+)
+def recipe(
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of recipes.")] = False,
+) -> None:
+    """Print a commented recipe with all fields and their defaults, or its JSON Schema."""
+    from compress.recipe.reference import commented_recipe, recipe_schema
+
+    sys.stdout.write(recipe_schema() if schema else commented_recipe())
 
 
 def main() -> None:
@@ -314,58 +370,25 @@ def main() -> None:
     app()
 
 
-def _finish(work: Callable[[], dict[str, Any]], in_json: bool) -> dict[str, Any]:
-    """Do a command's work and print its result, or one line about what went wrong."""
-    from compress.console import quiet_libraries
+def _new_run(recipe: Path | None, values: dict[str, object], set_: list[str] | None, output: Path) -> Run:
+    """The run of a recipe, created or gone on with; its log is kept from now on."""
+    from compress.extras import require
 
-    quiet_libraries()
-    remember_interrupts()
-    try:
-        result = work()
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        raise typer.Exit(130) from None
-    except Exception as error:
-        message = _user_message(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        if in_json:
-            print(json.dumps({"error": message}, ensure_ascii=False))
-        raise typer.Exit(2) from None
-    if in_json and is_main_process():
-        print(json.dumps(result, ensure_ascii=False))
-    return result
-
-
-def _user_message(error: Exception) -> str | None:
-    """One line for what the user can mend; nothing for our own mistakes, whose traceback must be seen."""
-    from safetensors import SafetensorError
-
-    if isinstance(error, CompressError):
-        return str(error)
-    if isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror or error}; free space or choose another --output"
-    if isinstance(error, SafetensorError) or "PytorchStreamWriter failed" in str(error):
-        return f"the model cannot be written ({str(error).splitlines()[0]}); free space or choose another --output"
-    return None
-
-
-def _new_run(recipe: Path | None, given: dict[str, Any], set_: list[str] | None, output: Path):
+    require("compress distill", "distill")
+    from compress.console import start_log
     from compress.recipe.file import load_recipe
     from compress.runs.directory import open_run
 
-    return open_run(load_recipe(recipe, {**given, **_parsed(set_)}), output)
+    found = open_run(load_recipe(recipe, {**values, **assigned(set_)}), output)
+    start_log(found.folder)
+    return found
 
 
-def _parsed(assignments: list[str] | None) -> dict[str, Any]:
-    import yaml
+def _found_run(folder: Path | None, output: Path, overrides: dict[str, object]) -> Run:
+    """A run that is there; its log is kept from now on."""
+    from compress.console import start_log
+    from compress.runs.directory import find_run
 
-    overrides = {}
-    for assignment in assignments or []:
-        field, separator, value = assignment.partition("=")
-        if not separator:
-            raise CompressError(f"--set {assignment}: expected FIELD=VALUE, for example --set student.layers=3")
-        overrides[field.strip()] = yaml.safe_load(value)
-    return overrides
+    found = find_run(folder, output, overrides)
+    start_log(found.folder)
+    return found

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from compress.cli.outcome import show
+from compress.console import quiet_transformers, say
 from compress.errors import CompressError
-from compress.processes import is_main_process
+from compress.extras import require
+
+if TYPE_CHECKING:
+    from bench.gate.result import CheckReport
+    from export.bundle.trust.result import Verification
+
+    from bench.gate.judgement import Limits
+    from compress.cli.export_results import BundleResult, EngineResult, ExplainResult, ExportResult
+    from compress.cli.results import BenchResult, DistillResult
+    from compress.runs.directory import Run
+    from export.bundle.stage import Wanted
 
 
-def distill(run, in_json: bool) -> dict[str, Any]:
+def distill(run: Run, in_json: bool) -> DistillResult:
     """Teacher, student, and both compared."""
-    from compress.console import quiet_transformers, say
+    require("compress distill", "distill")
     from compress.data.stage import run_data_stage
 
     say(f"run: {run.folder}")
@@ -24,7 +36,7 @@ def distill(run, in_json: bool) -> dict[str, Any]:
     teacher = run_teacher_stage(run)
     from compress.teacher.sequences import run_sequences_stage, wanted_stages
 
-    sequences = {stage: run_sequences_stage(run) for stage in wanted_stages(run)}
+    sequences = run_sequences_stage(run) if wanted_stages(run) else None
     cache = run_cache_stage(run)
     from compress.evaluation.stage import run_evaluation_stage
     from compress.evaluation.tables import comparison_line, evaluation_table
@@ -32,76 +44,100 @@ def distill(run, in_json: bool) -> dict[str, Any]:
 
     student = run_student_stage(run)
     evaluation = run_evaluation_stage(run)
-    line = comparison_line(evaluation["student against teacher"], "student", "teacher")
+    line = comparison_line(evaluation.student_against_teacher, "student", "teacher")
     show([evaluation_table(evaluation), line], in_json)
-    stages = {"cache": cache, "student": student, "evaluation": evaluation}
-    return {"run": str(run.folder), "data": data, "teacher": teacher, **sequences, **stages}
+    from compress.cli.results import DistillResult
+
+    return DistillResult(
+        run=str(run.folder),
+        data=data,
+        teacher=teacher,
+        sequences=sequences,
+        cache=cache,
+        student=student,
+        evaluation=evaluation,
+    )
 
 
-def export(run, in_json: bool) -> dict[str, Any]:
+def export(run: Run, in_json: bool) -> ExportResult:
     """Every variant and engine that the recipe names."""
-    from compress.console import quiet_transformers
-
+    require("compress export", "export", "cpu")
     quiet_transformers()
+    from compress.cli.export_results import ExportResult
+    from compress.variants.registry import CHOSEN
     from export.stage import export_table, run_export_stages
 
     variants = run_export_stages(run)
     tables = [export_table(variants)]
-    if "onnx-chosen" in variants:
+    if CHOSEN.name in variants:
+        from export.search.report import read_search
+
         from export.search.frontier import frontier_table
 
-        tables.append(frontier_table(variants["onnx-chosen"]))
+        tables.append(frontier_table(read_search(run.path_of(CHOSEN.name))))
     show(tables, in_json)
-    return {"run": str(run.folder), "variants": variants}
+    return ExportResult(run=str(run.folder), variants=variants)
 
 
-def explain(run, in_json: bool) -> dict[str, Any]:
+def explain(run: Run, in_json: bool) -> ExplainResult:
     """What TensorRT would make of the graphs."""
-    from compress.console import quiet_transformers
-
+    require("compress export", "export")
     quiet_transformers()
+    from compress.cli.export_results import ExplainResult
     from export.stage import explain_engines
     from export.tensorrt.explain import explanation_table
 
     found = explain_engines(run)
     show([explanation_table(name, graph) for name, graph in found.items()], in_json)
-    return {"run": str(run.folder), "graphs": found}
+    return ExplainResult(run=str(run.folder), graphs=found)
 
 
-def export_file(
-    path: Path, output: Path, overrides: dict[str, Any], precision: str | None, explain_only: bool, in_json: bool
-) -> dict[str, Any]:
-    """An engine of an ONNX file that no run has made, or what TensorRT would make of it."""
-    from compress.recipe.file import load_recipe
+def explain_file(path: Path, in_json: bool) -> ExplainResult:
+    """What TensorRT would make of an ONNX file that no run has made."""
+    require("compress export", "export")
+    from compress.cli.export_results import ExplainResult
+    from compress.runtimes.tensorrt import choose_builder
     from export.onnx.checks import check_onnx
-    from export.tensorrt.builder import choose_builder
+    from export.tensorrt.explain import explain as explain_graph
+    from export.tensorrt.explain import explanation_table
+
+    check_onnx(path)
+    found = explain_graph(choose_builder(), path)
+    show([explanation_table(path.name, found)], in_json)
+    return ExplainResult(run=None, graphs={path.name: found})
+
+
+def compile_file(
+    path: Path, output: Path, overrides: Mapping[str, object], precision: str | None, in_json: bool
+) -> EngineResult:
+    """An engine of an ONNX file that no run has made.
+
+    :param precision: As the user gave it.
+    """
+    require("compress export", "export")
+    from compress.cli.export_results import EngineResult
+    from compress.recipe.file import load_recipe
     from export.tensorrt.compile import compile_onnx, engine_table
-    from export.tensorrt.explain import explain, explanation_table
     from export.tensorrt.settings import resolved
 
     recipe = load_recipe(None, overrides)
     settings = resolved(recipe.export.tensorrt, recipe.data.max_length)
-    if explain_only:
-        check_onnx(path)
-        found = explain(choose_builder(), path)
-        show([explanation_table(path.name, found)], in_json)
-        return {"graphs": {path.name: found}}
     if len(settings.precisions) > 1:
         raise CompressError(f"--precision {precision}: an ONNX file makes one engine; name one precision")
-    engine = compile_onnx(path, output, settings, precision)
+    engine = compile_onnx(path, output, settings, settings.precisions[0] if precision else None)
     show([engine_table(engine)], in_json)
-    return {"engine": engine}
+    return EngineResult(engine=engine)
 
 
 def bench(
-    run, in_json: bool, variants: Sequence[str] = (), load: bool = False, pytest_json: Path | None = None
-) -> dict[str, Any]:
+    run: Run, in_json: bool, variants: Sequence[str] = (), load: bool = False, pytest_json: Path | None = None
+) -> BenchResult:
     """Measure all models of a run."""
-    from compress.console import quiet_transformers
-
+    require("compress bench", "bench", "cpu")
     quiet_transformers()
     from bench.report.text import bench_tables
     from bench.stage import run_bench_stage
+    from compress.cli.results import BenchResult
 
     report = run_bench_stage(run, variants, load)
     if pytest_json is not None:
@@ -109,70 +145,53 @@ def bench(
 
         write_pytest_json(report, pytest_json)
     show([*bench_tables(report), f"report: {run.folder / 'bench' / 'report.html'}"], in_json)
-    return {"run": str(run.folder), "bench": report.without_raw()}
+    return BenchResult(run=str(run.folder), bench=report.for_people)
 
 
-def check(
-    run, baseline: Path, limits: dict[str, float], variants: Sequence[str] | None, in_json: bool
-) -> dict[str, Any]:
+def check(run: Run, baseline: Path, limits: Limits, variants: Sequence[str] | None, in_json: bool) -> CheckReport:
     """Compare a run with its baseline."""
-    from compress.console import quiet_transformers
-
     quiet_transformers()
-    from bench.gate.judgement import Limits
     from bench.gate.report import check_lines, check_table
     from bench.gate.stage import run_check_stage
     from bench.report.text import terminal_table
 
-    report = run_check_stage(run, baseline, Limits(**limits), variants)
+    report = run_check_stage(run, baseline, limits, variants)
     show([terminal_table(check_table(report)), *check_lines(report)], in_json)
-    return report.as_json()
+    return report
 
 
-def bundle(run, wanted: dict[str, Any], archive: bool, in_json: bool) -> dict[str, Any]:
+def bundle(run: Run, wanted: Wanted, archive: bool, in_json: bool) -> BundleResult:
     """Pack variants for those who serve them."""
-    from compress.console import quiet_transformers, say
-
+    require("compress bundle", "export", "cpu")
     quiet_transformers()
+    from compress.cli.export_results import BundleResult
     from compress.reports.bench import read_report
     from compress.serving.format import ARCHIVE_SUFFIX
-    from export.bundle.stage import Wanted, bundle_table, run_bundle_stage
+    from export.bundle.stage import bundle_table, run_bundle_stage
     from export.bundle.trust.archive import pack
 
     report = run.folder / "bench" / "report.json"
-    measured = read_report(report).as_json() if report.exists() else None
-    summary = run_bundle_stage(run, Wanted(**wanted), measured)
+    summary = run_bundle_stage(run, wanted, read_report(report) if report.exists() else None)
     folder, packed = run.folder / "bundle", run.folder / f"bundle{ARCHIVE_SUFFIX}"
     packed.unlink(missing_ok=True)  # of an earlier bundle
     if archive:
         say(f"bundle: writing {packed}")
         pack(folder, packed)
     show([bundle_table(folder), f"bundle: {folder}"], in_json)
-    return {"run": str(run.folder), "bundle": str(folder), "archive": str(packed) if archive else None, **summary}
+    return BundleResult(
+        **dict(summary), run=str(run.folder), bundle=str(folder), archive=str(packed) if archive else None
+    )
 
 
 def verify(
     bundle: Path, key: Path | None, certificates: Sequence[Path], unpack_to: Path | None, in_json: bool
-) -> dict[str, Any]:
+) -> Verification:
     """Check a bundle."""
-    from compress.console import quiet_transformers
-
+    require("compress verify", "cpu")
     quiet_transformers()
-    from export.bundle.trust.verify import verification_table, verify
+    from export.bundle.trust.verify import verification_table
+    from export.bundle.trust.verify import verify as verify_bundle
 
-    found = verify(bundle, key, certificates, unpack_to)
-    show([verification_table(found), "pass" if found.passed else "fail"], in_json)
-    return found.as_json()
-
-
-def show(results: list[Any], in_json: bool) -> None:
-    """Print tables and sentences: to standard output, or to standard error where that is kept for JSON."""
-    from rich.console import Console
-
-    if not is_main_process():
-        return
-    console = Console(stderr=in_json, highlight=False)
-    if not console.is_terminal:
-        console = Console(stderr=in_json, highlight=False, width=160)
-    for result in results:
-        console.print(result, markup=False) if isinstance(result, str) else console.print(result)
+    found = verify_bundle(bundle, key, certificates, unpack_to)
+    show([verification_table(found), found.verdict], in_json)
+    return found

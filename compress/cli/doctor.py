@@ -6,15 +6,14 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
-from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import psutil
 from rich.table import Table
 
+from compress.contract import Contract
+from compress.machine import gpus
 from compress.targets import cpu_features, resolve_target
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "onnx", "onnxscript", "onnxruntime",
@@ -23,8 +22,7 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "o
 _SHOWN_FEATURES = ("avx2", "avx512_f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
 
 
-@dataclass(frozen=True)
-class Ability:
+class Ability(Contract):
     """Something the toolchain does, whether this machine can do it, and what is missing."""
 
     what: str
@@ -32,43 +30,66 @@ class Ability:
     note: str
 
 
-def examine(output: Path) -> dict[str, Any]:
+class MachineInfo(Contract):
+    """What this machine is."""
+
+    system: str
+    python: str
+    processors: int
+    memory_bytes: int
+    free_disk_bytes: int
+    cpu: str
+    cpu_features: list[str]
+    target: str
+    gpus: list[str]
+    gpu_targets: list[str]
+
+
+class DoctorReport(Contract):
+    """Of `compress doctor`."""
+
+    machine: MachineInfo
+    packages: dict[str, str | None]
+    abilities: list[Ability]
+
+
+def examine(output: Path) -> DoctorReport:
     """Look at processor, memory, disk, GPUs and installed packages."""
     features, found = cpu_features(), gpus()
-    return {
-        "machine": {
-            "system": platform.platform(),
-            "python": platform.python_version(),
-            "processors": len(os.sched_getaffinity(0)),
-            "memory_bytes": psutil.virtual_memory().total,
-            "free_disk_bytes": shutil.disk_usage(_existing(output)).free,
-            "cpu": features.get("cpu_name", platform.processor()),
-            "cpu_features": [name for name in _SHOWN_FEATURES if features.get(name)],
-            "target": resolve_target("auto").name,
-            "gpus": found,
-            "gpu_targets": sorted({f"cuda-sm{gpu.split(', ')[1].replace('.', '')}" for gpu in found}),
-        },
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "abilities": [asdict(ability) for ability in _abilities(bool(found))],
-    }
+    return DoctorReport(
+        machine=MachineInfo(
+            system=platform.platform(),
+            python=platform.python_version(),
+            processors=len(os.sched_getaffinity(0)),
+            memory_bytes=psutil.virtual_memory().total,
+            free_disk_bytes=shutil.disk_usage(_existing(output)).free,
+            cpu=features.get("cpu_name", platform.processor()),
+            cpu_features=[name for name in _SHOWN_FEATURES if features.get(name)],
+            target=resolve_target("auto").name,
+            gpus=found,
+            gpu_targets=sorted({f"cuda-sm{gpu.split(', ')[1].replace('.', '')}" for gpu in found}),
+        ),
+        packages={name: _version(name) for name in _PACKAGES},
+        abilities=_abilities(bool(found)),
+    )
 
 
-def doctor_tables(report: dict[str, Any]) -> list[Table]:
+def doctor_tables(report: DoctorReport) -> list[Table]:
     """Three tables: machine, packages, abilities."""
     machine, packages, abilities = Table(title="Machine"), Table(title="Packages"), Table(title="What works here")
     for table, headings in ((machine, ("", "")), (packages, ("package", "version")), (abilities, ("", "", "note"))):
         table.show_header = headings[0] != ""
         for heading in headings:
             table.add_column(heading)
-    for name, value in report["machine"].items():
+    for name, value in report.machine:
         label = name.removesuffix("_bytes").replace("_", " ")
         shown = f"{value / 2**30:.1f} GiB" if name.endswith("_bytes") else value
         machine.add_row(label, ", ".join(shown) or "none" if isinstance(shown, list) else str(shown))
-    for name, version in report["packages"].items():
+    for name, version in report.packages.items():
         packages.add_row(name, version or "[dim]not installed[/dim]")
-    for ability in report["abilities"]:
-        mark = "[green]yes[/green]" if ability["available"] else "[yellow]no[/yellow]"
-        abilities.add_row(ability["what"], mark, ability["note"])
+    for ability in report.abilities:
+        mark = "[green]yes[/green]" if ability.available else "[yellow]no[/yellow]"
+        abilities.add_row(ability.what, mark, ability.note)
     return [machine, packages, abilities]
 
 
@@ -82,45 +103,42 @@ def _abilities(gpu: bool) -> list[Ability]:
     cuda = gpu and _version("onnxruntime-gpu") is not None
     install_gpu = "install the extra `gpu`" if gpu else "needs an NVIDIA GPU and the extra `gpu`"
     install_native = "install the extra `trt`" if gpu else "needs an NVIDIA GPU and the extra `trt`"
-    install_cpu = "install the extra `cpu`"
+    trains = all(importlib.util.find_spec(name) is not None for name in ("torch", "accelerate", "datasets"))
+    install_cpu, install_distill = "install the extra `cpu`", "install the extra `distill`"
     return [
-        Ability("distil on the CPU", True, "PyTorch"),
-        Ability("distil on a GPU", gpu, "PyTorch" if gpu else "needs an NVIDIA GPU and a CUDA build of torch"),
-        Ability("export to ONNX and check it", runtime, "ONNX Runtime" if runtime else install_cpu),
-        Ability("quantise to int8 for this CPU", runtime, bits if runtime else install_cpu),
+        Ability(what="distil on the CPU", available=trains, note="PyTorch" if trains else install_distill),
         Ability(
-            "quantise to int8 for OpenVINO",
-            openvino,
-            "OpenVINO" if openvino else "install the extra `openvino`",
+            what="distil on a GPU",
+            available=gpu and trains,
+            note="PyTorch" if gpu and trains else "needs an NVIDIA GPU, the extra `distill` and a CUDA build of torch",
         ),
-        Ability("run ONNX on a GPU", cuda, "ONNX Runtime with CUDA" if cuda else install_gpu),
-        Ability("build TensorRT engines for this GPU", native, "TensorRT" if native else install_native),
+        Ability(what="export to ONNX and check it", available=runtime, note="ONNX Runtime" if runtime else install_cpu),
+        Ability(what="quantise to int8 for this CPU", available=runtime, note=bits if runtime else install_cpu),
         Ability(
-            "build TensorRT engines ahead of time",
-            ahead,
-            "TensorRT-RTX, no GPU needed" if ahead else "install the extra `trt-rtx`",
+            what="quantise to int8 for OpenVINO",
+            available=openvino,
+            note="OpenVINO" if openvino else "install the extra `openvino`",
+        ),
+        Ability(what="run ONNX on a GPU", available=cuda, note="ONNX Runtime with CUDA" if cuda else install_gpu),
+        Ability(
+            what="build TensorRT engines for this GPU", available=native, note="TensorRT" if native else install_native
         ),
         Ability(
-            "put tokenizers into graphs",
-            text,
-            "onnxruntime-extensions, byte-level tokenizers" if text else "install the extra `text`",
+            what="build TensorRT engines ahead of time",
+            available=ahead,
+            note="TensorRT-RTX, no GPU needed" if ahead else "install the extra `trt-rtx`",
         ),
-        Ability("sign bundles and check signatures", signs, "model-signing" if signs else "install the extra `sign`"),
+        Ability(
+            what="put tokenizers into graphs",
+            available=text,
+            note="onnxruntime-extensions, byte-level tokenizers" if text else "install the extra `text`",
+        ),
+        Ability(
+            what="sign bundles and check signatures",
+            available=signs,
+            note="model-signing" if signs else "install the extra `sign`",
+        ),
     ]
-
-
-def gpus() -> list[str]:
-    """Names of the GPUs as NVIDIA's driver tells them, whatever build of PyTorch is installed."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    answer = subprocess.run(  # noqa: S603
-        [program, "--query-gpu=name,compute_cap,memory.total", "--format=csv,noheader"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [line.strip() for line in answer.stdout.splitlines() if line.strip()] if answer.returncode == 0 else []
 
 
 def _version(package: str) -> str | None:

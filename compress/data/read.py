@@ -76,9 +76,9 @@ def read_file(path: Path) -> Iterator[RawRow]:
     try:
         yield from READERS[path.suffix](path)
     except UnicodeDecodeError as error:
-        raise CompressError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+        raise CompressError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     except OSError as error:
-        raise CompressError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise CompressError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _read_json_lines(path: Path) -> Iterator[RawRow]:
@@ -89,7 +89,7 @@ def _read_json_lines(path: Path) -> Iterator[RawRow]:
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise CompressError(f"{path}:{number}: not a JSON object ({error})") from None
+                raise CompressError(f"{path}:{number}: not a JSON object ({error})") from error
             if not isinstance(row, dict):
                 raise CompressError(f"{path}:{number}: a row must be a JSON object, got {type(row).__name__}")
             yield f"{path}:{number}", row
@@ -105,7 +105,7 @@ def _read_csv(path: Path) -> Iterator[RawRow]:
                     raise CompressError(f"{path}:{reader.line_num}: the row does not have the header's {wanted} fields")
                 yield f"{path}:{reader.line_num}", row
         except csv.Error as error:
-            raise CompressError(f"{path}:{reader.line_num}: not valid CSV ({error})") from None
+            raise CompressError(f"{path}:{reader.line_num}: not valid CSV ({error})") from error
 
 
 def _read_parquet(path: Path) -> Iterator[RawRow]:
@@ -119,7 +119,7 @@ def _read_parquet(path: Path) -> Iterator[RawRow]:
                 number += 1
                 yield f"{path}: row {number}", row
     except pyarrow.ArrowException as error:
-        raise CompressError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+        raise CompressError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
 
 
 READERS = {
@@ -169,7 +169,7 @@ def _read_hub(data: Data) -> dict[str, Iterable[RawRow]]:
         reason = str(error).splitlines()[0]
         raise CompressError(
             f"{data.source}: neither a file, a folder nor a data set that can be loaded from the hub ({reason})"
-        ) from None
+        ) from error
     return rows_of_dataset(loaded, data)
 
 

@@ -115,7 +115,7 @@ class EncodedTable(Sequence[Example]):
         import pyarrow.compute
 
         column = self._dataset.with_format("arrow")[name][:]
-        return pyarrow.compute.list_value_length(column).to_numpy()
+        return np.asarray(pyarrow.compute.list_value_length(column).to_numpy())
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -127,7 +127,8 @@ class EncodedTable(Sequence[Example]):
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
         if isinstance(index, slice):
             return self.at(range(len(self))[index])
-        return self._dataset[index]
+        example: Example = self._dataset[index]
+        return example
 
     def select(self, indices: np.ndarray) -> EncodedTable:
         """The examples at these places, in this order."""

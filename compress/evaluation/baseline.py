@@ -31,4 +31,4 @@ def baseline_predictions(data: DataSet, labelled_languages: Sequence[str] | None
         LogisticRegression(C=10, max_iter=100, solver="lbfgs"),
     )
     model.fit(texts(rows), rows.column("label"))
-    return model.predict(texts(data.splits["test"])).tolist()
+    return list(model.predict(texts(data.splits["test"])).tolist())

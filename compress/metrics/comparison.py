@@ -86,7 +86,7 @@ def agreement(one: Sequence[Any], other: Sequence[Any]) -> float:
     """Share of rows with the same prediction, or of their words, where each has one."""
     if isinstance(one[0], list):
         one, other = list(chain.from_iterable(one)), list(chain.from_iterable(other))
-    return round(sum(a == b for a, b in zip(one, other, strict=True)) / len(one), 4)
+    return round(sum(bool(a == b) for a, b in zip(one, other, strict=True)) / len(one), 4)
 
 
 def _mcnemar(one: np.ndarray, other: np.ndarray) -> float:

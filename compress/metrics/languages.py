@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.metrics.figures import Quality
 from compress.metrics.metric import Metric
+
+if TYPE_CHECKING:
+    from compress.metrics.figures import Quality
 
 _BINS = 15
 
@@ -28,7 +31,8 @@ def largest_probabilities(outputs: Sequence[np.ndarray]) -> np.ndarray:
     """The largest probability of each row's logits, float (rows,)."""
     from scipy.special import softmax
 
-    return softmax(np.stack(outputs).astype(np.float64), axis=-1).max(axis=-1)
+    probabilities: np.ndarray = softmax(np.stack(outputs).astype(np.float64), axis=-1)
+    return np.asarray(probabilities.max(axis=-1))
 
 
 def per_language(metrics: Mapping[str, Metric], languages: Sequence[str]) -> Quality:

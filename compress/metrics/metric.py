@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.metrics.figures import Interval
+if TYPE_CHECKING:
+    from compress.metrics.figures import Interval
 
 _RESAMPLES = 1000
 
@@ -30,6 +32,9 @@ class Figure:
     @property
     def rounded(self) -> Interval:
         """For reports, to four places."""
+        # Here, as processes whose memory is measured load the tasks, but no models of reports.
+        from compress.metrics.figures import Interval
+
         return Interval(value=round(self.value, 4), low=round(self.low, 4), high=round(self.high, 4))
 
 
@@ -88,7 +93,9 @@ def macro_f1(predicted: np.ndarray, targets: np.ndarray, classes: int) -> Metric
 
     def value(sums: np.ndarray) -> np.ndarray:
         right, occurring = np.split(sums, 2, axis=-1)
-        return (2 * right / np.maximum(occurring, 1)).sum(axis=-1) / np.maximum((occurring > 0).sum(axis=-1), 1)
+        scores: np.ndarray = (2 * right / np.maximum(occurring, 1)).sum(axis=-1)
+        classes_seen: np.ndarray = np.maximum((occurring > 0).sum(axis=-1), 1)
+        return np.asarray(scores / classes_seen)
 
     return Metric(np.concatenate([one * other, one + other], axis=1), value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError
@@ -131,7 +131,7 @@ def _with_layers(teacher: PreTrainedModel, kept: Sequence[int]) -> PreTrainedMod
     return model
 
 
-def _per_layer(content: dict[str, Any], config: PreTrainedConfig, kept: Iterable[int]) -> dict[str, list[Any]]:
+def _per_layer(content: Mapping[str, Any], config: PreTrainedConfig, kept: Iterable[int]) -> dict[str, list[Any]]:
     """The entries of the configuration that list one value a layer, for the kept layers."""
     depth = config.num_hidden_layers
     kept = [min(layer, depth - 1) for layer in kept]
@@ -139,7 +139,7 @@ def _per_layer(content: dict[str, Any], config: PreTrainedConfig, kept: Iterable
     return {key: [value[layer] for layer in kept] for key, value in lists.items() if key != "architectures"}
 
 
-def _rebuilt(config: PreTrainedConfig, changes: dict[str, Any]) -> PreTrainedConfig:
+def _rebuilt(config: PreTrainedConfig, changes: Mapping[str, Any]) -> PreTrainedConfig:
     return type(config).from_dict({**config.to_dict(), **changes})
 
 

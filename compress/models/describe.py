@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import Field
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def label_maps(labels: Sequence[str]) -> dict[str, Any]:
+def label_maps(labels: Sequence[str]) -> Mapping[str, Any]:
     """The label names as a transformers configuration keeps them; nothing where a task has none."""
     if not labels:
         return {}

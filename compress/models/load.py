@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from compress.models.describe import label_maps
 from compress.tasks.contract import Task
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 _OF_THE_CALL = ("backend", "is_local", "local_files_only", "max_length", "stride", "truncation_strategy")
@@ -23,6 +24,8 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedToke
 
     :raises CompressError: If there is none, or it has no padding token.
     """
+    # Whoever serves a bundle has no PyTorch, which transformers would remark upon.
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer
 
     if Path(name).is_dir() and not any(Path(name).glob("tokenizer*")) and not any(Path(name).glob("vocab*")):
@@ -30,7 +33,7 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedToke
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     except Exception as error:
-        raise CompressError(f"{name}: the tokenizer cannot be loaded ({first_line(error)})") from None
+        raise CompressError(f"{name}: the tokenizer cannot be loaded ({first_line(error)})") from error
     if tokenizer.pad_token_id is None:
         raise CompressError(f"{name}: the tokenizer has no padding token; set pad_token in its tokenizer_config.json")
     return tokenizer
@@ -51,7 +54,9 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def load_model(task: Task, name: str, labels: Sequence[str], *, as_is: bool, trust_remote_code: bool = False):
+def load_model(
+    task: Task, name: str, labels: Sequence[str], *, as_is: bool, trust_remote_code: bool = False
+) -> PreTrainedModel:
     """Load a model for a task from a folder or hub id, from safetensors only.
 
     :param as_is: Keep its head, whose label names must then be ours; otherwise a head for our labels is put on.
@@ -60,12 +65,13 @@ def load_model(task: Task, name: str, labels: Sequence[str], *, as_is: bool, tru
     _check_weights(name)
     head = {} if as_is else {**label_maps(labels), "ignore_mismatched_sizes": True}
     try:
-        model = model_class(task).from_pretrained(
+        model: PreTrainedModel = model_class(task).from_pretrained(
             name, use_safetensors=True, trust_remote_code=trust_remote_code, **head
         )
     except Exception as error:
-        raise CompressError(f"{name}: the model cannot be loaded ({first_line(error)})") from None
-    own = [model.config.id2label[index] for index in range(model.config.num_labels)]
+        raise CompressError(f"{name}: the model cannot be loaded ({first_line(error)})") from error
+    config: Any = model.config
+    own = [config.id2label[index] for index in range(config.num_labels)]
     if as_is and labels and own != list(labels):
         raise CompressError(
             f"{name}: its labels ({', '.join(own[:5])} …) are not the data's ({', '.join(labels[:5])} …); "

@@ -170,7 +170,7 @@ def _leading_directions(model: PreTrainedModel, width: int) -> Tensor:
             axes = [axis for axis, label in enumerate(_axes(name, weight)) if label == "channels"]
             for part in (weight.detach().float().movedim(axis, 1) for axis in axes):
                 parts.append(part.T @ part / part.pow(2).sum())
-    _, directions = torch.linalg.eigh(torch.stack(parts).sum(dim=0))
+    directions: Tensor = torch.linalg.eigh(torch.stack(parts).sum(dim=0)).eigenvectors
     return directions.flip(1).T[:width]
 
 

@@ -12,9 +12,13 @@ from compress.recipe.section import Section
 class Fields(Section):
     """Names of the columns in the user's files; null: what the task expects."""
 
-    text: str | None = None
-    text_pair: str | None = None
-    label: str | None = None
+    text: str | None = Field(
+        None, description="column of the text; of the tokens, the question or the source, as the task has it"
+    )
+    text_pair: str | None = Field(None, description="column of the second text; question answering: of the context")
+    label: str | None = Field(
+        None, description="column of the label; of the labels, the answers or the target, as the task has it"
+    )
     lang: str | None = Field("lang", description="null: the rows carry no language")
     parallel: str | None = Field(None, description="rows with the same value are translations of one another")
     source_lang: str = Field("source_lang", description="translation: the language of the source")
@@ -31,8 +35,8 @@ class Data(Section):
     )
     configuration: str | None = Field(None, description="configuration name of a hub data set")
     train: str | None = Field(None, description="explicit file for the split, in place of `source`")
-    validation: str | None = None
-    test: str | None = None
+    validation: str | None = Field(None, description="the same for this split")
+    test: str | None = Field(None, description="the same for this split")
     unlabelled: str | None = Field(None, description="file of rows without labels, which the teacher gives them")
     fields: Fields = Field(default_factory=Fields)
     languages: list[str] | None = Field(None, description="keep these languages only")
@@ -51,8 +55,8 @@ class Data(Section):
     def _prefix_names_languages(cls, prefix: str | None) -> str | None:
         try:
             (prefix or "").format(source="", target="")
-        except (KeyError, IndexError, ValueError):
-            raise ValueError("only {source} and {target} can be filled in") from None
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError("only {source} and {target} can be filled in") from error
         return prefix
 
     @model_validator(mode="after")

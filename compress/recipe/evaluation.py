@@ -15,4 +15,6 @@ class Generation(Section):
 
 
 class Evaluation(Section):
+    """What is compared beside teacher and student."""
+
     baseline: bool = Field(False, description="also fit TF-IDF with logistic regression, for comparison")

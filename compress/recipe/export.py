@@ -28,13 +28,15 @@ class Profile(Section):
 
 
 class TensorRT(Section):
-    """Engines. What a builder does not know is refused; `export.tensorrt` lists what differs between the two."""
+    """Engines. What a builder does not know is refused."""
 
-    enabled: bool = False
+    enabled: bool = Field(False, description="build engines")
     sm: Annotated[list[Positive], Field(min_length=1)] | None = Field(
         None, description="GPU generations of an ahead-of-time engine; null: the target's, or 80, 86, 89 and 120"
     )
-    precisions: Annotated[list[EnginePrecision], Field(min_length=1)] = Field(["fp16"])
+    precisions: Annotated[list[EnginePrecision], Field(min_length=1)] = Field(
+        ["fp16"], description="one engine for each"
+    )
     profiles: Annotated[list[Profile], Field(min_length=1)] | None = Field(
         None, description="ranges of shapes that the engine is tuned for; null: short texts and long ones"
     )
@@ -51,12 +53,16 @@ class TensorRT(Section):
 class Tolerance(Section):
     """What a variant may differ from its parent, on real rows."""
 
-    max_difference: Annotated[float, Field(ge=0)]
-    agreement: Fraction
+    max_difference: Annotated[float, Field(ge=0)] = Field(description="largest difference of an output")
+    agreement: Fraction = Field(description="smallest share of rows with the same prediction")
 
 
 class ParityLimits(Section):
-    rows: Positive = 500
+    """How far a variant may be from its parent."""
+
+    rows: Positive = Field(
+        500, description="validation rows that both are compared on, drawn evenly over the languages"
+    )
     onnx: Tolerance = Tolerance(max_difference=1e-3, agreement=0.999)
     int8: Tolerance = Tolerance(max_difference=2.0, agreement=0.97)
     int4: Tolerance = Tolerance(max_difference=4.0, agreement=0.9)
@@ -66,9 +72,12 @@ class ParityLimits(Section):
 class Calibration(Section):
     """Rows on which static int8 finds the ranges of its activations."""
 
-    method: Literal["minmax", "entropy", "percentile"] = "percentile"
+    method: Literal["minmax", "entropy", "percentile"] = Field(
+        "percentile",
+        description="how a range is found: all values, the least information lost, or nearly all values",
+    )
     rows: Positive = Field(256, description="drawn evenly over the languages and over the lengths of each")
-    split: Literal["train", "validation"] = "train"
+    split: Literal["train", "validation"] = Field("train", description="where the rows come from")
 
 
 class Budget(Section):
@@ -78,12 +87,21 @@ class Budget(Section):
         None, description="largest drop of any language against the student in 32 bits; null: no search"
     )
     rows: Positive = Field(2000, description="validation rows of the search, drawn evenly over the languages")
-    epochs: Positive = Field(2, description="of quantisation-aware distillation, where excluding layers is not enough")
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    epochs: Positive = Field(
+        2, description="epochs of quantisation-aware distillation, where excluding layers is not enough"
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="of quantisation-aware distillation")
 
 
 class Export(Section):
-    target: str = "auto"
+    """What is made of the student, and for which target."""
+
+    target: str = Field(
+        "auto",
+        description="auto (this machine's processor), cpu-avx2, cpu-avx512, cpu-vnni, cpu-arm, or cuda-sm75 to "
+        "cuda-sm120",
+        json_schema_extra={"enum": ["auto", *TARGETS]},
+    )
     variants: list[SelectableName] | None = Field(
         None, description="beside the plain ONNX; null: what the target is best served with"
     )

@@ -20,7 +20,6 @@ RENAMED = {
     "evaluation.yardstick": "evaluation.baseline",
     "student.training.warmup": "student.training.learning_rate_warmup",
     "teacher.scratch.warm_up": "teacher.scratch.pretraining",
-    "teacher.scratch.warm_up.warmup": "teacher.scratch.pretraining.learning_rate_warmup",
     "teacher.scratch.pretraining.warmup": "teacher.scratch.pretraining.learning_rate_warmup",
     "teacher.training.warmup": "teacher.training.learning_rate_warmup",
 }
@@ -42,7 +41,7 @@ def load_recipe(path: Path | None, overrides: Mapping[str, object] | None = None
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise CompressError(f"{place}: " + "; ".join(_explained(problem) for problem in error.errors())) from None
+        raise CompressError(f"{place}: " + "; ".join(_explained(problem) for problem in error.errors())) from error
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -53,14 +52,14 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
 def _read_yaml(path: Path) -> Content:
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise CompressError(f"{path}: no such recipe; name an existing YAML file") from None
+    except FileNotFoundError as error:
+        raise CompressError(f"{path}: no such recipe; name an existing YAML file") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise CompressError(f"{path}: cannot be read as a recipe ({error})") from None
+        raise CompressError(f"{path}: cannot be read as a recipe ({error})") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise CompressError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        raise CompressError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from error
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -19,9 +19,13 @@ from compress.tasks.registry import TaskName, task_named
 
 
 class Recipe(Section):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "demo"
-    task: TaskName = "text-classification"
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Everything a run depends on."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = Field(
+        "demo", description="of the run and its folder"
+    )
+    task: TaskName = Field("text-classification", description="what the models do")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="fixes everything that is drawn at random")
     data: Data = Data()
     teacher: Teacher = Teacher()
     student: Student = Student()

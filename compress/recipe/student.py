@@ -7,26 +7,28 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from compress.recipe.section import Fraction, Positive, Section, check_heads
-from compress.recipe.training import NewTokenizer, Training
+from compress.recipe.training import NewTokenizer, StudentTraining
 
 
 class LayerSignal(Section):
     """A signal that student layers take from teacher layers."""
 
-    weight: Annotated[float, Field(ge=0)] = 0.0
+    weight: Annotated[float, Field(ge=0)] = Field(0.0, description="of the signal in the loss; 0: it is left out")
     layers: Literal["uniform", "last"] | list[Positive] = Field(
         "uniform", description="teacher layers: evenly spread, the last ones, or one given for each student layer"
     )
 
 
 class EmbeddingSignal(Section):
-    weight: Annotated[float, Field(ge=0)] = 0.0
+    """The embedding layers' outputs."""
+
+    weight: Annotated[float, Field(ge=0)] = Field(0.0, description="of the signal in the loss; 0: it is left out")
 
 
 class RelationSignal(Section):
     """Self-attention relations (MiniLMv2): the student's last layer learns from one teacher layer."""
 
-    weight: Annotated[float, Field(ge=0)] = 0.0
+    weight: Annotated[float, Field(ge=0)] = Field(0.0, description="of the signal in the loss; 0: it is left out")
     layer: Positive | None = Field(None, description="teacher layer, counted from 1; null: the last")
     heads: Positive = Field(8, description="relation heads: a divisor of both widths")
 
@@ -34,21 +36,21 @@ class RelationSignal(Section):
 class SentenceSignal(Section):
     """Cosine of sentence vectors."""
 
-    weight: Annotated[float, Field(ge=0)] = 0.0
+    weight: Annotated[float, Field(ge=0)] = Field(0.0, description="of the signal in the loss; 0: it is left out")
 
 
 class SequenceSignal(Section):
     """Translation: the teacher's own translations take the place of the rows' (Kim & Rush, 2016)."""
 
-    enabled: bool = False
-    beams: Positive = 4
+    enabled: bool = Field(False, description="train on the teacher's translations")
+    beams: Positive = Field(4, description="of the search that writes them")
 
 
 class Distillation(Section):
     """loss = alpha * hard + (1 - alpha) * soft + the sum of weight * signal."""
 
     alpha: Fraction = Field(0.1, description="balance: 1 is labels alone, 0 is the teacher alone")
-    temperature: Annotated[float, Field(gt=0)] = 2.0
+    temperature: Annotated[float, Field(gt=0)] = Field(2.0, description="softens both models' probabilities")
     final_temperature: Annotated[float, Field(gt=0)] | None = Field(
         None, description="the temperature moves to this one over the training; null: it stays"
     )
@@ -91,19 +93,21 @@ class RowChoice(Section):
 class Cache(Section):
     """What is kept of the teacher's outputs, on disk."""
 
-    precision: Literal["fp32", "fp16"] = "fp32"
+    precision: Literal["fp32", "fp16"] = Field("fp32", description="of what is stored; fp16 halves it")
     limit_gb: Annotated[float, Field(gt=0)] = Field(50.0, description="refuse to write more than this")
 
 
 class Student(Section):
+    """The small model: its shape, first weights and training."""
+
     every_nth_layer: Positive | None = Field(None, description="copy every n-th teacher layer; the shape is ignored")
-    layers: Positive = 1
+    layers: Positive = Field(1, description="layers; translation: of the encoder")
     decoder_layers: Positive | None = Field(
         None, description="translation; null: as many as `layers`, or every n-th of the teacher's"
     )
-    hidden_size: Positive = 128
-    heads: Positive = 2
-    feed_forward_size: Positive = 256
+    hidden_size: Positive = Field(128, description="width: a multiple of `heads`")
+    heads: Positive = Field(2, description="attention heads of a layer")
+    feed_forward_size: Positive = Field(256, description="width of the feed-forward part")
     initialization: Literal["random", "embeddings", "importance", "svd"] = Field(
         "embeddings",
         description="start from new weights, the teacher's embeddings, its most important heads, neurons and channels, "
@@ -114,7 +118,7 @@ class Student(Section):
     rows: RowChoice = RowChoice()
     distillation: Distillation = Distillation()
     cache: Cache = Cache()
-    training: Training = Training(epochs=8, batch_size=64, learning_rate=3e-3, mask_probability=0.15)
+    training: StudentTraining = StudentTraining()
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Student:

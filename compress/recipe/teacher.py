@@ -13,12 +13,12 @@ class Scratch(Section):
     M2M100."""
 
     tokenizer: NewTokenizer = NewTokenizer()
-    layers: Positive = 4
+    layers: Positive = Field(4, description="layers; translation: of the encoder")
     decoder_layers: Positive | None = Field(None, description="translation; null: as many as `layers`")
-    hidden_size: Positive = 192
-    heads: Positive = 3
-    feed_forward_size: Positive = 384
-    dropout: Fraction = 0.0
+    hidden_size: Positive = Field(192, description="width: a multiple of `heads`")
+    heads: Positive = Field(3, description="attention heads of a layer")
+    feed_forward_size: Positive = Field(384, description="width of the feed-forward part")
+    dropout: Fraction = Field(0.0, description="share of activations that are dropped in training")
     pretraining: Training | None = Field(None, description="masked-language training on the same text beforehand")
 
     @model_validator(mode="after")
@@ -30,7 +30,7 @@ class Scratch(Section):
 class Vocabulary(Section):
     """Trimming: tokens that the training text does not use are dropped from tokenizer and embeddings."""
 
-    trim: bool = False
+    trim: bool = Field(False, description="drop the tokens that the text does not use")
     minimum_count: Positive = Field(1, description="a token is kept if the text uses it this often")
     coverage: Fraction = Field(
         1.0, description="keep the most frequent tokens that make up this share of each language's text"
@@ -38,9 +38,11 @@ class Vocabulary(Section):
 
 
 class Teacher(Section):
+    """The large model that the student learns from."""
+
     model: str | None = Field(None, description="folder or hub id; null: train one from scratch")
     fine_tune: bool = Field(True, description="false: take `model` as it is")
-    trust_remote_code: bool = False
+    trust_remote_code: bool = Field(False, description="run the code that comes with the model")
     vocabulary: Vocabulary = Vocabulary()
     scratch: Scratch = Scratch()
     training: Training = Training()

@@ -12,19 +12,34 @@ from compress.recipe.section import Fraction, Positive, Section
 class Training(Section):
     """One training: the defaults are the demo's teacher."""
 
-    epochs: Annotated[float, Field(gt=0)] = 2
+    epochs: Annotated[float, Field(gt=0)] = Field(2, description="passes over the rows; a part of one is allowed")
     batch_size: Positive = Field(32, description="rows of one step, over all processes")
     gradient_accumulation: Positive = Field(1, description="parts that a step is computed in, to save memory")
-    learning_rate: Annotated[float, Field(gt=0)] = 1.2e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        1.2e-3, description="the highest, after the learning-rate warm-up"
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="pull of the weights towards zero")
     learning_rate_warmup: Fraction = Field(0.1, description="share of the steps in which the learning rate rises")
     mask_probability: Fraction = Field(0.2, description="share of tokens replaced by the mask token, as regularisation")
-    label_smoothing: Fraction = 0.0
+    label_smoothing: Fraction = Field(0.0, description="share of probability spread over the other labels")
     language_exponent: Fraction = Field(
         1.0, description="languages are drawn with their number of rows to this power: 1 as they are, 0 all alike"
     )
     checkpoint_steps: Positive = Field(1000, description="steps between checkpoints; one is written each epoch too")
     compile: bool = Field(False, description="torch.compile: pays on GPUs and in long trainings")
+
+
+class StudentTraining(Training):
+    """The student's training: the defaults are the demo's student."""
+
+    epochs: Annotated[float, Field(gt=0)] = Field(8, description="passes over the rows; a part of one is allowed")
+    batch_size: Positive = Field(64, description="rows of one step, over all processes")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        3e-3, description="the highest, after the learning-rate warm-up"
+    )
+    mask_probability: Fraction = Field(
+        0.15, description="share of tokens replaced by the mask token, as regularisation"
+    )
 
 
 class NewTokenizer(Section):
@@ -34,7 +49,7 @@ class NewTokenizer(Section):
         "byte-pair",
         description="byte-level: byte pairs of UTF-8, case kept; can be put into the ONNX graph with the same tokens",
     )
-    vocabulary_size: Annotated[int, Field(ge=100)] = 4000
+    vocabulary_size: Annotated[int, Field(ge=100)] = Field(4000, description="tokens; byte-level: 300 or more")
     longest_piece: Positive = Field(2, description="characters of a token at most; byte-level: bytes")
     lowercase: bool | None = Field(
         None, description="null: where the model reads, not where it writes; byte-level: never"

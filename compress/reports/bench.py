@@ -68,6 +68,8 @@ class CellTimes(Times):
 
 
 class TextTimes(Times):
+    """Latency of single rows from their text on."""
+
     samples_ms: list[float]
 
 
@@ -111,7 +113,9 @@ class LoadCurve(Contract):
     rates: list[LoadPoint]
 
 
-class WarmUp(Contract):
+class TimingWarmUp(Contract):
+    """What a model needed until its times were stable."""
+
     runs: int
     stable: bool = Field(description="the last five runs were within 5 % of the five before")
 
@@ -134,6 +138,8 @@ class Size(Contract):
 
 
 class ModelReport(Contract):
+    """What was measured of one model."""
+
     runtime: str
     target: str
     made_for_another_target: bool
@@ -142,7 +148,7 @@ class ModelReport(Contract):
     size: Size
     memory: list[Memory] = Field(description="one entry a start")
     start_up_seconds: list[float] = Field(description="loading and the first run, one entry a start")
-    timing_warm_up: dict[str, WarmUp] = Field(description="by batch size")
+    timing_warm_up: dict[str, TimingWarmUp] = Field(description="by batch size")
     latency: dict[str, RowTimes] = Field(description="by batch size")
     languages: dict[str, LanguageTimes] = Field(description="empty where batch size 1 was not measured")
     grid: list[CellTimes]
@@ -154,6 +160,8 @@ class ModelReport(Contract):
 
 
 class MachineFacts(Contract):
+    """What machine was measured on, and which part of it."""
+
     processor: str
     system: str
     memory_bytes: int
@@ -163,11 +171,15 @@ class MachineFacts(Contract):
 
 
 class NotMeasured(Contract):
+    """What was left out."""
+
     what: str
     why: str
 
 
 class Rows(Contract):
+    """The test rows: how many were measured on, and which."""
+
     latency: int
     quality: int
     digest: str = Field(description="SHA-256 of the test rows")
@@ -213,8 +225,11 @@ class Report(Contract):
         return self
 
     def as_text(self) -> str:
-        """As it is written."""
-        return self.model_dump_json(by_alias=True) + "\n"
+        """As it is written.
+
+        Not by ``model_dump_json``: an interval of too few pairs of runs has no upper end, and that would be lost.
+        """
+        return json.dumps(self.model_dump(mode="json", by_alias=True), ensure_ascii=False) + "\n"
 
     @property
     def for_people(self) -> dict[str, JsonValue]:
@@ -236,7 +251,7 @@ def read_report(path: Path) -> Report:
     except OSError as error:
         raise CompressError(
             f"{path}: cannot be read ({error.strerror}); name a report.json or a run directory"
-        ) from None
+        ) from error
     except ValueError:
         content = None
     if not isinstance(content, dict) or "schema" not in content:
@@ -249,7 +264,7 @@ def read_report(path: Path) -> Report:
     try:
         return Report.model_validate(content)
     except ValidationError as error:
-        raise CompressError(f"{path}: not a bench report: {first_problem(error)}; measure it again") from None
+        raise CompressError(f"{path}: not a bench report: {first_problem(error)}; measure it again") from error
 
 
 if __name__ == "__main__":

@@ -135,8 +135,8 @@ def generator_with(model: Any, search: Search) -> Generate:
         tensors = {name: torch.from_numpy(inputs[name]).to(device) for name in ("input_ids", "attention_mask")}
         start = torch.from_numpy(prompt).to(device)
         with torch.inference_mode():
-            found = model.generate(**tensors, decoder_input_ids=start, max_new_tokens=max_tokens)
-        found = found[:, prompt.shape[1] :].cpu().numpy()
+            written = model.generate(**tensors, decoder_input_ids=start, max_new_tokens=max_tokens)
+        found: np.ndarray = written[:, prompt.shape[1] :].cpu().numpy()
         # Where padding is token 0, the library fills up with the end token.
         after_end = np.cumsum(found == config.eos_token_id, axis=1) - (found == config.eos_token_id) > 0
         return np.where(after_end, config.pad_token_id, found)
@@ -157,7 +157,7 @@ def log_probabilities(logits: np.ndarray) -> np.ndarray:
     """Log-softmax over the last axis."""
     from scipy.special import log_softmax
 
-    return log_softmax(logits, axis=-1)
+    return np.asarray(log_softmax(logits, axis=-1))
 
 
 def _prompt(inputs: Mapping[str, np.ndarray], start: int) -> np.ndarray:

@@ -54,8 +54,8 @@ def onnx_session(
     """
     try:
         import onnxruntime
-    except ImportError:
-        raise UnavailableError("onnxruntime is not installed; install the extra `cpu` (or `gpu`)") from None
+    except ImportError as error:
+        raise UnavailableError("onnxruntime is not installed; install the extra `cpu` (or `gpu`)") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = 4
@@ -68,7 +68,7 @@ def onnx_session(
         return onnxruntime.InferenceSession(graph, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no public base class
         name = "graph" if isinstance(path, bytes) else path
-        raise CompressError(f"{name}: ONNX Runtime refuses it ({error})") from None
+        raise CompressError(f"{name}: ONNX Runtime refuses it ({error})") from error
 
 
 def text_operators() -> str:
@@ -78,6 +78,6 @@ def text_operators() -> str:
     """
     try:
         from onnxruntime_extensions import get_library_path
-    except ImportError:
-        raise UnavailableError("onnxruntime-extensions is not installed; install the extra `text`") from None
-    return get_library_path()
+    except ImportError as error:
+        raise UnavailableError("onnxruntime-extensions is not installed; install the extra `text`") from error
+    return str(get_library_path())

@@ -16,7 +16,7 @@ OPENVINO_MODEL = "openvino_model.xml"  # the name that Optimum looks for
 
 def load_openvino(folder: Path, task: Task, threads: int | None = None) -> Predict:
     """Open an encoder's graph in OpenVINO, on the CPU, in the precision of its file."""
-    settings: dict[str, Any] = {"NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    settings: dict[str, str | int] = {"NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
     # OpenVINO takes bf16 by itself where the processor has it, and so gives other answers than elsewhere.
     settings["INFERENCE_PRECISION_HINT"] = "f32"
     if threads:
@@ -39,6 +39,6 @@ def openvino_core() -> Any:
     """
     try:
         import openvino
-    except ImportError:
-        raise UnavailableError("OpenVINO is not installed; install the extra `openvino`") from None
+    except ImportError as error:
+        raise UnavailableError("OpenVINO is not installed; install the extra `openvino`") from error
     return openvino.Core()

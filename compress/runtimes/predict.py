@@ -14,9 +14,8 @@ from compress.runtimes.generation import Search, load_generator
 from compress.runtimes.onnx import load_onnx
 from compress.runtimes.openvino import OPENVINO_MODEL, load_openvino
 from compress.runtimes.pytorch import load_torch
-from compress.runtimes.tensorrt import load_engine
 from compress.tasks.contract import Example, Task
-from compress.variants.engine import engines_in, read_sidecar
+from compress.variants.files import engines_in
 from compress.variants.registry import Runtime
 
 
@@ -35,6 +34,8 @@ def load_predict(model: Path, task: Task, search: Search, threads: int | None = 
             raise UnavailableError(f"{model.name}: nothing here runs engines of models that write")
         return load_generator(model, search, threads, cuda=cuda)
     if engines:
+        from compress.runtimes.tensorrt import load_engine
+
         return load_engine(engines[0], task)
     if model.is_file():
         return load_onnx(model, task, threads, cuda=cuda)
@@ -50,6 +51,8 @@ def runtime_of(model: Path) -> Runtime:
     """What opens a model folder or file."""
     engines = engines_in(model)
     if engines:
+        from compress.variants.engine import read_sidecar
+
         return "TensorRT-RTX" if read_sidecar(engines[0]).ahead_of_time else "TensorRT"
     if (model / OPENVINO_MODEL).exists():
         return "OpenVINO"

@@ -7,6 +7,7 @@ ahead of time for named GPU generations.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from compress.errors import CompressError, UnavailableError
+from compress.extras import require
 from compress.runtimes.contract import Predict
 from compress.tasks.contract import Task
 from compress.variants.engine import EngineSidecar, read_sidecar
@@ -48,7 +50,9 @@ def choose_builder() -> EngineBuilder:
 
 
 def gpu_name() -> str | None:
-    """The first NVIDIA GPU that PyTorch sees."""
+    """The first NVIDIA GPU that PyTorch sees; none where it is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        return None
     import torch
 
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
@@ -74,6 +78,7 @@ def load_engine(path: Path, task: Task) -> Predict:
     :raises CompressError: If it cannot be loaded here, or a batch is within no profile.
     """
     sidecar = read_sidecar(path)
+    require(path.name, "pytorch")
     if not runs_here(sidecar):
         raise UnavailableError(f"{path.name}: needs a GPU of {sidecar.generations}; choose another variant")
     import torch
@@ -123,7 +128,7 @@ def load_engine(path: Path, task: Task) -> Predict:
 def collecting_logger(trt: ModuleType) -> Any:
     """A logger that keeps errors and shows nothing: TensorRT writes many lines about one problem."""
 
-    class Log(trt.ILogger):  # type: ignore[name-defined]
+    class Log(trt.ILogger):  # type: ignore[misc, name-defined]
         """Keeps errors."""
 
         def __init__(self) -> None:
@@ -149,7 +154,6 @@ def _load_ahead_of_time() -> ModuleType:
         for pattern in _AHEAD_OF_TIME_LIBRARIES:
             library = next(Path(carrier.origin).parent.glob(pattern))
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
-        import tensorrt_rtx_bindings
+        return importlib.import_module("tensorrt_rtx_bindings")
     except (OSError, StopIteration, ImportError) as error:
-        raise CompressError(f"--trt: TensorRT-RTX cannot be loaded ({error}); {_INSTALL}") from None
-    return tensorrt_rtx_bindings
+        raise CompressError(f"--trt: TensorRT-RTX cannot be loaded ({error}); {_INSTALL}") from error

@@ -126,7 +126,9 @@ class DistillationTrainer(BucketTrainer):
         self._distillation = distillation
         self._plan = plan
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         given = [name for name in inputs if name.startswith("teacher_")]
         teacher = {name.removeprefix("teacher_"): inputs.pop(name) for name in given}
         if not teacher:  # validation

@@ -114,16 +114,6 @@ def group_dro_loss(
     return (sums * factors).sum()
 
 
-def mean_pooled(states: Tensor, mask: Tensor) -> Tensor:
-    """Sentence vectors: the mean of the real tokens' states.
-
-    :param states: Float (rows, tokens, width).
-    :return: Float (rows, width).
-    """
-    weight = mask.to(states.dtype)[:, :, None]
-    return (states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
-
-
 def _log_relation(first: Tensor, second: Tensor, heads: int, mask: Tensor) -> Tensor:
     """Float (rows, heads, tokens, tokens); columns of padding are all but impossible."""
     first, second = (

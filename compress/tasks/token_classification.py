@@ -58,7 +58,8 @@ def _names(place: str, content: Mapping[str, Any], columns: Mapping[str, str], r
 
 
 def label_names(row: Row) -> Sequence[str]:
-    return row.label
+    names: list[str] = row.label
+    return names
 
 
 def texts(row: Row) -> Sequence[str]:

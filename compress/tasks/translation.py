@@ -197,7 +197,7 @@ def _summed(scorer: Any, pairs: Sequence[tuple[Any, str, str]], signature: str) 
     counts = [counter._extract_corpus_statistics([found], [[wanted]])[0] for counter, found, wanted in pairs]
 
     def score(sums: np.ndarray) -> float:
-        return scorer._compute_score_from_stats(sums.tolist()).score / 100
+        return float(scorer._compute_score_from_stats(sums.tolist()).score) / 100
 
     def value(sums: np.ndarray) -> np.ndarray:
         return np.apply_along_axis(score, -1, sums)

@@ -188,7 +188,7 @@ def _make_shards(run: Run, work: _Work, index: OutputsIndex, missing: list[int])
     say(f"cache: outputs of {index.examples:,} examples, {work.total_bytes / 1e6:.1f} MB")
     teacher = load_model(run.task, str(run.path_of(TEACHER.name)), load_data(run).labels, as_is=True)
     prepare(teacher, work.signals)
-    teacher = teacher.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    teacher = teacher.to("cuda" if torch.cuda.is_available() else "cpu").eval()  # type: ignore[arg-type]
     with progress() as bar:
         task = bar.add_task("teacher outputs, shards", total=len(missing))
         for number in missing:

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from compress.errors import CompressError
-from compress.models.outputs import outputs_of
+from compress.models.outputs import mean_pooled, outputs_of
 from compress.recipe.student import Distillation
-from compress.student.losses import mean_pooled
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -139,11 +138,11 @@ def prepare(model: PreTrainedModel, signals: Signals) -> None:
     AttentionMaskInterface.register(_RECORDING, sdpa_mask)
     try:
         model.set_attn_implementation(_RECORDING)
-    except (ValueError, KeyError, NotImplementedError, ImportError):
+    except (ValueError, KeyError, NotImplementedError, ImportError) as error:
         raise CompressError(
             f"student.distillation: the attention of {model.config.model_type} cannot be read; "
             "set the weights of attention and relations to 0"
-        ) from None
+        ) from error
 
 
 def read(
@@ -183,7 +182,9 @@ def _recorded() -> Iterator[list[tuple[Tensor, Tensor, Tensor]]]:
         _records = None
 
 
-def _recording_attention(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any):
+def _recording_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if _records is not None:

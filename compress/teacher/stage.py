@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.console import say
+from compress.console import say, working
 from compress.data.encode import inputs_of
 from compress.data.stage import DataSet, load_data
 from compress.data.summary import DATA
@@ -50,19 +50,21 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     torch.manual_seed(run.recipe.seed)
     teacher, data = run.recipe.teacher, load_data(run)
     if teacher.model:
-        tokenizer = load_tokenizer(teacher.model, teacher.trust_remote_code)
-        model = load_model(
-            run.task,
-            teacher.model,
-            data.labels,
-            as_is=not teacher.fine_tune,
-            trust_remote_code=teacher.trust_remote_code,
-        )
+        with working(f"teacher: loading {teacher.model}"):
+            tokenizer = load_tokenizer(teacher.model, teacher.trust_remote_code)
+            model = load_model(
+                run.task,
+                teacher.model,
+                data.labels,
+                as_is=not teacher.fine_tune,
+                trust_remote_code=teacher.trust_remote_code,
+            )
     else:
         tokenizer, model = _from_scratch(run, data, scratch)
     trimming: TrimmingSummary | None = None
     if teacher.vocabulary.trim:
-        model, tokenizer, trimming = trim_vocabulary(model, tokenizer, _texts(run, data), teacher.vocabulary)
+        with working("teacher: trimming the vocabulary"):
+            model, tokenizer, trimming = trim_vocabulary(model, tokenizer, _texts(run, data), teacher.vocabulary)
         _tell(trimming)
     shape = summary_of(model)
     say(f"teacher: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.1f} million weights")

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 from rich.progress import TextColumn
-from transformers.trainer_callback import TrainerCallback
+from transformers.trainer_callback import TrainerCallback, TrainerState
 
 from compress.console import progress, say
 
@@ -24,15 +24,17 @@ class Reporter(TrainerCallback):
         self._losses: dict[str, list[float]] = defaultdict(list)
         self._weakest = ""
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         self._started, self._first_step = time.monotonic(), state.global_step
         self._progress.start()
         self._task = self._progress.add_task(self._title, total=state.max_steps, completed=state.global_step, told="")
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         self._progress.update(self._task, completed=state.global_step)
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
+    def on_log(
+        self, args: Any, state: TrainerState, control: Any, logs: dict[str, float] | None = None, **kwargs: Any
+    ) -> None:
         for name, value in (logs or {}).items():
             if name == "loss" or name.startswith("loss_"):
                 self._losses[name].append(value)
@@ -40,7 +42,9 @@ class Reporter(TrainerCallback):
             latest = {name: values[-1] for name, values in self._losses.items()}
             self._progress.update(self._task, told=f"{_told(latest)}, {self._speed(state)}{self._weakest}")
 
-    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+    def on_evaluate(
+        self, args: Any, state: TrainerState, control: Any, metrics: dict[str, float] | None = None, **kwargs: Any
+    ) -> None:
         metrics = metrics or {}
         losses = {name: sum(values) / len(values) for name, values in self._losses.items()}
         self._losses.clear()
@@ -51,10 +55,10 @@ class Reporter(TrainerCallback):
             f"{self._speed(state)}{accuracy}{self._weakest}"
         )
 
-    def on_train_end(self, args, state, control, **kwargs):
+    def on_train_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         self._progress.stop()
 
-    def _speed(self, state: Any) -> str:
+    def _speed(self, state: TrainerState) -> str:
         rows = (state.global_step - self._first_step) * self._batch_size
         return f"{rows / max(time.monotonic() - self._started, 1e-9):,.0f} rows/s"
 

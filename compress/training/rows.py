@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class TrainingRows(Sequence[Example]):
     def __len__(self) -> int:
         return len(self._encoded)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[Example]:

@@ -42,17 +42,21 @@ class BucketTrainer(Trainer):
         self.languages = languages
         self.loss_parts = {}
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         labels = inputs.pop("labels")
         outputs = outputs_of(model(**self._model_inputs(model, inputs, labels)), self.task.OUTPUTS)
         logits = self.task.positions(outputs, inputs["attention_mask"])
         loss = hard_loss(logits, labels, self.settings.label_smoothing if model.training else 0.0).mean()
         return (loss, {"predicted": logits.argmax(dim=-1)}) if return_outputs else loss
 
-    def _model_inputs(self, model, inputs, labels):
+    def _model_inputs(
+        self, model: Any, inputs: dict[str, torch.Tensor], labels: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         return self.task.model_inputs(self.accelerator.unwrap_model(model).config, inputs, labels)
 
-    def _get_train_sampler(self, train_dataset=None):
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         step = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
         sampler = LengthBucketSampler(
@@ -208,7 +212,7 @@ class _Checkpoints(TrainerCallback):
     def __init__(self, steps: int):
         self._steps = steps
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         raise_if_interrupted()
         if state.global_step % self._steps == 0:
             control.should_save = True

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
+from compress.variants.files import engines_in as engines_in
 from compress.variants.registry import EnginePrecision
 
 
@@ -89,8 +90,3 @@ def read_sidecar(engine: Path) -> EngineSidecar:
         raise CompressError(f"{path}: cannot be read ({error.strerror}); build the engine again") from error
     except ValidationError as error:
         raise CompressError(f"{path}: not as it must be: {first_problem(error)}; build the engine again") from error
-
-
-def engines_in(folder: Path) -> list[Path]:
-    """The engines in a folder, in the order of their names."""
-    return sorted(folder.glob("*.engine"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -137,6 +137,8 @@ ENGINES: Mapping[EnginePrecision, Variant] = {
 """The engine of each precision."""
 
 PLAIN, FUSED, CHOSEN = VARIANTS["onnx"], VARIANTS["onnx-fused"], VARIANTS["onnx-chosen"]
+INT8 = VARIANTS["onnx-int8"]
+"""What quantisation-aware distillation is for: its forward pass rounds as this variant does."""
 
 
 def default_variants(target: Target) -> list[Variant]:
@@ -145,12 +147,17 @@ def default_variants(target: Target) -> list[Variant]:
     return [variant for variant in _ALL if kind in variant.default_for]
 
 
-def with_parents(names: Collection[str]) -> list[Variant]:
-    """The named variants and all that they are made from on a CPU, in the order in which they are made."""
+def with_parents(
+    names: Collection[str], parent_of: Callable[[Variant], str] = lambda variant: variant.parent
+) -> list[Variant]:
+    """The named variants and all that they are made from, in the order in which they are made.
+
+    :param parent_of: What each is made from; none: what it is made from on a CPU.
+    """
     wanted = set(names)
     for variant in reversed(_ALL):
-        if variant.name in wanted and variant.parent != STUDENT:
-            wanted.add(variant.parent)
+        if variant.name in wanted:
+            wanted.add(parent_of(variant))
     return [variant for variant in _ALL if variant.name in wanted]
 
 

@@ -34,8 +34,8 @@ def _read(path: Path) -> Any:
         raise CompressError(f"{path}: no such file; name an ONNX file")
     try:
         model = onnx.load(path, load_external_data=False)
-    except DecodeError:
-        raise CompressError(f"{path}: not an ONNX file, or cut off; copy or export it again") from None
+    except DecodeError as error:
+        raise CompressError(f"{path}: not an ONNX file, or cut off; copy or export it again") from error
     if not model.graph.node:
         raise CompressError(f"{path}: the graph is empty: not an ONNX file, or cut off; copy or export it again")
     return model
@@ -94,7 +94,7 @@ def _check_structure(path: Path) -> None:
         onnx.checker.check_model(path)
     except (onnx.checker.ValidationError, ValueError) as error:
         reason = " ".join(str(error).split("==> Context")[0].split())
-        raise CompressError(f"{path}: not a valid graph ({reason}); export it again") from None
+        raise CompressError(f"{path}: not a valid graph ({reason}); export it again") from error
 
 
 def _check_numbers(path: Path) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from compress.console import swallowed_output
-from export.onnx.graphs import save_graph
+from export.onnx.graphs import Announce, save_graph
 from export.onnx.plain import save_companions
 
 _ATTENTION_OPSET = 23  # the first with ``Attention``: https://onnx.ai/onnx/operators/onnx__Attention.html
 _SWAP_HEADS = [0, 2, 1, 3]
 
 
-def fuse_graphs(source: Path, folder: Path) -> dict[str, Any]:
+def fuse_graphs(source: Path, folder: Path, announce: Announce = nullcontext) -> int:
     """Write the graphs of a folder anew with fused operators, and what lies beside them.
 
     :param source: Folder with plain graphs.
@@ -24,13 +25,13 @@ def fuse_graphs(source: Path, folder: Path) -> dict[str, Any]:
     import onnx_ir
 
     fused = 0
-    with swallowed_output():
-        for path in sorted(source.glob("*.onnx")):
+    for path in sorted(source.glob("*.onnx")):
+        with announce(path.name), swallowed_output():
             model = onnx_ir.load(path)
             fused += fuse(model)
             save_graph(model, folder / path.name)
     save_companions(source, folder)
-    return {"attention": fused}
+    return fused
 
 
 def fuse(model: Any) -> int:
@@ -50,7 +51,7 @@ def fuse(model: Any) -> int:
 
     passes.ShapeInferencePass()(model)
     optimize(model)
-    found = fuse_sdpa(model)
+    found: int = fuse_sdpa(model)
     if found:
         for node in list(model.graph):
             if node.op_type == "SDPA":

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+
+from pydantic import Field
+
+from compress.console import swallowed_output
+from compress.contract import Contract
 
 _MODEL_FILES = ("*.onnx", "*.onnx.data", "*.onnx_data", "openvino_model.*")  # onnx_data is Optimum's name
 _DYNAMIC_OPERATORS = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul")
 SINGLE_FILE_LIMIT = 1_500_000_000  # bytes; protobuf ends at 2 GB
+
+Announce = Callable[[str], AbstractContextManager[object]]
+"""Says that a graph, by its file's name, is worked on while the block runs; `contextlib.nullcontext` says nothing."""
+
+
+class GraphFacts(Contract):
+    """What plain graphs are made of."""
+
+    opset: int
+    nodes: int
+    inputs: list[str] = Field(description="of the first graph")
 
 
 def exported_graph(model: Any, sample: dict[str, Any], dynamic_shapes: dict[str, Any] | None = None) -> Any:
@@ -16,10 +34,13 @@ def exported_graph(model: Any, sample: dict[str, Any], dynamic_shapes: dict[str,
     :param dynamic_shapes: Which axes vary; none: all that the exporter can leave open.
     """
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+    from transformers.exporters.configs import OnnxConfig
+    from transformers.exporters.exporter_onnx import OnnxExporter
 
     config = OnnxConfig(dynamic_shapes=dynamic_shapes) if dynamic_shapes else OnnxConfig(dynamic=True)
-    exported = OnnxExporter().export(model, sample, config=config).program
+    exporter: Any = OnnxExporter
+    with swallowed_output():
+        exported = exporter().export(model, sample, config=config).program
     # The exporter notes the stack of every node: larger than a small student, and it names folders of this machine.
     return ClearMetadataAndDocStringPass()(exported).model
 

@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from compress.console import swallowed_output
-from compress.errors import CompressError
+from compress.console import swallowed_output, working
+from compress.errors import CompressError, first_line
 from compress.models.load import load_model, load_tokenizer, save_tokenizer
-from compress.tasks.contract import Task
-from export.onnx.graphs import exported_graph, save_graph
+from compress.tasks.contract import ENCODER_GRAPHS, Task
+from export.onnx.graphs import GraphFacts, exported_graph, save_graph
 from export.onnx.seq2seq import seq2seq_graphs
 
 
-def export_onnx(task: Task, source: Path, folder: Path, labels: list[str]) -> dict[str, Any]:
-    """Write ``model.onnx``, or the graphs of `export.seq2seq`, with dynamic batch and length, and tokenizer and
+def export_onnx(task: Task, source: Path, folder: Path, labels: list[str]) -> GraphFacts:
+    """Write ``model.onnx``, or the graphs of `export.onnx.seq2seq`, with dynamic batch and length, and tokenizer and
     configuration beside it.
 
     :param source: A ``save_pretrained`` folder.
-    :return: Operator set, number of nodes, and the inputs' names.
     :raises CompressError: If the architecture cannot be exported.
     """
-    model = load_model(task, str(source), labels, as_is=True).eval()
-    tokenizer = load_tokenizer(str(source))
+    with working("onnx: loading the model"):
+        model = load_model(task, str(source), labels, as_is=True).eval()
+        tokenizer = load_tokenizer(str(source))
     try:
-        with swallowed_output():
-            graphs = seq2seq_graphs(model) if task.GENERATES else {"model.onnx": _exported(model, tokenizer)}
+        graphs = _graphs_of(task, model, tokenizer)
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise CompressError(f"onnx: {model.config.model_type} cannot be exported ({reason})") from None
+        raise CompressError(f"onnx: {model.config.model_type} cannot be exported ({first_line(error)})") from error
     for name, graph in graphs.items():
         save_graph(graph, folder / name)
     save_companions(source, folder)
     first = next(iter(graphs.values()))
-    return {
-        "opset": first.opset_imports[""],
-        "nodes": sum(sum(1 for _ in graph.graph.all_nodes()) for graph in graphs.values()),
-        "inputs": [value.name for value in first.graph.inputs],
-    }
+    return GraphFacts(
+        opset=first.opset_imports[""],
+        nodes=sum(sum(1 for _ in graph.graph.all_nodes()) for graph in graphs.values()),
+        inputs=[value.name for value in first.graph.inputs],
+    )
 
 
 def save_companions(source: Path, folder: Path) -> None:
@@ -51,7 +50,20 @@ def save_companions(source: Path, folder: Path) -> None:
     save_tokenizer(load_tokenizer(str(source)), folder)
 
 
-def _exported(model: Any, tokenizer: Any) -> Any:
+def _graphs_of(task: Task, model: Any, tokenizer: Any) -> dict[str, Any]:
+    """The graphs of a PyTorch model, ``onnx_ir.Model``, by their files' names."""
+
+    def announce(name: str) -> AbstractContextManager[None]:
+        return working(f"onnx: exporting {name}")
+
+    if task.GRAPHS != ENCODER_GRAPHS:
+        return seq2seq_graphs(model, announce)
+    (name,) = task.GRAPHS
+    with announce(name), swallowed_output():
+        return {name: _encoder_graph(model, tokenizer)}
+
+
+def _encoder_graph(model: Any, tokenizer: Any) -> Any:
     import torch
 
     accepted = inspect.signature(model.forward).parameters

@@ -6,10 +6,12 @@ Names of files, inputs and outputs are Optimum's, whose `ORTModelForSeq2SeqLM` l
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from typing import Any
 
+from compress.console import swallowed_output
 from compress.runtimes.generation import DECODER, DECODER_WITH_PAST, ENCODER
-from export.onnx.graphs import exported_graph
+from export.onnx.graphs import Announce, exported_graph
 
 _NAMES = {
     "decoder_input_ids": "input_ids",
@@ -20,21 +22,20 @@ _CACHED = re.compile(r"past_key_values\.(self|cross)_attention_cache\.layers\.(\
 _SIDES = {"self": "decoder", "cross": "encoder"}
 
 
-def seq2seq_graphs(model: Any) -> dict[str, Any]:
+def seq2seq_graphs(model: Any, announce: Announce = nullcontext) -> dict[str, Any]:
     """The three graphs, ``onnx_ir.Model``, by their files' names.
 
     :param model: A PyTorch model in evaluation mode.
     """
-    samples = _samples(model)
-    graphs = {
-        ENCODER: exported_graph(model.get_encoder(), samples[ENCODER]),
-        DECODER: exported_graph(model, samples[DECODER]),
-        DECODER_WITH_PAST: exported_graph(model, samples[DECODER_WITH_PAST]),
-    }
-    for name, graph in graphs.items():
-        if name != ENCODER:
-            _name_decoder(graph, with_past=name == DECODER_WITH_PAST)
-        _name_dimensions(graph.graph)
+    with swallowed_output():
+        samples = _samples(model)
+    graphs = {}
+    for name, sample in samples.items():
+        with announce(name), swallowed_output():
+            graphs[name] = graph = exported_graph(model.get_encoder() if name == ENCODER else model, sample)
+            if name != ENCODER:
+                _name_decoder(graph, with_past=name == DECODER_WITH_PAST)
+            _name_dimensions(graph.graph)
     return graphs
 
 

@@ -15,6 +15,7 @@ from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
 from compress.runtimes.generation import OnnxDecoder, Search, generate_tokens
 from compress.runtimes.onnx import onnx_session
+from compress.tasks.contract import ENCODER_GRAPHS
 from export.quantize.int8 import Feeds
 
 _BATCH_SIZE = 8
@@ -44,10 +45,11 @@ def calibration_feeds(run: Run, data: DataSet, source: Path) -> Feeds:
         pad([examples[index] for index in indices], tokenizer.pad_token_id)
         for indices in batches_by_length(examples, _BATCH_SIZE)
     ]
-    if run.task.GENERATES:
+    if run.task.GRAPHS != ENCODER_GRAPHS:
         return _recorded(source, batches, Search.of(run.recipe, beams=1))
-    accepted = {value.name for value in onnx_session(source / "model.onnx").get_inputs()}
-    return {"model.onnx": [{name: batch[name] for name in accepted} for batch in batches]}
+    (graph,) = run.task.GRAPHS
+    accepted = {value.name for value in onnx_session(source / graph).get_inputs()}
+    return {graph: [{name: batch[name] for name in accepted} for batch in batches]}
 
 
 def _recorded(source: Path, batches: list[dict[str, np.ndarray]], search: Search) -> Feeds:
@@ -63,7 +65,8 @@ def _recorded(source: Path, batches: list[dict[str, np.ndarray]], search: Search
 
         def run(self, outputs: list[str] | None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
             self._kept.append(dict(inputs))
-            return self._session.run(outputs, inputs)
+            found: list[np.ndarray] = self._session.run(outputs, inputs)
+            return found
 
     decoder = OnnxDecoder(source, opened=Recorder)
     for batch in batches:

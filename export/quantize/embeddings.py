@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from export.onnx.graphs import save_graph
+
 
 def quantize_embeddings(path: Path, excluded: Collection[str] = ()) -> None:
     """Keep tables of embeddings as signed int8 with one scale a token, in place: rare tokens keep their precision."""
     import onnx_ir
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
 
     model = onnx_ir.load(path)
     for node in [node for node in embedding_nodes(model) if node.name not in excluded]:
@@ -24,15 +27,12 @@ def quantize_embeddings(path: Path, excluded: Collection[str] = ()) -> None:
         model.graph.insert_before(node, [whole, product])
         onnx_ir.convenience.replace_all_uses_with(node.outputs[0], product.outputs[0], replace_graph_outputs=True)
         model.graph.remove(node, safe=True)
-    from onnx_ir.passes.common import RemoveUnusedNodesPass
-
-    from export.onnx.graphs import save_graph
-
     RemoveUnusedNodesPass()(model)
     save_graph(model, path)
 
 
 def embedding_nodes(model: Any) -> list[Any]:
+    """The nodes that look up rows of a table in 32 bits, in their order."""
     import onnx_ir
 
     def is_table(tensor: Any) -> bool:

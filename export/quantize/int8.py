@@ -6,11 +6,14 @@ Layers are named by the nodes that read the weights; those that are excluded sta
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from compress.targets import Target
+from export.onnx.graphs import Announce
 from export.quantize.embeddings import quantize_embeddings
 from export.quantize.folder import convert_folder
 from export.quantize.fp16 import in_half_precision
@@ -19,8 +22,13 @@ from export.quantize.layers import WITH_WEIGHTS
 Feeds = Mapping[str, list[dict[str, np.ndarray]]]
 """For each graph, by file name, what it is fed with."""
 
+CalibrationMethod = Literal["minmax", "entropy", "percentile"]
+"""As in the recipe."""
 
-def quantize_dynamic_int8(source: Path, folder: Path, target: Target, excluded: Collection[str] = ()) -> None:
+
+def quantize_dynamic_int8(
+    source: Path, folder: Path, target: Target, excluded: Collection[str] = (), announce: Announce = nullcontext
+) -> None:
     """Int8 with weights per channel and embeddings per token ahead of time, activations at run time.
 
     :param source: Folder with the graphs to quantise, fused ones for a CPU.
@@ -39,11 +47,17 @@ def quantize_dynamic_int8(source: Path, folder: Path, target: Target, excluded: 
         )
         quantize_embeddings(converted, excluded)
 
-    convert_folder(source, folder, convert)
+    convert_folder(source, folder, convert, announce)
 
 
 def quantize_static_int8(
-    source: Path, folder: Path, target: Target, feeds: Feeds, method: str, excluded: Collection[str] = ()
+    source: Path,
+    folder: Path,
+    target: Target,
+    feeds: Feeds,
+    method: CalibrationMethod,
+    excluded: Collection[str] = (),
+    announce: Announce = nullcontext,
 ) -> None:
     """Int8 with pairs of QuantizeLinear and DequantizeLinear around weights and activations, whose ranges are fixed.
 
@@ -51,15 +65,16 @@ def quantize_static_int8(
     takes it. For x86: unsigned activations, embeddings per token.
 
     :param feeds: Real inputs, on which the ranges are found.
-    :param method: ``minmax``, ``entropy`` or ``percentile``.
+    :param method: How ranges follow from the values that are seen.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import CalibrationMethod as Method
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     methods = {
-        "minmax": CalibrationMethod.MinMax,
-        "entropy": CalibrationMethod.Entropy,
-        "percentile": CalibrationMethod.Percentile,
+        "minmax": Method.MinMax,
+        "entropy": Method.Entropy,
+        "percentile": Method.Percentile,
     }
 
     def convert(graph: Path, converted: Path) -> None:
@@ -89,7 +104,7 @@ def quantize_static_int8(
         else:
             quantize_embeddings(converted, excluded)
 
-    convert_folder(source, folder, convert)
+    convert_folder(source, folder, convert, announce)
 
 
 class _Reader:

@@ -32,4 +32,5 @@ def _title(node: Any) -> str:
         if use.node.op_type == "Add":
             bias = next((tensor for tensor in use.node.inputs if tensor.const_value is not None), bias)
     named = bias if bias is not None and "." in (bias.name or "") else node.inputs[1]
-    return (named.name if "." in (named.name or "") else node.name).removesuffix(".bias").removesuffix(".weight")
+    name = str(named.name if "." in (named.name or "") else node.name)
+    return name.removesuffix(".bias").removesuffix(".weight")

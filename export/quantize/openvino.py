@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from compress.console import swallowed_output
 from compress.runtimes.openvino import OPENVINO_MODEL, openvino_core
 from compress.targets import Target
+from export.onnx.graphs import Announce
 from export.onnx.plain import save_companions
-from export.quantize.int8 import Feeds, quantize_static_int8
+from export.quantize.int8 import CalibrationMethod, Feeds, quantize_static_int8
 
 
-def convert_openvino_int8(source: Path, folder: Path, target: Target, feeds: Feeds, method: str) -> None:
+def convert_openvino_int8(
+    source: Path,
+    folder: Path,
+    target: Target,
+    feeds: Feeds,
+    method: CalibrationMethod,
+    announce: Announce = nullcontext,
+) -> None:
     """Write ``openvino_model.xml`` and its weights, as Optimum's ``OVModelFor…`` expect them.
 
-    :param source: Folder with the fused graph of an encoder.
+    :param source: Folder with one fused graph, of an encoder.
     :param feeds: Real inputs, on which the ranges are found; ``method`` as for `quantize_static_int8`.
     :raises CompressError: If OpenVINO is not installed.
     """
@@ -23,8 +32,9 @@ def convert_openvino_int8(source: Path, folder: Path, target: Target, feeds: Fee
     import openvino
 
     with TemporaryDirectory(dir=folder) as scratch:
-        quantize_static_int8(source, Path(scratch), target, feeds, method)
+        quantize_static_int8(source, Path(scratch), target, feeds, method, announce=announce)
+        (graph,) = Path(scratch).glob("*.onnx")
         with swallowed_output():
-            model = core.read_model(Path(scratch) / "model.onnx")
+            model = core.read_model(graph)
             openvino.save_model(model, folder / OPENVINO_MODEL, compress_to_fp16=False)
     save_companions(source, folder)

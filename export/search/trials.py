@@ -1,267 +1,142 @@
-"""Trials of the search: one form of the student, made, timed and judged language by language; each is kept."""
+"""Trials of the search: one form of the student, made and judged; each is kept."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
-import json
-import shutil
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import get_args
 
-import numpy as np
+from pydantic import TypeAdapter
 
-from compress.console import say
-from compress.data.encode import pad, spread_over_languages
-from compress.data.stage import DataSet
-from compress.metrics.comparison import compare
-from compress.models.load import load_tokenizer
+from compress.console import progress, say, working
 from compress.runs.directory import Run
-from compress.runs.files import content_hash, write_json
-from compress.runtimes.contract import Predict
-from compress.runtimes.generation import Search
-from compress.runtimes.predict import load_predict, predict_examples
-from compress.student.quantisation_aware import rounding_of_int8
-from compress.student.stage import Continuation, distil
-from compress.targets import Target
-from compress.tasks.contract import Prediction
-from compress.tasks.rows import Row
-from export.onnx.fusion import fuse_graphs
-from export.onnx.graphs import graph_bytes
-from export.onnx.plain import export_onnx
-from export.quantize.calibration import calibration_feeds
-from export.quantize.int4 import quantize_int4
-from export.quantize.int8 import Feeds, quantize_dynamic_int8, quantize_static_int8
+from compress.runs.files import atomic_file, content_hash, write_json
+from compress.tasks.contract import Task
+from compress.variants.registry import FUSED, VARIANTS, Variant
+from export.quantize.int8 import CalibrationMethod
 from export.quantize.layers import quantisable_layers
-from export.quantize.openvino import convert_openvino_int8
+from export.search.judge import Judge
+from export.search.report import Candidate, LayerSensitivity, Trial
+from export.variants.making import MAKERS, Ingredients, make
+from export.variants.sample import Sample
+from export.variants.summary import Made
 
-_TIMED_EXAMPLES = 64
-_TIMED_ROUNDS = 20
-_TIMED_SECONDS = 4.0
-_SENSITIVITY_ROWS = 200
+_SENSITIVITIES = TypeAdapter(list[LayerSensitivity])
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A form of the student.
+def usual_candidates(task: Task) -> list[Candidate]:
+    """The forms for a CPU that the task and this machine know; static int8 with every way to calibrate it."""
+    found = []
+    for variant in VARIANTS.values():
+        if "CPU" in variant.runs_on and (variant.made_by, variant.runtime) in MAKERS and _can_be_tried(variant, task):
+            found += [Candidate(variant=variant.name, calibration=method) for method in _calibrations(variant)]
+    return found
 
-    ``excluded`` are layers that stay in 32 bits, ``calibration`` is that of static int8, ``retrained`` says that the
-    weights come from quantisation-aware distillation.
-    """
 
-    variant: str
-    excluded: tuple[str, ...] = ()
-    calibration: str | None = None
-    retrained: bool = False
+def _can_be_tried(variant: Variant, task: Task) -> bool:
+    if variant.runtime == "OpenVINO" and not importlib.util.find_spec("openvino"):
+        return False
+    return f"export.variants={variant.name}" not in task.REFUSED_FIELDS
 
-    @property
-    def name(self) -> str:
-        """For people."""
-        parts = [self.variant]
-        if self.calibration:
-            parts.append(self.calibration)
-        if self.excluded:
-            parts.append(f"{len(self.excluded)} layer{'s' if len(self.excluded) > 1 else ''} in 32 bits")
-        if self.retrained:
-            parts.append("retrained")
-        return ", ".join(parts)
+
+def _calibrations(variant: Variant) -> list[CalibrationMethod] | list[None]:
+    return list(get_args(CalibrationMethod)) if variant.calibrated and variant.excludable else [None]
 
 
 class TrialRunner:
-    """Makes candidates and tries them on validation rows: one half to search with, the other to confirm.
+    """Makes candidates and tries them.
 
+    :param ingredients: Of the run's variants.
+    :param sample: Validation rows that they are judged on.
     :param folder: Keeps what is found; later searches in the same run read it.
     """
 
-    def __init__(self, run: Run, data: DataSet, target: Target, folder: Path):
-        self.run, self.data, self.target, self.folder = run, data, target, folder
+    def __init__(self, run: Run, ingredients: Ingredients, sample: Sample, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
-        rows = data.splits["validation"]
-        chosen = spread_over_languages(rows.column("lang"), run.recipe.export.budget.rows, run.recipe.seed)
-        self.rows: list[Row] = list(rows.select(chosen))
-        self.tokenizer = load_tokenizer(str(run.path_of("student")))
-        self.examples = run.task.encoder(self.tokenizer, run.recipe.data, data.labels)(self.rows)
-        self._search = Search.of(run.recipe)
+        self.run, self.folder, self.sample = run, folder, sample
+        # Of a trial one line is said; what is done to each of its graphs is not.
+        feeds = functools.cache(ingredients.feeds)
+        self._ingredients = replace(ingredients, feeds=feeds, announce=nullcontext)
+        self.target, self.candidates = ingredients.target, usual_candidates(run.task)
 
-    @cached_property
-    def halves(self) -> tuple[list[int], list[int]]:
-        """Row numbers to search with and to confirm with; each language is divided evenly."""
-        seen: dict[str, int] = {}
-        halves: tuple[list[int], list[int]] = ([], [])
-        for number, row in enumerate(self.rows):
-            turn = seen[row.lang] = seen.get(row.lang, 0) + 1
-            halves[turn % 2].append(number)
-        return halves
-
-    @cached_property
-    def candidates(self) -> list[Candidate]:
-        """The usual forms, those of OpenVINO among them where it is installed."""
-        usual = [Candidate("onnx-fused"), Candidate("onnx-int8")]
-        usual += [Candidate("onnx-static", calibration=method) for method in ("minmax", "percentile", "entropy")]
-        if importlib.util.find_spec("openvino") and not self.run.task.GENERATES:
-            usual.append(Candidate("openvino-int8"))
-        return [*usual, Candidate("onnx-int4")]
-
-    def trial(self, candidate: Candidate) -> dict[str, Any]:
-        """Size, latency at batch 1, and the drop against the student in 32 bits on both halves of the rows."""
-        path = self.folder / f"{content_hash(asdict(candidate))}.json"
+    def trial(self, candidate: Candidate) -> Trial:
+        """Size, latency at batch 1, and the losses against the student in 32 bits on both halves of the rows."""
+        path = self.folder / f"{_key(candidate)}.json"
         if path.exists():
-            return json.loads(path.read_text("utf-8"))
-        with TemporaryDirectory(dir=self.folder) as scratch:
-            self.write(candidate, Path(scratch))
-            predict = self._load(Path(scratch))
-            milliseconds, faster = self._timed(predict)
-            predictions = self._predictions(predict)
-            found = {
-                **asdict(candidate),
-                "name": candidate.name,
-                "bytes": graph_bytes(Path(scratch)),
-                "p50_ms": milliseconds,
-                "faster": faster,
-                "search": self._drop(predictions, self.halves[0]),
-                "confirmation": self._drop(predictions, self.halves[1]),
-            }
-        _keep(path, found)
-        worst = found["search"]["worst_language_drop"]
+            return Trial.model_validate_json(path.read_text("utf-8"))
+        ingredients = self._of(candidate)  # distils where it must, which says by itself what it does
+        with working(f"search: trying {candidate.name}"), TemporaryDirectory(dir=self.folder) as scratch:
+            make(candidate.form, ingredients, Path(scratch))
+            found = self._judge.trial(candidate, Path(scratch))
+        with atomic_file(path) as partial:
+            write_json(partial, found.model_dump(mode="json"))
+        worst = found.search.worst_language_drop
         say(
-            f"search: {candidate.name}: {milliseconds:.2f} ms, {found['bytes'] / 1e6:.2f} MB, worst-language drop "
-            f"{100 * worst['value']:+.1f} in {worst['language']}"
+            f"search: {candidate.name}: {found.p50_ms:.2f} ms, {found.bytes / 1e6:.2f} MB, worst-language drop "
+            f"{100 * worst.value:+.1f} in {worst.language}"
         )
         return found
 
-    def write(self, candidate: Candidate, folder: Path) -> None:
-        """Fill a folder with the graphs of a candidate."""
-        fused = self._fused(candidate.retrained)
-        method = candidate.calibration or self.run.recipe.export.calibration.method
-        if candidate.variant == "onnx-fused":
-            shutil.copytree(fused, folder, dirs_exist_ok=True)
-        elif candidate.variant == "onnx-int8":
-            quantize_dynamic_int8(fused, folder, self.target, candidate.excluded)
-        elif candidate.variant == "onnx-static":
-            quantize_static_int8(fused, folder, self.target, self._feeds, method, candidate.excluded)
-        elif candidate.variant == "openvino-int8":
-            convert_openvino_int8(fused, folder, self.target, self._feeds, method)
-        elif candidate.variant == "onnx-int4":
-            quantize_int4(fused, folder)
+    def make(self, candidate: Candidate, folder: Path) -> Made:
+        """Fill a folder with the graphs of a candidate, configuration and tokenizer."""
+        return make(candidate.form, self._of(candidate), folder)
 
-    def sensitivity(self, candidate: Candidate) -> list[dict[str, Any]]:
+    def sensitivity(self, candidate: Candidate) -> list[LayerSensitivity]:
         """How far the outputs move where one layer alone is quantised, the layers that move them most first."""
-        path = self.folder / f"sensitivity-{content_hash(asdict(candidate))}.json"
-        known = json.loads(path.read_text("utf-8")) if path.exists() else []
-        layers = quantisable_layers(self.run.path_of("onnx"))
-        for layer, title in layers.items():
-            if layer in [entry["layer"] for entry in known]:
-                continue
-            others = tuple(name for name in layers if name != layer)
-            with TemporaryDirectory(dir=self.folder) as scratch:
-                alone = Candidate(candidate.variant, others, candidate.calibration, candidate.retrained)
-                self.write(alone, Path(scratch))
-                known.append({"layer": layer, "title": title, "difference": self._difference(Path(scratch))})
-            _keep(path, known)
-        return sorted(known, key=lambda entry: -entry["difference"])
+        path = self.folder / f"sensitivity-{_key(candidate)}.json"
+        known = _SENSITIVITIES.validate_json(path.read_text("utf-8")) if path.exists() else []
+        layers = quantisable_layers(self._ingredients.plain)
+        with progress() as bar:
+            task = bar.add_task("quantising one layer at a time", total=len(layers), completed=len(known))
+            for layer in [name for name in layers if name not in {entry.layer for entry in known}]:
+                alone = candidate.model_copy(update={"excluded": tuple(name for name in layers if name != layer)})
+                with TemporaryDirectory(dir=self.folder) as scratch:
+                    self.make(alone, Path(scratch))
+                    difference = self._judge.difference(Path(scratch))
+                known.append(LayerSensitivity(layer=layer, title=layers[layer], difference=difference))
+                with atomic_file(path) as partial:
+                    write_json(partial, _SENSITIVITIES.dump_python(known, mode="json"))
+                bar.advance(task)
+        return sorted(known, key=lambda entry: -entry.difference)
+
+    def _of(self, candidate: Candidate) -> Ingredients:
+        """What a candidate is made of."""
+        ingredients = self._retrained if candidate.retrained else self._own
+        method = candidate.calibration or ingredients.calibration.method
+        calibration = ingredients.calibration.model_copy(update={"method": method})
+        return replace(ingredients, excluded=candidate.excluded, calibration=calibration)
 
     @cached_property
-    def _feeds(self) -> Feeds:
-        return calibration_feeds(self.run, self.data, self.run.path_of("onnx"))
+    def _own(self) -> Ingredients:
+        return self._with_fused(self._ingredients, self.folder / "fused")
 
     @cached_property
-    def _retrained(self) -> Path:
-        """Plain graphs of the student after quantisation-aware distillation."""
-        finished, budget = self.folder / "retrained-onnx", self.run.recipe.export.budget
-        if finished.exists():
-            return finished
-        say("search: distilling with the rounding of int8")
-        settings = self.run.recipe.student.training
-        training = settings.model_copy(update={"epochs": budget.epochs, "learning_rate": budget.learning_rate})
-        more = Continuation(
-            self.run.path_of("student"), training, lambda model: rounding_of_int8(model, self.target.reduce_range)
-        )
-        with TemporaryDirectory(dir=self.folder) as scratch:
-            student, graphs = Path(scratch) / "student", Path(scratch) / "onnx"
-            student.mkdir()
-            graphs.mkdir()
-            distil(self.run, student, self.folder / "training", more)
-            export_onnx(self.run.task, student, graphs, self.data.labels)
-            graphs.rename(finished)
-        shutil.rmtree(self.folder / "training")  # its checkpoints
-        return finished
+    def _retrained(self) -> Ingredients:
+        """The same of the student after quantisation-aware distillation."""
+        from export.search.retraining import retrained_graphs
 
-    def _fused(self, retrained: bool) -> Path:
-        """Fused graphs of the student, which all candidates are made from."""
-        finished = self.folder / ("retrained-fused" if retrained else "fused")
-        if not finished.exists():
+        plain = retrained_graphs(self.run, self._ingredients, self.folder)
+        return self._with_fused(replace(self._ingredients, plain=plain), self.folder / "retrained-fused")
+
+    @cached_property
+    def _judge(self) -> Judge:
+        return Judge(self.sample, self._own.fused, self.run.recipe.bench.threads or 1)
+
+    def _with_fused(self, ingredients: Ingredients, fused: Path) -> Ingredients:
+        """Fused graphs, which all candidates are made from, beside the plain ones."""
+        if not fused.exists():
             with TemporaryDirectory(dir=self.folder) as scratch:
                 graphs = Path(scratch) / "graphs"
                 graphs.mkdir()
-                fuse_graphs(self._retrained if retrained else self.run.path_of("onnx"), graphs)
-                graphs.rename(finished)
-        return finished
-
-    @cached_property
-    def _reference(self) -> tuple[Predict, list[Prediction]]:
-        """The student in 32 bits, as it is fastest, and what it predicts."""
-        predict = self._load(self._fused(retrained=False))
-        return predict, self._predictions(predict)
-
-    def _load(self, folder: Path) -> Predict:
-        return load_predict(folder, self.run.task, self._search, self.run.recipe.bench.threads or 1)
-
-    def _predictions(self, predict: Predict) -> list[Prediction]:
-        outputs = self._outputs(predict, len(self.examples))
-        return self.run.task.decode(outputs, self.examples, self.rows, self.data.labels, self.tokenizer)
-
-    def _drop(self, predictions: Sequence[Prediction], numbers: list[int]) -> dict[str, Any]:
-        rows = [self.rows[number] for number in numbers]
-        reference, other = (
-            self.run.task.metrics([found[number] for number in numbers], rows, self.data.labels)
-            for found in (self._reference[1], predictions)
-        )
-        return compare(reference, other, [row.lang for row in rows])
-
-    def _timed(self, predict: Predict) -> tuple[float, float]:
-        """Median milliseconds of one example, and how many times faster it is than the reference.
-
-        Each example is run by both, one after the other; the ratio is the median over the pairs, so that a slow spell
-        of the machine counts for neither.
-        """
-        reference = self._reference[0]
-        feeds = [pad([example], self.tokenizer.pad_token_id) for example in self.examples[:_TIMED_EXAMPLES]]
-        pairs: list[list[int]] = []
-        ends = time.monotonic() + _TIMED_SECONDS
-        for _ in range(_TIMED_ROUNDS):
-            for feed in feeds:
-                pair = []
-                for model in (predict, reference):
-                    started = time.perf_counter_ns()
-                    model(feed)
-                    pair.append(time.perf_counter_ns() - started)
-                pairs.append(pair)
-            if time.monotonic() > ends:
-                break
-        # The first round warms up, unless it is the only one.
-        measured = np.array(pairs[len(feeds) :] or pairs)
-        return float(np.median(measured[:, 0])) / 1e6, float(np.median(measured[:, 1] / measured[:, 0]))
-
-    @cached_property
-    def _some_outputs(self) -> list[np.ndarray]:
-        return self._outputs(self._reference[0], _SENSITIVITY_ROWS)
-
-    def _outputs(self, predict: Predict, count: int) -> list[np.ndarray]:
-        return predict_examples(predict, self.run.task, self.examples[:count], self.tokenizer.pad_token_id)
-
-    def _difference(self, folder: Path) -> float:
-        """Mean distance of the outputs from the reference's on some rows; of text, the share that is another."""
-        pairs = list(zip(self._some_outputs, self._outputs(self._load(folder), _SENSITIVITY_ROWS), strict=True))
-        if self.run.task.GENERATES:
-            return float(np.mean([not np.array_equal(a, b) for a, b in pairs]))
-        return float(np.mean([np.abs(a - b).mean() for a, b in pairs]))
+                make(FUSED, ingredients, graphs)
+                graphs.rename(fused)
+        return replace(ingredients, fused=fused)
 
 
-def _keep(path: Path, content: Any) -> None:
-    partial = path.with_suffix(".partial")
-    write_json(partial, content)
-    partial.replace(path)
+def _key(candidate: Candidate) -> str:
+    return content_hash(candidate.model_dump(mode="json"))

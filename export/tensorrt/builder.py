@@ -13,11 +13,13 @@ from typing import Any
 from compress.errors import CompressError
 from compress.recipe.export import Profile, TensorRT
 from compress.runs.files import file_sha256, write_json
-from compress.runtimes.tensorrt import EngineBuilder, collecting_logger, gpu_generation, gpu_name
+from compress.runtimes.tensorrt import EngineBuilder, gpu_generation, gpu_name
+from compress.variants.engine import BatchAndLength, EngineOptions, EngineSidecar, EngineTensor, ProfileRange
+from compress.variants.registry import EnginePrecision
+from export.tensorrt.network import parse_graph
 from export.tensorrt.profiles import Input, check_axes, rebuild_command, trtexec_command
 
 _DEFAULT_GENERATIONS = (80, 86, 89, 120)
-_DYNAMIC_INT8 = ("DynamicQuantizeLinear", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,13 @@ version 1.7 was seen to fail without one."""
 class EngineRequest:
     """What an engine is built from, and how.
 
-    ``parent`` names the variant of the graph; ``settings`` leave nothing open (`export.tensorrt.stage.resolved`);
+    ``parent`` is the variant or folder of the graph; ``settings`` leave nothing open (`export.tensorrt.settings`);
     ``timing_cache`` is read and written by the native builder.
     """
 
     graph: Path
     parent: str
-    precision: str
+    precision: EnginePrecision
     settings: TensorRT
     timing_cache: Path | None = None
 
@@ -106,35 +108,12 @@ def generations(builder: EngineBuilder, settings: TensorRT) -> list[int]:
     return wanted
 
 
-def _parse(builder: EngineBuilder, graph: Path) -> tuple[Any, Any, Any, Any]:
-    """Read a graph: the module's builder, network, parser and log, which keep one another alive.
-
-    :raises CompressError: With the node and the reason, where TensorRT refuses the graph.
-    """
-    trt_builder, network, parser, log = empty_network(builder)
-    if not parser.parse_from_file(str(graph)):
-        raise CompressError(f"tensorrt: {graph} cannot be built: {_parser_problem(parser, log)}")
-    return trt_builder, network, parser, log
-
-
-def empty_network(builder: EngineBuilder) -> tuple[Any, Any, Any, Any]:
-    """The module's builder, an empty network, a parser that fills it, and their log."""
-    trt = builder.module
-    log = collecting_logger(trt)
-    trt_builder = trt.Builder(log)
-    # Strong typing, which newer versions know no alternative to.
-    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    network = trt_builder.create_network(0 if flag is None else 1 << int(flag))
-    return trt_builder, network, trt.OnnxParser(network, log), log
-
-
-def build_engine(builder: EngineBuilder, request: EngineRequest, folder: Path) -> dict[str, Any]:
+def build_engine(builder: EngineBuilder, request: EngineRequest, folder: Path) -> EngineSidecar:
     """Build one engine and write it with its sidecar, ``<name>.engine`` and ``<name>.json``.
 
-    :return: The sidecar's content.
     :raises CompressError: With the node and the reason, where TensorRT refuses the graph.
     """
-    trt_builder, network, _, log = _parse(builder, request.graph)
+    trt_builder, network, _, log = parse_graph(builder, request.graph)
     config = trt_builder.create_builder_config()
     configure(builder, config, request.settings)
     for profile in request.settings.profiles or ():
@@ -147,21 +126,8 @@ def build_engine(builder: EngineBuilder, request: EngineRequest, folder: Path) -
     path = folder / f"{request.name}.engine"
     path.write_bytes(memoryview(engine))
     sidecar = _sidecar(builder, network, request, path)
-    write_json(path.with_suffix(".json"), sidecar)
+    write_json(path.with_suffix(".json"), sidecar.model_dump(mode="json"))
     return sidecar
-
-
-def parser_problems(parser: Any) -> list[dict[str, str]]:
-    """What a parser stopped at: ``node``, ``operator`` and ``reason``."""
-    found = []
-    for error in (parser.get_error(index) for index in range(parser.num_errors)):
-        operator, reason = error.node_operator(), " ".join(error.desc().split())
-        if reason in ("", "false"):  # the parser's own condition, with no words to it
-            reason = "TensorRT has no such operator"
-        if operator in _DYNAMIC_INT8:
-            reason += "; int8 for TensorRT is static: build from onnx-static (--precision int8)"
-        found.append({"node": error.node_name(), "operator": operator, "reason": reason})
-    return found
 
 
 def configure(builder: EngineBuilder, config: Any, settings: TensorRT) -> None:
@@ -222,41 +188,34 @@ def _write_timing_cache(builder: EngineBuilder, config: Any, path: Path | None) 
         partial.replace(path)
 
 
-def _sidecar(builder: EngineBuilder, network: Any, request: EngineRequest, path: Path) -> dict[str, Any]:
-    settings = request.settings
-    return {
-        "engine": path.name,
-        "builder": builder.name,
-        "version": builder.version,
-        "ahead_of_time": builder.ahead_of_time,
-        "gpu": None if builder.ahead_of_time else gpu_name(),
-        "sm": generations(builder, settings),
-        "precision": request.precision,
-        "profiles": [
-            {
-                edge: {"batch": profile.batch[position], "length": profile.length[position]}
-                for position, edge in enumerate(("minimum", "optimum", "maximum"))
-            }
-            for profile in settings.profiles or ()
-        ],
-        "options": settings.model_dump(mode="json", exclude={"enabled", "precisions", "profiles", "sm"}),
-        "inputs": [_tensor(network.get_input(index)) for index in range(network.num_inputs)],
-        "outputs": [_tensor(network.get_output(index)) for index in range(network.num_outputs)],
-        "bytes": path.stat().st_size,
-        "sha256": file_sha256(path),
-        "parent": request.parent,
-        "parent_sha256": file_sha256(request.graph),
-        "rebuild": rebuild_command(f"{request.parent}/{request.graph.name}", request.precision, settings),
-        "trtexec": trtexec_command(f"{request.parent}/{request.graph.name}", path.name, _inputs(network), settings),
-    }
+def _sidecar(builder: EngineBuilder, network: Any, request: EngineRequest, path: Path) -> EngineSidecar:
+    settings, graph = request.settings, f"{request.parent}/{request.graph.name}"
+    return EngineSidecar(
+        engine=path.name,
+        builder=builder.name,
+        version=builder.version,
+        ahead_of_time=builder.ahead_of_time,
+        gpu=None if builder.ahead_of_time else gpu_name(),
+        sm=generations(builder, settings),
+        precision=request.precision,
+        profiles=[_profile_range(profile) for profile in settings.profiles or ()],
+        options=EngineOptions(**settings.model_dump(exclude={"enabled", "precisions", "profiles", "sm"})),
+        inputs=[_tensor(network.get_input(index)) for index in range(network.num_inputs)],
+        outputs=[_tensor(network.get_output(index)) for index in range(network.num_outputs)],
+        bytes=path.stat().st_size,
+        sha256=file_sha256(path),
+        parent=request.parent,
+        parent_sha256=file_sha256(request.graph),
+        rebuild=rebuild_command(graph, request.precision, settings),
+        trtexec=trtexec_command(graph, path.name, _inputs(network), settings),
+    )
 
 
-def _tensor(tensor: Any) -> dict[str, Any]:
-    return {"name": tensor.name, "type": tensor.dtype.name.lower(), "shape": list(tensor.shape)}
+def _profile_range(profile: Profile) -> ProfileRange:
+    edges = zip(profile.batch, profile.length, strict=True)
+    minimum, optimum, maximum = (BatchAndLength(batch=batch, length=length) for batch, length in edges)
+    return ProfileRange(minimum=minimum, optimum=optimum, maximum=maximum)
 
 
-def _parser_problem(parser: Any, log: Any) -> str:
-    if not parser.num_errors:
-        return log.summary()
-    problem = parser_problems(parser)[0]
-    return f"node '{problem['node']}' ({problem['operator']}): {problem['reason']}"
+def _tensor(tensor: Any) -> EngineTensor:
+    return EngineTensor(name=tensor.name, type=tensor.dtype.name.lower(), shape=list(tensor.shape))

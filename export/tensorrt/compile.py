@@ -5,27 +5,33 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from compress.console import say
+from compress.console import working
+from compress.contract import Contract
 from compress.errors import CompressError
 from compress.recipe.export import TensorRT
+from compress.runtimes.tensorrt import choose_builder
+from compress.variants.engine import EngineSidecar
+from compress.variants.registry import ENGINES, EnginePrecision
 from export.onnx.checks import check_onnx
 from export.quantize.fp16 import in_half_precision
-from export.tensorrt.builder import EngineRequest, build_engine, check_options, choose_builder
+from export.tensorrt.builder import EngineRequest, build_engine, check_options
 from export.tensorrt.settings import timing_cache
 
-if TYPE_CHECKING:
-    pass
+
+class CompiledEngine(Contract):
+    """An engine of an ONNX file, and the folder that it lies in."""
+
+    folder: Path
+    sidecar: EngineSidecar
 
 
-def compile_onnx(path: Path, output: Path, settings: TensorRT, precision: str | None) -> dict[str, Any]:
+def compile_onnx(path: Path, output: Path, settings: TensorRT, precision: EnginePrecision | None) -> CompiledEngine:
     """Build an engine of an ONNX file from elsewhere: ``<output>/<name>/tensorrt-<precision>/``.
 
     :param precision: None: what the graph has. Half precision is made of a graph in 32 bits where it is asked for.
-    :return: The engine's sidecar, and its ``folder``.
     :raises CompressError: If the file is not one that can be used.
     """
     import onnx
@@ -40,42 +46,44 @@ def compile_onnx(path: Path, output: Path, settings: TensorRT, precision: str | 
             f"{path}: the graph is in {own}, so an engine in {wanted} cannot be built from it; leave out --precision, "
             "or export the variant that you want from a run"
         )
-    folder = output / path.stem / f"tensorrt-{wanted}"
+    name = ENGINES[wanted].name
+    folder = output / path.stem / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent) as scratch:
         filling, graph, parent = Path(scratch) / folder.name, path, path.parent
         filling.mkdir()
         if wanted != own:  # what the engine is built from lies beside it: it can be built again
             graph, parent = filling / path.name, folder
-            onnx.save(in_half_precision(onnx.load(path)), graph)
-        say(f"tensorrt-{wanted}: building with {builder.name} {builder.version}")
-        request = EngineRequest(graph, str(parent), wanted, settings, timing_cache(builder, output))
-        sidecar = build_engine(builder, request, filling)
+            with working(f"{name}: converting {path.name}"):
+                onnx.save(in_half_precision(onnx.load(path)), graph)
+        with working(f"{name}: building with {builder.name} {builder.version}"):
+            request = EngineRequest(graph, str(parent), wanted, settings, timing_cache(builder, output))
+            sidecar = build_engine(builder, request, filling)
         if folder.exists():
             shutil.rmtree(folder)
         filling.rename(folder)
-    return {"folder": str(folder), **sidecar}
+    return CompiledEngine(folder=folder, sidecar=sidecar)
 
 
-def engine_table(sidecar: dict[str, Any]) -> Table:
+def engine_table(engine: CompiledEngine) -> Table:
     """What was built, for people."""
-    table = Table(title=f"{sidecar['folder']}/{sidecar['engine']}", show_header=False)
+    sidecar = engine.sidecar
+    table = Table(title=f"{engine.folder}/{sidecar.engine}", show_header=False)
     shapes = [
-        "batch {}…{}, length {}…{}".format(
-            *(profile[edge][axis] for axis in ("batch", "length") for edge in ("minimum", "maximum"))
-        )
-        for profile in sidecar["profiles"]
+        f"batch {profile.minimum.batch}…{profile.maximum.batch}, "
+        f"length {profile.minimum.length}…{profile.maximum.length}"
+        for profile in sidecar.profiles
     ]
-    table.add_row("builder", f"{sidecar['builder']} {sidecar['version']}")
-    table.add_row("precision", sidecar["precision"])
-    table.add_row("GPU generations", ", ".join(f"sm{sm}" for sm in sidecar["sm"]))
+    table.add_row("builder", f"{sidecar.builder} {sidecar.version}")
+    table.add_row("precision", sidecar.precision)
+    table.add_row("GPU generations", sidecar.generations)
     table.add_row("profiles", "; ".join(shapes))
-    table.add_row("MB", f"{sidecar['bytes'] / 1e6:.2f}")
-    table.add_row("the same with trtexec", sidecar["trtexec"])
+    table.add_row("MB", f"{sidecar.bytes / 1e6:.2f}")
+    table.add_row("the same with trtexec", sidecar.trtexec)
     return table
 
 
-def precision_of(path: Path) -> str:
+def precision_of(path: Path) -> EnginePrecision:
     """The precision of a graph's weights: ``int8`` where it has pairs of QuantizeLinear and DequantizeLinear."""
     import onnx_ir
 

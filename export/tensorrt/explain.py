@@ -6,52 +6,67 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from rich.table import Table
 
-from export.tensorrt.builder import EngineBuilder, empty_network, parser_problems
+from compress.console import working
+from compress.contract import Contract
+from compress.runtimes.tensorrt import EngineBuilder
+from export.tensorrt.network import Problem, empty_network, parser_problems
 
 _SHOWN_PROBLEMS = 10
 
 
-def explain(builder: EngineBuilder, graph: Path) -> dict[str, Any]:
-    """The layers that the parser produces, and what would stop TensorRT.
+class Layer(Contract):
+    """A layer that the parser produces."""
 
-    :return: ``layers`` (name, type, precision of what it puts out) and ``problems`` (node, operator, reason).
-    """
+    name: str
+    type: str
+    precision: str = Field(description="of what it puts out first; empty: it puts out nothing")
+
+
+class Explanation(Contract):
+    """What TensorRT makes of a graph: layers, or problems that stop it."""
+
+    graph: str
+    layers: list[Layer]
+    problems: list[Problem]
+
+
+def explain(builder: EngineBuilder, graph: Path) -> Explanation:
+    """The layers that the parser produces, or what would stop TensorRT."""
     _, network, parser, log = empty_network(builder)
-    parsed = parser.parse_from_file(str(graph))
+    with working(f"tensorrt: reading {graph.name}"):
+        parsed = parser.parse_from_file(str(graph))
     problems = parser_problems(parser)
     if not parsed and not problems:
-        problems.append({"node": "", "operator": "", "reason": log.summary()})
+        problems.append(Problem(node="", operator="", reason=log.summary()))
     layers = [_layer(network.get_layer(index)) for index in range(network.num_layers)] if parsed else []
-    return {"graph": str(graph), "layers": layers, "problems": problems}
+    return Explanation(graph=str(graph), layers=layers, problems=problems)
 
 
-def explanation_table(name: str, found: dict[str, Any]) -> Table:
+def explanation_table(name: str, found: Explanation) -> Table:
     """How many layers of each kind there are in each precision, or what stops TensorRT."""
-    if found["problems"]:
+    if found.problems:
         table = Table(title=f"{name}: TensorRT stops at these nodes")
         for heading in ("node", "operator", "reason"):
             table.add_column(heading)
-        for problem in found["problems"][:_SHOWN_PROBLEMS]:
-            table.add_row(problem["node"], problem["operator"], problem["reason"])
+        for problem in found.problems[:_SHOWN_PROBLEMS]:
+            table.add_row(problem.node, problem.operator, problem.reason)
         return table
-    counts = Counter((layer["type"], layer["precision"]) for layer in found["layers"])
+    counts = Counter((layer.type, layer.precision) for layer in found.layers)
     precisions = sorted({precision for _, precision in counts})
-    table = Table(title=f"{name}: {len(found['layers'])} layers, nothing stops TensorRT")
+    table = Table(title=f"{name}: {len(found.layers)} layers, nothing stops TensorRT")
     table.add_column("layer")
     for precision in precisions:
         table.add_column(precision, justify="right")
-    kinds = Counter(layer["type"] for layer in found["layers"])
+    kinds = Counter(layer.type for layer in found.layers)
     for kind, _ in kinds.most_common():
         table.add_row(kind, *(str(counts[kind, precision] or "") for precision in precisions))
     return table
 
 
-def _layer(layer: Any) -> dict[str, str]:
+def _layer(layer: Any) -> Layer:
     output = layer.get_output(0) if layer.num_outputs else None
-    return {
-        "name": layer.name,
-        "type": layer.type.name.lower(),
-        "precision": output.dtype.name.lower() if output is not None else "",
-    }
+    precision = output.dtype.name.lower() if output is not None else ""
+    return Layer(name=layer.name, type=layer.type.name.lower(), precision=precision)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from compress.recipe.export import TensorRT
+from compress.runtimes.tensorrt import EngineBuilder, gpu_name
 from compress.targets import Target
-from export.tensorrt.builder import EngineBuilder, gpu_name
 from export.tensorrt.profiles import short_and_long
-
-if TYPE_CHECKING:
-    pass
 
 
 def resolved(settings: TensorRT, longest: int, target: Target | None = None) -> TensorRT:
@@ -20,7 +16,7 @@ def resolved(settings: TensorRT, longest: int, target: Target | None = None) -> 
     :param longest: Tokens of the longest row, from which the profiles follow.
     :param target: If it is a GPU, it decides the generation.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     if settings.profiles is None:
         found["profiles"] = short_and_long(longest)
     if settings.sm is None and target is not None and target.generation is not None:

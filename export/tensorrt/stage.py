@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from compress.console import say
+from compress.console import say, working
+from compress.data.summary import DATA
+from compress.recipe.export import TensorRT
 from compress.runs.directory import Run
 from compress.runs.stages import run_stage
-from compress.runtimes.predict import predict_examples
-from compress.runtimes.tensorrt import load_engine, runs_here
+from compress.runtimes.tensorrt import EngineBuilder, choose_builder, gpu_name, runs_here
 from compress.targets import Target
-from export.tensorrt.builder import EngineBuilder, EngineRequest, build_engine, choose_builder, gpu_name
+from compress.tasks.contract import ENCODER_GRAPHS
+from compress.variants.engine import EngineSidecar
+from compress.variants.registry import ENGINES, EnginePrecision, Variant
+from export.tensorrt.builder import EngineRequest, build_engine
 from export.tensorrt.settings import resolved, timing_cache
-from export.variants.parity import Answers, check_parity, measure_parity
+from export.variants.parity import check_parity, measure_parity, tolerance_for
+from export.variants.sample import Sample
+from export.variants.summary import Parity, VariantSummary, variant_stage
 
-if TYPE_CHECKING:
-    from export.variants.sample import Sample
 
+def run_engine_stage(run: Run, precision: EnginePrecision, target: Target, sample: Sample) -> VariantSummary:
+    """Fill ``tensorrt-<precision>/`` with an engine for each graph of its parent; compared with it where a GPU can.
 
-def run_engine_stage(run: Run, precision: str, source: str, target: Target, sample: Sample) -> dict[str, Any]:
-    """Fill ``tensorrt-<precision>/`` with an engine for each graph of a variant; compared with it where a GPU can."""
-    builder = choose_builder()
+    :raises CompressError: If TensorRT refuses a graph, or the engine is too far from its parent.
+    """
+    engine, builder = ENGINES[precision], choose_builder()
     settings = resolved(run.recipe.export.tensorrt, run.recipe.data.max_length, target)
     inputs = {
         **settings.model_dump(mode="json", exclude={"enabled", "precisions"}),
@@ -31,33 +36,41 @@ def run_engine_stage(run: Run, precision: str, source: str, target: Target, samp
         "gpu": gpu_name(),
     }
 
-    def build(folder: Path, _: Path) -> dict[str, Any]:
-        say(f"tensorrt-{precision}: building with {builder.name} {builder.version}")
-        graphs = sorted(run.path_of(source).glob("*.onnx"))
-        request = EngineRequest(graphs[0], source, precision, settings, timing_cache(builder, run.folder.parent))
-        engines = [build_engine(builder, replace(request, graph=graph), folder) for graph in graphs]
-        described = {
-            "parent": source,
-            "target": ", ".join(f"sm{sm}" for sm in engines[0]["sm"]),
-            "bytes": sum(engine["bytes"] for engine in engines),
-            "engines": engines,
-        }
-        if not run.task.GENERATES and not settings.strip_weights and runs_here(engines[0]):
-            described["parity"] = _parity(run, builder, folder, engines[0], sample)
-        return described
+    def build(folder: Path, _: Path) -> VariantSummary:
+        engines = _build(run, precision, builder, settings, folder)
+        parity = None
+        if run.task.GRAPHS == ENCODER_GRAPHS and not settings.strip_weights and runs_here(engines[0]):
+            parity = _parity(run, engine, folder, engines[0], sample)
+        return VariantSummary(
+            form=engine.name,
+            parent=engine.parent,
+            target=engines[0].generations,
+            bytes=sum(sidecar.bytes for sidecar in engines),
+            engines=engines,
+            parity=parity,
+        )
 
-    return run_stage(run, f"tensorrt-{precision}", inputs, ("data", source), build)
+    return run_stage(run, variant_stage(engine.name), inputs, (DATA.name, engine.parent), build)
 
 
-def _parity(run: Run, builder: EngineBuilder, folder: Path, sidecar: dict[str, Any], sample: Sample) -> dict[str, Any]:
+def _build(
+    run: Run, precision: EnginePrecision, builder: EngineBuilder, settings: TensorRT, folder: Path
+) -> list[EngineSidecar]:
+    engine = ENGINES[precision]
+    say(f"{engine.name}: building with {builder.name} {builder.version}")
+    graphs, cache = sorted(run.path_of(engine.parent).glob("*.onnx")), timing_cache(builder, run.folder.parent)
+    request = EngineRequest(graphs[0], engine.parent, precision, settings, cache)
+    built = []
+    for graph in graphs:
+        with working(f"{engine.name}: building an engine of {graph.name}"):
+            built.append(build_engine(builder, replace(request, graph=graph), folder))
+    return built
+
+
+def _parity(run: Run, engine: Variant, folder: Path, sidecar: EngineSidecar, sample: Sample) -> Parity:
     """Compare what the engine says with what its ONNX says in ONNX Runtime."""
-    predict = load_engine(builder, folder / sidecar["engine"], run.task)
-    batch = min(profile["maximum"]["batch"] for profile in sidecar["profiles"])
-    outputs = predict_examples(predict, run.task, sample.examples, sample.tokenizer.pad_token_id, batch)
-    predictions = run.task.decode(outputs, sample.examples, sample.rows, sample.labels, sample.tokenizer)
-    precision, source = sidecar["precision"], sidecar["parent"]
-    parity = measure_parity(sample.answers(run.path_of(source)), Answers(outputs, predictions))
-    tolerances = run.recipe.export.parity
-    limits = {"fp16": tolerances.fp16, "int8": tolerances.int8, "fp32": tolerances.fp16}  # TF32 may be used
-    check_parity(f"tensorrt-{precision}", source, parity, limits[precision])
-    return parity.as_dict()
+    with working(f"{engine.name}: comparing with {engine.parent} on {len(sample.rows)} rows"):
+        parent = sample.answers(run.path_of(engine.parent))
+        parity = measure_parity(parent, sample.answers(folder, sidecar.largest_batch))
+    check_parity(engine.name, engine.parent, parity, tolerance_for(engine, run.recipe.export.parity))
+    return parity

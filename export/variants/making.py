@@ -1,146 +1,192 @@
-"""The variants of a student: what each is made from, how, for which target, and what it may differ."""
+"""Making variants: the one way from a student to each of its forms. The export stage and the search both go it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from compress.console import working
 from compress.data.stage import DataSet
-from compress.recipe.export import Export, Tolerance
+from compress.recipe.export import Calibration, Export, TensorRT
 from compress.runs.directory import Run
 from compress.targets import TARGETS, Target, resolve_target
+from compress.tasks.contract import Task
+from compress.variants.registry import (
+    ENGINES,
+    FUSED,
+    PLAIN,
+    STUDENT,
+    Maker,
+    Runtime,
+    Variant,
+    default_variants,
+    with_parents,
+)
 from export.onnx.fusion import fuse_graphs
+from export.onnx.graphs import Announce
 from export.onnx.plain import export_onnx
 from export.quantize.calibration import calibration_feeds
 from export.quantize.fp16 import convert_fp16
 from export.quantize.int4 import quantize_int4
-from export.quantize.int8 import quantize_dynamic_int8, quantize_static_int8
+from export.quantize.int8 import Feeds, quantize_dynamic_int8, quantize_static_int8
 from export.quantize.openvino import convert_openvino_int8
-
-ENGINE_SOURCES = {"fp16": "onnx-fp16", "int8": "onnx-static", "fp32": "onnx"}
-"""For each precision of an engine the variant that it is built from."""
+from export.variants.summary import CalibrationFacts, Made
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One form of the student: what it is made from, how, and what it may differ.
+class Ingredients:
+    """What variants are made of.
 
-    ``write`` fills a folder and returns what the manifest is to say; ``inputs`` is what it depends on besides.
+    ``student`` is a ``save_pretrained`` folder, ``plain`` and ``fused`` are folders with its graphs; a folder need not
+    be there before a variant is made from it. ``feeds`` gives what the plain graphs are fed with on the calibration
+    rows; only static int8 asks for it. ``excluded`` names nodes that stay in 32 bits. ``announce`` says what is going
+    on while a block runs.
     """
 
-    name: str
-    parent: str
-    tolerance: Tolerance
-    write: Callable[[Path], dict[str, Any]]
-    inputs: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Making:
-    """What variants are made with."""
-
-    run: Run
-    data: DataSet
+    task: Task
+    labels: list[str]
+    student: Path
+    plain: Path
+    fused: Path
     target: Target
+    calibration: Calibration
+    feeds: Callable[[], Feeds]
+    excluded: tuple[str, ...] = ()
+    announce: Callable[[str], AbstractContextManager[object]] = working
 
-    @property
-    def static(self) -> Target:
-        """What static int8 is made for: a GPU as soon as an engine is built from it, which takes nothing else."""
-        settings, target = self.run.recipe.export, self.target
-        if settings.tensorrt.enabled and "int8" in settings.tensorrt.precisions and not target.is_gpu:
-            return next(known for known in TARGETS.values() if known.is_gpu)
-        return target
+    def parent_of(self, variant: Variant) -> Path:
+        """The folder that a variant is made from."""
+        folders: dict[str, Path] = {STUDENT: self.student, PLAIN.name: self.plain, FUSED.name: self.fused}
+        return folders[variant.parent_for(self.target)]
 
-    @property
-    def cpu(self) -> Target:
-        """What OpenVINO's variant is made for: it has no GPU's."""
-        return resolve_target("auto") if self.target.is_gpu else self.target
-
-
-def plan_variants(run: Run, data: DataSet, target: Target) -> list[Variant]:
-    """The variants of a run in the order in which they are made."""
-    making, settings = _Making(run, data, target), run.recipe.export
-    limits, calibration = settings.parity, settings.calibration.model_dump()
-    fused = _operators_for(target)
-    static_inputs = {"target": _place(making.static), **calibration}
-    known = [
-        Variant("onnx", "student", limits.onnx, partial(_plain, making)),
-        Variant("onnx-fused", "onnx", limits.onnx, partial(_fused, making)),
-        Variant("onnx-int8", fused, limits.int8, partial(_int8, making), {"target": target.name}),
-        Variant(
-            "onnx-static", _operators_for(making.static), limits.int8, partial(_static_int8, making), static_inputs
-        ),
-        Variant("onnx-fp16", "onnx", limits.fp16, partial(_fp16, making)),
-        Variant("onnx-int4", fused, limits.int4, partial(_int4, making)),
-        Variant(
-            "openvino-int8",
-            "onnx-fused",
-            limits.int8,
-            partial(_openvino_int8, making),
-            {"target": making.cpu.name, **calibration},
-        ),
-    ]
-    parents = {variant.name: variant.parent for variant in known}
-    names = {"onnx", *wanted_variants(settings, target)}
-    names |= {parents[name] for name in names}
-    return [variant for variant in known if variant.name in names]
+    def announcing(self, what: str) -> Announce:
+        """Says of a graph, by its file's name, what is done to it."""
+        return lambda graph: self.announce(f"{what} {graph}")
 
 
-def wanted_variants(settings: Export, target: Target) -> set[str]:
-    """Those that the recipe names, or else the target's, and what engines are built from."""
-    names = set(settings.variants if settings.variants is not None else target.variants)
-    if settings.tensorrt.enabled:
-        names |= {ENGINE_SOURCES[precision] for precision in settings.tensorrt.precisions}
-    return names
+def ingredients_of(run: Run, data: DataSet, target: Target) -> Ingredients:
+    """What the variants of a run are made of."""
+    return Ingredients(
+        task=run.task,
+        labels=data.labels,
+        student=run.folder / STUDENT,
+        plain=run.folder / PLAIN.name,
+        fused=run.folder / FUSED.name,
+        target=target,
+        calibration=run.recipe.export.calibration,
+        feeds=lambda: calibration_feeds(run, data, run.path_of(PLAIN.name)),
+    )
 
 
-def _plain(making: _Making, folder: Path) -> dict[str, Any]:
-    return export_onnx(making.run.task, making.run.path_of("student"), folder, making.data.labels)
+def planned_variants(settings: Export, target: Target) -> list[Variant]:
+    """What a run's export makes, in that order: what the recipe names, or else what its target is best served with,
+    what engines are built from, and what all these are made from; engines and what a search chooses come after."""
+    named = settings.variants if settings.variants is not None else [found.name for found in default_variants(target)]
+    sources = [engine.parent for engine in wanted_engines(settings.tensorrt)]
+    return with_parents(
+        {PLAIN.name, *named, *sources}, lambda variant: variant.parent_for(target_for(variant, settings, target))
+    )
 
 
-def _fused(making: _Making, folder: Path) -> dict[str, Any]:
-    return {"target": "cpu", "fused": fuse_graphs(making.run.path_of("onnx"), folder)}
+def wanted_engines(settings: TensorRT) -> list[Variant]:
+    """The engines that the recipe asks for."""
+    return [ENGINES[precision] for precision in settings.precisions] if settings.enabled else []
 
 
-def _int8(making: _Making, folder: Path) -> dict[str, Any]:
-    target = making.target
-    quantize_dynamic_int8(making.run.path_of(_operators_for(target)), folder, target)
-    return {"target": target.name, "weights": "7 bit per channel" if target.reduce_range else "8 bit per channel"}
+def target_for(variant: Variant, settings: Export, target: Target) -> Target:
+    """What a variant is made for where the run's target is given.
+
+    OpenVINO has no GPU's variant. What follows its target is made for a GPU as soon as an engine is built from it: an
+    engine takes nothing else.
+    """
+    if variant.runtime == "OpenVINO" and target.is_gpu:
+        return resolve_target("auto")
+    becomes_engine = variant.name in [engine.parent for engine in wanted_engines(settings.tensorrt)]
+    if variant.follows_target and becomes_engine and not target.is_gpu:
+        return next(known for known in TARGETS.values() if known.is_gpu)
+    return target
 
 
-def _static_int8(making: _Making, folder: Path) -> dict[str, Any]:
-    run, target, settings = making.run, making.static, making.run.recipe.export.calibration
-    feeds = calibration_feeds(run, making.data, run.path_of("onnx"))
-    quantize_static_int8(run.path_of(_operators_for(target)), folder, target, feeds, settings.method)
-    activations = "signed, symmetric" if target.signed_activations else "unsigned"
-    return {"target": _place(target), "calibration": settings.model_dump(), "activations": activations}
+def place_of(variant: Variant, target: Target) -> str:
+    """What a summary says that a variant is for: ``any``, ``cpu``, ``cuda`` (all GPUs alike) or the target's name."""
+    if variant.follows_target and not (target.is_gpu and "GPU" in variant.runs_on):
+        return target.name
+    return {"everywhere": "any", "CPU": "cpu"}.get(variant.runs_on, "cuda")
 
 
-def _openvino_int8(making: _Making, folder: Path) -> dict[str, Any]:
-    run, settings = making.run, making.run.recipe.export.calibration
-    feeds = calibration_feeds(run, making.data, run.path_of("onnx"))
-    convert_openvino_int8(run.path_of("onnx-fused"), folder, making.cpu, feeds, settings.method)
-    return {"target": making.cpu.name, "calibration": settings.model_dump()}
+def make(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
+    """Fill an empty folder with a variant's graphs, configuration and tokenizer.
+
+    :raises CompressError: If the model cannot be exported, calibration rows will not do, or a library is missing.
+    """
+    return MAKERS[variant.made_by, variant.runtime](variant, ingredients, folder)
 
 
-def _fp16(making: _Making, folder: Path) -> dict[str, Any]:
-    convert_fp16(making.run.path_of("onnx"), folder)
-    return {"target": "cuda"}
+def _plain(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
+    facts = export_onnx(ingredients.task, ingredients.parent_of(variant), folder, ingredients.labels)
+    return Made(form=variant.name, target=place_of(variant, ingredients.target), graph=facts)
 
 
-def _int4(making: _Making, folder: Path) -> dict[str, Any]:
-    quantize_int4(making.run.path_of(_operators_for(making.target)), folder)
-    return {"target": "cpu", "weights": "4 bit in blocks of 32, embeddings 8 bit per token"}
+def _fused(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
+    attentions = fuse_graphs(ingredients.parent_of(variant), folder, ingredients.announcing(f"{variant.name}: fusing"))
+    return Made(form=variant.name, target=place_of(variant, ingredients.target), fused_attentions=attentions)
 
 
-def _operators_for(target: Target) -> str:
-    """The variant whose operators suit the target: TensorRT fuses by itself and knows none that are fused."""
-    return "onnx" if target.is_gpu else "onnx-fused"
+def _dynamic_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
+    source, target = ingredients.parent_of(variant), ingredients.target
+    announce = ingredients.announcing(f"{variant.name}: quantising")
+    quantize_dynamic_int8(source, folder, target, ingredients.excluded, announce)
+    weights = "7 bit per channel" if target.reduce_range else "8 bit per channel"
+    return Made(form=variant.name, target=place_of(variant, target), weights=weights)
 
 
-def _place(target: Target) -> str:
-    """What a variant that is the same for all GPUs is made for."""
-    return "cuda" if target.is_gpu else target.name
+def _static_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
+    source, target = ingredients.parent_of(variant), ingredients.target
+    feeds, method = _feeds(variant, ingredients), ingredients.calibration.method
+    announce = ingredients.announcing(f"{variant.name}: calibrating and quantising")
+    quantize_static_int8(source, folder, target, feeds, method, ingredients.excluded, announce)
+    return Made(
+        form=variant.name,
+        target=place_of(variant, target),
+        calibration=CalibrationFacts(**ingredients.calibration.model_dump()),
+        activations="signed, symmetric" if target.signed_activations else "unsigned",
+    )
+
+
+def _openvino_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
+    source, target = ingredients.parent_of(variant), ingredients.target
+    feeds, method = _feeds(variant, ingredients), ingredients.calibration.method
+    announce = ingredients.announcing(f"{variant.name}: calibrating and quantising")
+    convert_openvino_int8(source, folder, target, feeds, method, announce)
+    calibration = CalibrationFacts(**ingredients.calibration.model_dump())
+    return Made(form=variant.name, target=place_of(variant, target), calibration=calibration)
+
+
+def _fp16(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
+    convert_fp16(ingredients.parent_of(variant), folder, ingredients.announcing(f"{variant.name}: converting"))
+    return Made(form=variant.name, target=place_of(variant, ingredients.target))
+
+
+def _int4(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
+    quantize_int4(ingredients.parent_of(variant), folder, ingredients.announcing(f"{variant.name}: quantising"))
+    weights = "4 bit in blocks of 32, embeddings 8 bit per token"
+    return Made(form=variant.name, target=place_of(variant, ingredients.target), weights=weights)
+
+
+MAKERS: Mapping[tuple[Maker, Runtime], Callable[[Variant, Ingredients, Path], Made]] = {
+    ("export", "ONNX Runtime"): _plain,
+    ("fuse", "ONNX Runtime"): _fused,
+    ("dynamic-int8", "ONNX Runtime"): _dynamic_int8,
+    ("static-int8", "ONNX Runtime"): _static_int8,
+    ("static-int8", "OpenVINO"): _openvino_int8,
+    ("fp16", "ONNX Runtime"): _fp16,
+    ("int4", "ONNX Runtime"): _int4,
+}
+"""What makes a variant, by ``made_by`` and ``runtime`` of the registry; searches and engines have their own stages."""
+
+
+def _feeds(variant: Variant, ingredients: Ingredients) -> Feeds:
+    with ingredients.announce(f"{variant.name}: preparing {ingredients.calibration.rows} calibration rows"):
+        return ingredients.feeds()

@@ -12,9 +12,10 @@ import numpy as np
 from compress.data.encode import batches_by_length, pad, padded
 from compress.errors import CompressError
 from compress.metrics.comparison import agreement
-from compress.recipe.export import Tolerance
+from compress.recipe.export import ParityLimits, Tolerance
 from compress.runtimes.generation import ENCODER, OnnxDecoder, log_probabilities
 from compress.tasks.contract import NO_LABEL, Example, Prediction, Task
+from compress.variants.registry import Variant
 from export.variants.summary import Parity
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def log_probabilities_of_labels(folder: Path, task: Task, examples: Sequence[Exa
 
         def logits_of(given: dict[str, torch.Tensor]) -> np.ndarray:
             with torch.inference_mode():
-                return model(**given).logits.numpy()
+                logits: np.ndarray = model(**given).logits.numpy()
+                return logits
 
     found: dict[int, np.ndarray] = {}
     for indices in batches_by_length(examples, _BATCH_SIZE):
@@ -76,6 +78,12 @@ def measure_parity(parent: Answers, variant: Answers) -> Parity:
         mean_difference=float(difference.mean()),
         agreement=same,
     )
+
+
+def tolerance_for(variant: Variant, limits: ParityLimits) -> Tolerance:
+    """What a variant may differ from its parent."""
+    tolerance: Tolerance = getattr(limits, variant.limits)
+    return tolerance
 
 
 def check_parity(name: str, parent: str, parity: Parity, tolerance: Tolerance) -> None:

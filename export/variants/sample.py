@@ -12,6 +12,7 @@ from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
 from compress.runtimes.generation import Search
 from compress.runtimes.predict import load_predict, predict_examples
+from compress.student.summary import STUDENT
 from compress.tasks.contract import Example, Task
 from compress.tasks.rows import Row
 from export.variants.parity import Answers, log_probabilities_of_labels
@@ -19,10 +20,12 @@ from export.variants.parity import Answers, log_probabilities_of_labels
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_BATCH_SIZE = 64
+
 
 @dataclass(frozen=True)
 class Sample:
-    """Real rows for parity, drawn evenly over the languages from the validation split."""
+    """Real rows of the validation split, drawn evenly over the languages, and all that it takes to predict them."""
 
     task: Task
     rows: list[Row]
@@ -31,20 +34,28 @@ class Sample:
     tokenizer: PreTrainedTokenizerBase
     search: Search
 
-    def answers(self, folder: Path) -> Answers:
-        """What the model in a folder says about the rows."""
+    def answers(self, folder: Path, batch_size: int = _BATCH_SIZE) -> Answers:
+        """What the model in a folder says about the rows.
+
+        :param batch_size: Examples that are run at once.
+        :raises UnavailableError: If the model needs what this machine lacks.
+        """
         predict, pad_id = load_predict(folder, self.task, self.search), self.tokenizer.pad_token_id
-        outputs = predict_examples(predict, self.task, self.examples, pad_id)
+        outputs = predict_examples(predict, self.task, self.examples, pad_id, batch_size)
         predictions = self.task.decode(outputs, self.examples, self.rows, self.labels, self.tokenizer)
         if self.task.GENERATES:  # what is written differs from the first other token on: the rows' own text is rated
             outputs = log_probabilities_of_labels(folder, self.task, self.examples, pad_id)
         return Answers(outputs, predictions)
 
 
-def _sample(run: Run, data: DataSet) -> Sample:
-    tokenizer = load_tokenizer(str(run.path_of("student")))
+def draw_sample(run: Run, data: DataSet, count: int) -> Sample:
+    """Draw validation rows of a run, evenly over the languages.
+
+    :param count: How many, if there are as many.
+    :raises CompressError: If there is no student yet, whose tokenizer reads them.
+    """
+    tokenizer = load_tokenizer(str(run.path_of(STUDENT.name)))
     rows = data.splits["validation"]
-    chosen = spread_over_languages(rows.column("lang"), run.recipe.export.parity.rows, run.recipe.seed)
-    sample = list(rows.select(chosen))
-    examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(sample)
-    return Sample(run.task, sample, examples, data.labels, tokenizer, Search.of(run.recipe))
+    chosen = list(rows.select(spread_over_languages(rows.column("lang"), count, run.recipe.seed)))
+    examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(chosen)
+    return Sample(run.task, chosen, examples, data.labels, tokenizer, Search.of(run.recipe))

@@ -8,23 +8,16 @@ from compress.contract import Contract
 from compress.runs.manifest import Stage
 from compress.variants.engine import EngineSidecar
 from compress.variants.registry import VariantName
+from export.onnx.graphs import GraphFacts
 
 
 class Parity(Contract):
-    """How far a variant's outputs are from its parent's on real rows, and the share of rows with the same prediction."""
+    """How far a variant's outputs are from its parent's on real rows; ``agreement``: share with the same prediction."""
 
     rows: int
     max_difference: float
     mean_difference: float
     agreement: float
-
-
-class GraphFacts(Contract):
-    """What plain graphs are made of."""
-
-    opset: int
-    nodes: int
-    inputs: list[str] = Field(description="of the first graph")
 
 
 class CalibrationFacts(Contract):

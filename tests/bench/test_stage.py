@@ -9,8 +9,10 @@ import pytest
 
 from bench.measure.contenders import Contender
 from bench.measure.latency import Group, LatencyMeasurement
+from bench.measure.machine import Machine
+from bench.measure.protocol import RunAnswer, RunRequest, SizeBatch
 from bench.measure.rows import check_classes
-from bench.measure.workers import Bench, Machine, Setup, Worker
+from bench.measure.workers import Measurement, Worker
 from compress.errors import CompressError
 from compress.metrics.languages import calibration_error
 from compress.recipe.file import load_recipe
@@ -127,20 +129,21 @@ def test_all_models_are_run_before_the_next_batch():
 
     class Recorder:
         def __init__(self, name: str):
-            self.name = name
+            self.name, self.setup = name, self
 
-        def ask(self, request: dict) -> dict:
-            asked.append((self.name, request["rows"][0]))
-            return {"ms": 1.0}
+        def examples_of(self, rows: list[int]) -> list[int]:
+            return list(rows)
 
-    names = ("a", "b", "c")
-    examples = [{"row": number, "input_ids": [1]} for number in range(6)]
-    group = Group({name: Recorder(name) for name in names}, dict.fromkeys(names, Setup({}, examples)))  # type: ignore[arg-type]
+        def ask(self, request: RunRequest) -> RunAnswer:
+            asked.append((self.name, request.batch.examples[0]))
+            return RunAnswer(1.0)
+
+    group = Group({name: Recorder(name) for name in ("a", "b", "c")})
     times = LatencyMeasurement(group, range(6), [1], seed=0)
     times.add_round()
     times.add_round()
     turns = [asked[start : start + 3] for start in range(0, len(asked), 3)]
-    assert all({name for name, _ in turn} == set(names) and len({row for _, row in turn}) == 1 for turn in turns)
+    assert all({name for name, _ in turn} == {"a", "b", "c"} and len({row for _, row in turn}) == 1 for turn in turns)
     assert [turn[0][0] for turn in turns[:6]] == ["a", "b", "c", "a", "b", "c"]
     assert [turn[0][1] for turn in turns[:6]] != [turn[0][1] for turn in turns[6:]]  # another order each round
     assert times.milliseconds_of("a").shape == (2, 6)
@@ -156,7 +159,7 @@ def test_a_measuring_process_that_ends_is_said(tmp_path: Path, finished_run: Pat
     shutil.copytree(finished_run / "onnx", tmp_path / "onnx")
     (tmp_path / "onnx/model.onnx").write_bytes(b"nothing")
     recipe = load_recipe(finished_run / "recipe.yaml", {})
-    bench = Bench(recipe, [Row("12:30", "time", "en")], Machine.with_threads(1), tmp_path, (1, 8))
+    bench = Measurement(recipe, [Row("12:30", "time", "en")], Machine.with_threads(1), tmp_path, SizeBatch(1, 8))
     contender = Contender("broken", tmp_path / "onnx", tmp_path / "onnx", (), "ONNX Runtime")
     with pytest.raises(CompressError, match=r"measures broken ended .*refuses it"):
         Worker("broken", bench.setup(contender))
@@ -183,6 +186,9 @@ def test_models_of_ones_own_are_measured_beside(finished_run: Path, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["bench"]
     assert "samples_ms" not in found
+    given = {"bench.rounds": 1, "bench.starts": 1, "bench.load.seconds": 0.05, "bench.load.bound_ms": 20}
+    assert found["overrides"] == {**given, "bench.load.enabled": True}
+    assert (tmp_path / "run/recipe.yaml").read_text() == (finished_run / "recipe.yaml").read_text()
     for name in ("file", "folder"):
         assert found["models"][name]["quality"] == found["models"]["student"]["quality"]
         assert found["models"][name]["against"]["student"]["agreement"] == 1

@@ -13,7 +13,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from compress.errors import CompressError
 from compress.recipe.export import Tolerance
 from compress.recipe.file import load_recipe
+from compress.runs.directory import find_run
 from compress.targets import TARGETS, _this_machine, resolve_target
+from export.stage import explain_engines, run_export_stages
 from export.variants.parity import Answers, check_parity, measure_parity
 
 PARENTS = {"onnx": "student", "onnx-fused": "onnx", "onnx-int8": "onnx-fused", "onnx-fp16": "onnx"}
@@ -76,10 +78,37 @@ def test_a_variant_beyond_tolerance_fails_the_stage(finished_run: Path, tmp_path
     assert load_recipe(run / "recipe.yaml").export.parity.int8.agreement == 1.0
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"export.budget.points": 1, "export.target": "cuda-sm89"}, r"--budget: the search times every form"),
+        ({"export.tensorrt.enabled": True, "export.tensorrt.sm": [42]}, r"--sm 42: .* builds for"),
+    ],
+)
+def test_what_is_refused_does_not_change_the_run_s_recipe(finished_run: Path, overrides: dict, message: str):
+    before = (finished_run / "recipe.yaml").read_bytes()
+    with pytest.raises(CompressError, match=message):
+        run_export_stages(find_run(finished_run, finished_run.parent, overrides))
+    assert (finished_run / "recipe.yaml").read_bytes() == before
+
+
+def test_what_is_begun_becomes_the_run_s_recipe_but_an_explanation_does_not(finished_run: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run, folder)
+    before = (folder / "recipe.yaml").read_bytes()
+    explained = explain_engines(find_run(folder, tmp_path, {"export.tensorrt.precisions": ["fp32"]}))
+    assert list(explained) == ["onnx/model.onnx"]
+    assert (folder / "recipe.yaml").read_bytes() == before
+    variants = run_export_stages(find_run(folder, tmp_path, {"export.variants": ["onnx-int4"]}))
+    assert list(variants) == ["onnx", "onnx-fused", "onnx-fp16", "onnx-int4", "tensorrt-fp16"]
+    assert variants["onnx-int4"].weights == "4 bit in blocks of 32, embeddings 8 bit per token"
+    assert load_recipe(folder / "recipe.yaml").export.variants == ["onnx-int4"]
+
+
 def test_parity_measures_difference_and_agreement():
     parent = Answers([np.array([1.0, 2.0]), np.array([3.0, 0.0])], ["b", "a"])
     parity = measure_parity(parent, Answers([np.array([1.5, 1.0]), np.array([3.0, 0.0])], ["a", "a"]))
-    assert parity.as_dict() == {"rows": 2, "max_difference": 1.0, "mean_difference": 0.375, "agreement": 0.5}
+    assert parity.model_dump() == {"rows": 2, "max_difference": 1.0, "mean_difference": 0.375, "agreement": 0.5}
     with pytest.raises(CompressError, match=r"outputs differ by up to 1 \(limit 0.5\) and 50.00 % of the predictions"):
         check_parity("variant", "parent", parity, Tolerance(max_difference=0.5, agreement=0.9))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +24,7 @@ _SIZES = {
     "num_labels": 3,
 }
 _TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
-CONFIGS: dict[str, Any] = {
+CONFIGS: Mapping[str, Any] = {
     "bert": lambda: transformers.BertConfig(**_SIZES),
     "xlm-roberta": lambda: transformers.XLMRobertaConfig(**_SIZES),
     # Rotary positions, and layers that see their neighbours only.

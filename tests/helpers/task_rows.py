@@ -6,17 +6,17 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from babel import Locale
 
 from compress.data.builtin import cldr
 
+RawRow = dict[str, object]
 LANGUAGES = ("de", "en", "ja")
 KINDS = ("date", "time", "percentage", "money")
 
 
-def write(folder: Path, rows: Callable[[list[dict], random.Random], Iterator[dict[str, Any]]], count: int) -> Path:
+def write(folder: Path, rows: Callable[[list[dict[str, str]], random.Random], Iterator[RawRow]], count: int) -> Path:
     """One file a split, with ``count`` rows in train and a quarter of that in the others."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = random.Random(0)
@@ -28,7 +28,7 @@ def write(folder: Path, rows: Callable[[list[dict], random.Random], Iterator[dic
     return folder
 
 
-def pairs(expressions: list[dict], generator: random.Random) -> Iterator[dict[str, Any]]:
+def pairs(expressions: list[dict[str, str]], generator: random.Random) -> Iterator[RawRow]:
     """Are two expressions of the same kind?"""
     one = generator.choice(expressions)
     other = generator.choice([row for row in expressions if row["lang"] == one["lang"]])
@@ -36,7 +36,7 @@ def pairs(expressions: list[dict], generator: random.Random) -> Iterator[dict[st
     yield {"text": one["text"], "text_pair": other["text"], "label": label, "lang": one["lang"]}
 
 
-def words(expressions: list[dict], generator: random.Random) -> Iterator[dict[str, Any]]:
+def words(expressions: list[dict[str, str]], generator: random.Random) -> Iterator[RawRow]:
     """Expressions in a row; each is a span."""
     language = generator.choice(LANGUAGES)
     chosen = generator.sample([row for row in expressions if row["lang"] == language], 3)
@@ -48,7 +48,7 @@ def words(expressions: list[dict], generator: random.Random) -> Iterator[dict[st
     yield {"tokens": tokens, "labels": labels, "lang": language}
 
 
-def questions(expressions: list[dict], generator: random.Random) -> Iterator[dict[str, Any]]:
+def questions(expressions: list[dict[str, str]], generator: random.Random) -> Iterator[RawRow]:
     """Which of the expressions is of this kind?"""
     language = generator.choice(LANGUAGES)
     own = [row for row in expressions if row["lang"] == language]
@@ -61,7 +61,7 @@ def questions(expressions: list[dict], generator: random.Random) -> Iterator[dic
     yield {"question": wanted["label"], "context": context, "answers": answers, "lang": language}
 
 
-def translations(_: list[dict], generator: random.Random) -> Iterator[dict[str, Any]]:
+def translations(_: list[dict[str, str]], generator: random.Random) -> Iterator[RawRow]:
     """Some months and weekdays, in English and in another language."""
     target = generator.choice(("de", "fr"))
     keys = generator.sample([(table, key) for table in ("months", "days") for key in range(1, 7)], 3)

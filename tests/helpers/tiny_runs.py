@@ -9,6 +9,8 @@ from typing import Any
 
 import task_rows
 
+Fields = dict[str, Any]
+"""Of a recipe, as YAML has them."""
 _TRAINING = {"epochs": 8, "batch_size": 32, "learning_rate": 0.003}
 
 
@@ -20,7 +22,7 @@ class TinyTask:
     count: int
     metric: str
     least: float
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: Fields = field(default_factory=dict)
 
 
 TASKS = {
@@ -47,7 +49,7 @@ TASKS = {
 }
 
 
-def tiny_recipe(data: Path) -> dict[str, Any]:
+def tiny_recipe(data: Path) -> Fields:
     """A recipe that runs in seconds."""
     training = {"epochs": 3, "batch_size": 32, "learning_rate": 0.003}
     shape = {"layers": 4, "hidden_size": 64, "heads": 2, "feed_forward_size": 128}
@@ -67,7 +69,7 @@ def tiny_recipe(data: Path) -> dict[str, Any]:
     }
 
 
-def recipe_for(task: str, root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def recipe_for(task: str, root: Path) -> tuple[Fields, Fields]:
     """A recipe for a task, whose rows are written under ``root``, and fields to set on top."""
     tiny = TASKS[task]
     recipe = tiny_recipe(task_rows.write(root / "data", tiny.rows, tiny.count))

@@ -1,11 +1,14 @@
 """Load on a model whose time is known: 2 ms a batch, however large."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bench.measure.load import LoadSettings, measure_load, serve
+from bench.measure.load import LoadSettings, measure_load
+from bench.measure.protocol import ServeAnswer, ServeRequest
+from bench.measure.serving import serve
 
 SERVICE = 0.002
 
@@ -13,24 +16,33 @@ SERVICE = 0.002
 class Server:
     """A worker and its setup; answers take the same time for one row as for many."""
 
-    def ask(self, request: dict) -> dict:
+    @property
+    def setup(self) -> "Server":
+        return self
+
+    def ask(self, request: ServeRequest) -> ServeAnswer:
         return serve(lambda rows: time.sleep(SERVICE), request)
 
     def examples_of(self, rows: list[int]) -> list[int]:
         return list(rows)
 
 
-def request(arrivals: list[float], **fields: float) -> dict:
-    given = {"arrivals": arrivals, "examples": [[number] for number in range(len(arrivals))]}
-    return {**given, "largest_batch": 1, "bound_ms": 1000.0, "allowed": len(arrivals), **fields}
+def request(arrivals: list[float], **fields: float) -> ServeRequest:
+    examples = [[number] for number in range(len(arrivals))]
+    whole = ServeRequest(arrivals, examples, largest_batch=1, bound_ms=1000.0, allowed=len(arrivals))
+    return replace(whole, **fields)
+
+
+def settings(rows: list[int], bound_ms: float, largest_batch: int, seconds: float) -> LoadSettings:
+    return LoadSettings(rows, bound_ms, largest_batch, seconds, seed=0)
 
 
 def test_latency_counts_from_the_arrival_not_from_the_turn():
     # All arrive at once: the last one waits for the nine before it, which a closed loop would not tell.
     found = serve(lambda rows: time.sleep(SERVICE), request([0.0] * 10))
-    assert found["batches"] == [1] * 10
-    assert np.all(np.diff(found["latencies_ms"]) > 0)
-    assert found["latencies_ms"][-1] >= 10 * 1000 * SERVICE
+    assert found.batches == [1] * 10
+    assert np.all(np.diff(found.latencies_ms) > 0)
+    assert found.latencies_ms[-1] >= 10 * 1000 * SERVICE
 
 
 def test_requests_that_wait_are_answered_together():
@@ -41,40 +53,40 @@ def test_requests_that_wait_are_answered_together():
         time.sleep(SERVICE)
 
     found = serve(answer, request([0.0] * 10 + [0.5], largest_batch=4))
-    assert found["batches"] == [4, 4, 2, 1]
+    assert found.batches == [4, 4, 2, 1]
     assert seen[0] == [0, 1, 2, 3]
-    assert found["latencies_ms"][-1] < 100  # nobody waits for a batch to fill up
+    assert found.latencies_ms[-1] < 100  # nobody waits for a batch to fill up
 
 
 def test_it_ends_when_too_many_are_late():
     found = serve(lambda rows: time.sleep(SERVICE), request([0.0] * 1000, bound_ms=10.0, allowed=5))
-    assert len(found["latencies_ms"]) < 20
+    assert len(found.latencies_ms) < 20
 
 
 def test_the_highest_rate_is_below_capacity_and_batches_raise_it():
     server, capacity = Server(), 1 / SERVICE
-    alone = measure_load(server, server, [0, 1, 2], capacity, LoadSettings(50.0, 1, 0.5), seed=0)
-    together = measure_load(server, server, [0, 1, 2], capacity, LoadSettings(50.0, 8, 0.5), seed=0)
-    assert 0.3 * capacity < alone["highest_rate"] < 1.05 * capacity
-    assert together["highest_rate"] > 1.5 * alone["highest_rate"]
-    rates = [point["rate"] for point in alone["rates"]]
+    alone = measure_load(server, capacity, settings([0, 1, 2], 50.0, 1, 0.5))
+    together = measure_load(server, capacity, settings([0, 1, 2], 50.0, 8, 0.5))
+    assert 0.3 * capacity < alone.highest_rate < 1.05 * capacity
+    assert together.highest_rate > 1.5 * alone.highest_rate
+    rates = [point.rate for point in alone.rates]
     assert rates == sorted(rates)
-    assert {point["holds"] for point in alone["rates"]} == {True, False}
-    beyond = [point for point in alone["rates"] if not point["holds"]]
-    assert all(point["late"] > 0.01 * point["requests"] for point in beyond)
+    assert {point.holds for point in alone.rates} == {True, False}
+    beyond = [point for point in alone.rates if not point.holds]
+    assert all(point.late > 0.01 * point.requests for point in beyond)
 
 
 def test_a_bound_that_nothing_holds_has_no_rate():
     server = Server()
-    found = measure_load(server, server, [0], 1 / SERVICE, LoadSettings(1000 * SERVICE / 4, 1, 0.1), seed=0)
-    assert found["highest_rate"] is None
-    assert not any(point["holds"] for point in found["rates"])
+    found = measure_load(server, 1 / SERVICE, settings([0], 1000 * SERVICE / 4, 1, 0.1))
+    assert found.highest_rate is None
+    assert not any(point.holds for point in found.rates)
 
 
 def test_a_bound_that_always_holds_ends_the_search_too():
     server, capacity = Server(), 1 / SERVICE
-    found = measure_load(server, server, [0], capacity, LoadSettings(60_000.0, 1, 0.1), seed=0)
-    assert capacity < found["highest_rate"] <= 2 * capacity
+    found = measure_load(server, capacity, settings([0], 60_000.0, 1, 0.1))
+    assert capacity < found.highest_rate <= 2 * capacity
 
 
 def test_arrivals_are_a_poisson_process():
@@ -82,11 +94,11 @@ def test_arrivals_are_a_poisson_process():
 
     class Recorder(Server):
         def ask(self, request):
-            asked.append(request["arrivals"])
-            return {"latencies_ms": [1.0] * len(request["arrivals"]), "batches": [1] * len(request["arrivals"])}
+            asked.append(request.arrivals)
+            return ServeAnswer([1.0] * len(request.arrivals), [1] * len(request.arrivals))
 
-    recorder, settings = Recorder(), LoadSettings(0.5, 1, 20.0)  # every answer is late: the first rate is the last
-    measure_load(recorder, recorder, [0], 400.0, settings, seed=0)
+    # Every answer is late: the first rate is the last.
+    measure_load(Recorder(), 400.0, settings([0], 0.5, 1, 20.0))
     gaps = np.diff(asked[0])
     assert gaps.mean() == pytest.approx(1 / 100, rel=0.1)  # a quarter of the capacity
     assert gaps.std() == pytest.approx(gaps.mean(), rel=0.1)  # exponential

@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from bench.measure.sizes import model_files, size_on_disk
+from compress.reports.bench import Size
 
 
 @pytest.mark.parametrize("stage", ["student", "onnx", "onnx-fused", "onnx-int8", "onnx-fp16"])
@@ -18,15 +19,15 @@ def test_embeddings_are_what_hangs_on_the_vocabulary(finished_run: Path, stage: 
     found = size_on_disk(folder, folder)
     # int8 has a scale (and a zero point) for each token besides.
     more = config["vocab_size"] * 5 if stage == "onnx-int8" else 0
-    assert weight * bytes_each <= found["embeddings"] <= weight * bytes_each + more
-    assert found["embeddings"] + found["rest"] == found["total"]
-    assert found["total"] == sum(path.stat().st_size for path in model_files(folder))
+    assert weight * bytes_each <= found.embeddings <= weight * bytes_each + more
+    assert found.embeddings + found.rest == found.total
+    assert found.total == sum(path.stat().st_size for path in model_files(folder))
 
 
 def test_without_a_vocabulary_only_the_total_is_known(tmp_path: Path):
     save_file({"weight": np.zeros((10, 4), np.float32)}, tmp_path / "model.safetensors")
     found = size_on_disk(tmp_path, tmp_path)
-    assert found == {"total": (tmp_path / "model.safetensors").stat().st_size, "embeddings": None, "rest": None}
+    assert found == Size(total=(tmp_path / "model.safetensors").stat().st_size, embeddings=None, rest=None)
 
 
 def test_a_file_brings_its_external_data(tmp_path: Path, finished_run: Path):

@@ -1,8 +1,8 @@
 import numpy as np
-import pytest
 from scipy.stats import binom
 
 from bench.measure.statistics import median_interval, percentiles, ratio_interval
+from compress.reports.bench import Times
 
 
 def test_the_interval_of_a_median_lies_between_two_of_the_values():
@@ -40,4 +40,4 @@ def test_a_ratio_is_that_of_pairs():
 
 def test_percentiles_and_mean():
     found = percentiles(range(1, 101))
-    assert found == {"p50_ms": 50.5, "p90_ms": 90.1, "p95_ms": 95.05, "p99_ms": 99.01, "mean_ms": pytest.approx(50.5)}
+    assert found == Times(p50_ms=50.5, p90_ms=90.1, p95_ms=95.05, p99_ms=99.01, mean_ms=50.5)

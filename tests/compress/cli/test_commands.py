@@ -8,11 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 from safetensors import safe_open
+
+from compress.recipe.file import load_recipe
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def test_help_imports_nothing_heavy():
     assert "distill" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["distill", "export", "bench", "run", "doctor"])
+@pytest.mark.parametrize("command", ["distill", "export", "bench", "check", "bundle", "run", "doctor"])
 def test_every_command_has_help_with_an_example(compress_command, command: str):
     done = compress_command(command, "--help")
     assert done.returncode == 0
@@ -53,7 +57,7 @@ def test_every_command_has_help_with_an_example(compress_command, command: str):
 
 def test_run_prints_one_json_object_and_tells_the_rest_elsewhere(finished_run: Path):
     content = json.loads((finished_run.parents[1] / "stdout.json").read_text())
-    assert content["evaluation"]["student against teacher"]["worst_language_drop"]["language"] in ("de", "en", "ja")
+    assert content["evaluation"]["student_against_teacher"]["worst_language_drop"]["language"] in ("de", "en", "ja")
     assert set(content["variants"]) == {"onnx", "onnx-fused", "onnx-int8", "onnx-fp16", "tensorrt-fp16"}
     assert content["bench"]["models"]["onnx-int8"]["size"]["total"] > 0
     told = (finished_run.parents[1] / "stderr.txt").read_text()
@@ -207,3 +211,53 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(recipe_file: Path, co
     again = compress_command(*arguments, "--set", "teacher.training.epochs=3")
     assert again.returncode == 0, again.stderr
     assert "teacher: going on from checkpoint-" in again.stderr
+
+
+def test_the_version_is_the_package_s(compress_command):
+    done = compress_command("--version")
+    assert (done.returncode, done.stdout) == (0, f"compress {metadata.version('compress-export')}\n")
+
+
+def test_a_printed_recipe_can_be_run(compress_command, tmp_path: Path):
+    done = compress_command("recipe")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "recipe.yaml").write_text(done.stdout, "utf-8")
+    assert load_recipe(tmp_path / "recipe.yaml") == load_recipe(None)
+    schema = json.loads(compress_command("recipe", "--schema").stdout)
+    assert schema["properties"]["student"]
+
+
+def test_a_measurement_leaves_the_recipe_as_it_was(compress_command, finished_run: Path, tmp_path: Path):
+    run = shutil.copytree(finished_run, tmp_path / "tiny")
+    before = (run / "recipe.yaml").read_bytes()
+    done = compress_command("bench", run, "--set", "bench.rows=6", "--set", "bench.starts=1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bench"]["rows"]["latency"] == 6
+    assert json.loads((run / "bench/report.json").read_text())["overrides"] == {"bench.rows": 6, "bench.starts": 1}
+    assert (run / "recipe.yaml").read_bytes() == before
+
+
+def test_a_refused_export_leaves_the_recipe_as_it_was(compress_command, finished_run: Path, tmp_path: Path):
+    run = shutil.copytree(finished_run, tmp_path / "tiny")
+    before = (run / "recipe.yaml").read_bytes()
+    done = compress_command("export", run, "--target", "cuda-sm86", "--budget", "1")
+    assert_one_clear_line(done, "--budget: the search times every form on this machine's processor")
+    assert (run / "recipe.yaml").read_bytes() == before
+    with FileLock(run / ".lock"):
+        done = compress_command("export", run, "--variants", "onnx-fused")
+    assert_one_clear_line(done, "another compress is working in this run")
+    assert (run / "recipe.yaml").read_bytes() == before
+
+
+def test_the_cause_of_an_error_is_in_the_log_or_shown_if_asked_for(
+    compress_command, finished_run: Path, tmp_path: Path
+):
+    run = shutil.copytree(finished_run, tmp_path / "tiny")
+    (run / "student/config.json").write_text("{")
+    (run / "onnx/model.onnx").unlink()
+    done = compress_command("export", run)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.rstrip().endswith(f"[log: {run / 'logs/compress.log'}]")
+    assert "The above exception was the direct cause" in (run / "logs/compress.log").read_text()
+    assert "Traceback (most recent call last)" in compress_command("export", run, "--verbose").stderr

@@ -8,6 +8,7 @@ import pytest
 from compress.data.clean import Cleaned, Row, clean
 from compress.data.encode import batches_by_length, pad, spread_over_languages
 from compress.data.read import read_file, read_splits, rows_of_dataset
+from compress.data.summary import SharedTexts, SplitSummary
 from compress.errors import CompressError
 from compress.recipe.data import Data
 from compress.tasks.registry import task_named
@@ -63,12 +64,12 @@ def test_cleaning_normalises_drops_and_counts(tmp_path: Path):
     train = [*ROWS, decomposed, {**decomposed, "text": "Café"}, {"text": " \n", "label": "a", "lang": "de"}]
     kept, result = cleaned(write_folder(tmp_path, train=train, test=[ROWS[0]]))
     assert Row("Café", "a", "fr") in kept["train"]
-    assert result.report["splits"]["train"] == {"rows": 3, "dropped": {"blank": 1, "duplicate": 1}}
-    assert result.report["same text in two splits"] == {
-        "train and validation": 2,
-        "train and test": 1,
-        "validation and test": 1,
-    }
+    assert result.summary.splits["train"] == SplitSummary(rows=3, dropped={"blank": 1, "duplicate": 1})
+    assert result.summary.shared_texts == [
+        SharedTexts(first="train", second="validation", texts=2),
+        SharedTexts(first="train", second="test", texts=1),
+        SharedTexts(first="validation", second="test", texts=1),
+    ]
 
 
 def test_field_names_can_be_chosen_and_languages_filtered(tmp_path: Path):
@@ -83,7 +84,7 @@ def test_field_names_can_be_chosen_and_languages_filtered(tmp_path: Path):
     )
     kept, result = cleaned(data)
     assert kept["train"][1] == Row("x", "1", "de", "1")
-    assert result.report["splits"]["train"]["dropped"]["other language"] == 4
+    assert result.summary.splits["train"].dropped["other language"] == 4
 
 
 @pytest.mark.parametrize(
@@ -154,8 +155,8 @@ def test_a_translation_that_is_blank_is_dropped(tmp_path: Path):
     whole = {split: [{**row, "target": "b"}, row] for split in ("train", "validation", "test")}
     raw = {split: [(f"{split}:1", each) for each in rows] for split, rows in whole.items()}
     found = clean(raw, task_named("translation"), Data(), lambda split, row: None)
-    assert found.report["splits"]["train"] == {"rows": 1, "dropped": {"blank": 1, "duplicate": 0}}
-    assert found.report["languages"] == {"en-de": 1}
+    assert found.summary.splits["train"] == SplitSummary(rows=1, dropped={"blank": 1, "duplicate": 0})
+    assert found.summary.languages == {"en-de": 1}
 
 
 def test_padding_fills_to_the_longest_row():

@@ -42,9 +42,9 @@ def test_the_drop_is_paired():
 def test_comparison_names_the_worst_language():
     reference, other = {"accuracy": mean([1, 1, 1, 1])}, {"accuracy": mean([1, 1, 1, 0])}
     result = compare(reference, other, ["de", "de", "ja", "ja"])
-    assert result["worst_language_drop"]["language"] == "ja"
-    assert result["worst_language_drop"]["value"] == 0.5
-    assert result["drop"]["all"]["value"] == 0.25
+    assert result.worst_language_drop.language == "ja"
+    assert result.worst_language_drop.value == 0.5
+    assert result.drop["all"].value == 0.25
     assert agreement(["a", "a", "b", "b"], ["a", "a", "b", "a"]) == 0.75
     assert agreement([["a", "b", "b"], ["c"]], [["a", "b", "a"], ["c"]]) == 0.75
 
@@ -60,8 +60,8 @@ def test_languages_are_counted_apart():
     groups = rows_by_language(["ja", "de", "ja"])
     assert {language: rows.tolist() for language, rows in groups.items()} == {"de": [1], "ja": [0, 2], "all": [0, 1, 2]}
     figures = per_language({"accuracy": mean([1, 0, 1])}, ["ja", "de", "ja"])
-    assert figures["de"]["accuracy"]["value"] == 0
-    assert figures["ja"]["accuracy"]["value"] == 1
+    assert figures["de"]["accuracy"].value == 0
+    assert figures["ja"]["accuracy"].value == 1
 
 
 def test_two_models_are_told_apart_by_mcnemars_test():
@@ -93,10 +93,10 @@ def test_a_comparison_adjusts_for_its_languages():
     wrong[0:90:3] = 9
     before, after = ({"accuracy": accuracy(predicted, TARGETS)} for predicted in (PREDICTED, wrong))
     found = compare(before, after, ["de", "en", "fr"] * 100)
-    assert found["drop"]["de"]["p"] < 0.001
-    assert found["drop"]["de"]["p_adjusted"] == pytest.approx(3 * found["drop"]["de"]["p"], rel=0.01)
-    assert found["drop"]["en"]["p_adjusted"] == 1
-    assert found["drop"]["all"]["p_adjusted"] == found["drop"]["all"]["p"]
+    assert found.drop["de"].p < 0.001
+    assert found.drop["de"].p_adjusted == pytest.approx(3 * found.drop["de"].p, rel=0.01)
+    assert found.drop["en"].p_adjusted == 1
+    assert found.drop["all"].p_adjusted == found.drop["all"].p
 
 
 def test_calibration_error_by_hand():

@@ -60,10 +60,10 @@ def test_texts_of_the_kept_languages_are_split_and_judged_as_before(full, texts)
     wanted = {language: texts[language] for language in ("de", "ru", "ja")}
     smaller, trimmed, report = trim_vocabulary(model, tokenizer, wanted, Vocabulary(trim=True))
     assert len(trimmed) < len(tokenizer)
-    assert report["tokens after"] == len(trimmed) == smaller.get_input_embeddings().weight.shape[0]
+    assert report.tokens_after == len(trimmed) == smaller.get_input_embeddings().weight.shape[0]
     assert smaller.config.vocab_size == len(trimmed)
-    assert report["saved MB"] == pytest.approx((len(tokenizer) - len(trimmed)) * 16 * 4 / 1e6, abs=0.01)
-    assert set(report["lost share of tokens"].values()) == {0.0}
+    assert report.saved_megabytes == pytest.approx((len(tokenizer) - len(trimmed)) * 16 * 4 / 1e6, abs=0.01)
+    assert set(report.lost_share.values()) == {0.0}
     for rows in wanted.values():
         for text in rows:
             assert trimmed.tokenize(text) == tokenizer.tokenize(text)
@@ -88,6 +88,6 @@ def test_rare_tokens_are_dropped_and_what_that_costs_is_reported(full, texts):
     wanted = {language: texts[language] for language in ("de", "th")}
     everything = trim_vocabulary(model, tokenizer, wanted, Vocabulary(trim=True))[2]
     frequent = trim_vocabulary(model, tokenizer, wanted, Vocabulary(trim=True, coverage=0.8))[2]
-    assert frequent["tokens after"] < everything["tokens after"]
+    assert frequent.tokens_after < everything.tokens_after
     for language in wanted:
-        assert 0 < frequent["lost share of tokens"][language] <= 0.2
+        assert 0 < frequent.lost_share[language] <= 0.2

@@ -1,9 +1,10 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from compress.errors import CompressError
-from compress.recipe.file import load_recipe, save_recipe
+from compress.recipe.file import RENAMED, load_recipe, save_recipe
 from compress.recipe.recipe import Recipe
 
 
@@ -44,7 +45,7 @@ def test_a_saved_recipe_is_read_back_equal(tmp_path: Path):
         ("task: translation", "data.source: the built-in data has no rows for translation; name a file or folder"),
         (
             "{task: translation, data: {source: a}, student: {distillation: {hidden: {weight: 1}}}}",
-            "student.distillation.hidden is for models that read, the task is translation; leave it out",
+            "student.distillation.hidden.weight is for models that read, the task is translation; leave it out",
         ),
         ("student: {decoder_layers: 1}", "student.decoder_layers is for translation, the task is text-classification"),
         (
@@ -69,3 +70,14 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, content: str, mes
 def test_a_missing_recipe_is_said(tmp_path: Path):
     with pytest.raises(CompressError, match=r"no such recipe"):
         load_recipe(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_earlier_name_is_refused_with_the_new_one(old: str, new: str):
+    with pytest.raises(CompressError, match=re.escape(f"{old}: is called {new} now; rename it")):
+        load_recipe(None, {"teacher.scratch.pretraining.epochs": 1, old: {}})
+
+
+def test_a_section_given_in_part_keeps_its_other_defaults():
+    student = load_recipe(None, {"student.training.epochs": 3}).student.training
+    assert student == load_recipe(None).student.training.model_copy(update={"epochs": 3})

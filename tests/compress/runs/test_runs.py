@@ -3,11 +3,19 @@ from pathlib import Path
 
 import pytest
 
+from compress.contract import Contract
 from compress.errors import CompressError
 from compress.recipe.recipe import Recipe
-from compress.runs.directory import Run, find_run, open_run
+from compress.runs.directory import Run, find_run, keep_recipe, locked, open_run
 from compress.runs.files import file_sha256
+from compress.runs.manifest import Stage
 from compress.runs.stages import run_stage
+
+
+class Note(Contract):
+    """What the stages of these tests return."""
+
+    content: str
 
 
 @pytest.fixture
@@ -19,12 +27,12 @@ def stage(run: Run, name: str, content: str, parents: tuple[str, ...] = (), **op
     """Run a stage that writes one file; tell whether it was run."""
     calls = []
 
-    def build(folder: Path, scratch: Path) -> dict:
+    def build(folder: Path, scratch: Path) -> Note:
         calls.append(name)
         (folder / "file.txt").write_text(content)
-        return {"content": content}
+        return Note(content=content)
 
-    run_stage(run, name, {"content": content}, parents, build, **options)
+    run_stage(run, Stage(name, Note), {"content": content}, parents, build, **options)
     return calls
 
 
@@ -62,19 +70,19 @@ def test_the_manifest_describes_every_file(run: Run):
 def test_a_failed_stage_leaves_the_old_one_and_keeps_its_scratch(run: Run):
     stage(run, "one", "a")
 
-    def fail(folder: Path, scratch: Path) -> dict:
+    def fail(folder: Path, scratch: Path) -> Note:
         (folder / "half.txt").write_text("half")
         (scratch / "checkpoint").write_text("1")
         raise KeyboardInterrupt
 
-    def go_on(folder: Path, scratch: Path) -> dict:
+    def go_on(folder: Path, scratch: Path) -> Note:
         assert not list(folder.iterdir())
-        return {"checkpoint": (scratch / "checkpoint").read_text()}
+        return Note(content=(scratch / "checkpoint").read_text())
 
     with pytest.raises(KeyboardInterrupt):
-        run_stage(run, "one", {"new": True}, (), fail)
+        run_stage(run, Stage("one", Note), {"new": True}, (), fail)
     assert [path.name for path in (run.folder / "one").iterdir()] == ["file.txt"]
-    assert run_stage(run, "one", {"new": True}, (), go_on) == {"checkpoint": "1"}
+    assert run_stage(run, Stage("one", Note), {"new": True}, (), go_on) == Note(content="1")
 
 
 def test_latest_names_the_newest_run(tmp_path: Path, run: Run):
@@ -97,9 +105,50 @@ def test_an_output_that_cannot_be_written_is_said(tmp_path: Path):
 
 
 def test_two_processes_do_not_work_in_one_run(run: Run):
-    def nested(folder: Path, scratch: Path) -> dict:
+    def nested(folder: Path, scratch: Path) -> Note:
         stage(run, "two", "x")
-        return {}
+        return Note(content="")
 
     with pytest.raises(CompressError, match=r"another compress is working in this run"):
-        run_stage(run, "one", {}, (), nested)
+        run_stage(run, Stage("one", Note), {}, (), nested)
+
+
+def test_what_a_stage_returned_is_read_back_as_its_model(run: Run):
+    stage(run, "one", "a")
+    assert run.summary(Stage("one", Note)) == Note(content="a")
+
+    class Other(Contract):
+        number: int
+
+    with pytest.raises(CompressError, match=r"what it says of 'one' is not as this version writes it"):
+        run.summary(Stage("one", Other))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"schema": 3}', '{"schema": 3, "run": 1, "stages": {}}'])
+def test_a_damaged_manifest_is_said(run: Run, content: str):
+    (run.folder / "manifest.json").write_text(content)
+    with pytest.raises(CompressError, match=r"damaged manifest; delete the run directory and start again"):
+        run.path_of("one")
+
+
+def test_a_manifest_of_another_version_is_said(run: Run):
+    (run.folder / "manifest.json").write_text('{"schema": 2}')
+    with pytest.raises(CompressError, match=r"written by another version \(schema 2, this one has 3\)"):
+        run.path_of("one")
+
+
+def test_overrides_hold_until_they_are_kept(run: Run):
+    changed = find_run(run.folder, run.folder.parent, {"bench.rows": 7})
+    assert (changed.recipe.bench.rows, changed.overrides) == (7, {"bench.rows": 7})
+    assert find_run(run.folder, run.folder.parent).recipe == run.recipe
+    keep_recipe(changed)
+    assert find_run(run.folder, run.folder.parent).recipe.bench.rows == 7
+
+
+def test_a_recipe_is_not_changed_beside_other_work(run: Run):
+    changed = find_run(run.folder, run.folder.parent, {"bench.rows": 7})
+    with locked(run.folder), pytest.raises(CompressError, match=r"another compress is working in this run"):
+        keep_recipe(changed)
+    with locked(run.folder), pytest.raises(CompressError, match=r"another compress is working in this run"):
+        open_run(Recipe(name="first", seed=1), run.folder.parent)
+    assert find_run(run.folder, run.folder.parent).recipe == run.recipe

@@ -8,7 +8,6 @@ import torch
 from compress.student.losses import (
     group_dro_loss,
     hard_and_soft_loss,
-    mean_pooled,
     relation_loss,
     sentence_loss,
     soft_loss,
@@ -99,11 +98,6 @@ def test_equal_attention_maps_cost_nothing_and_others_do():
 def test_sentence_loss_is_one_less_the_cosine():
     student, teacher = torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[4.0, 3.0], [-1.0, 0.0]])
     assert sentence_loss(student, teacher).tolist() == [pytest.approx(1 - 24 / 25), pytest.approx(2.0)]
-
-
-def test_sentence_vectors_are_means_of_real_tokens():
-    states = torch.tensor([[[1.0], [3.0], [100.0]]])
-    assert mean_pooled(states, torch.tensor([[1, 1, 0]])).item() == 2.0
 
 
 def test_group_dro_gives_weight_to_the_language_with_the_higher_loss():

@@ -27,16 +27,16 @@ def test_unlabelled_rows_are_learned_from_with_the_teacher_s_labels():
     chosen = choose_rows(pool, LOGITS, DATA, RowChoice(), None)
     assert [row.text for row in pool.rows] == ["one", "two", "eins", "drei", "zwei"]
     assert chosen.targets.tolist() == [0, 1, 0, 1, 1]
-    assert chosen.counts["labelled by the teacher"] == 1
-    assert chosen.counts["labels that the teacher does not share"] == 1
+    assert chosen.counts.labelled_by_teacher == 1
+    assert chosen.counts.not_shared_by_teacher == 1
 
 
 def test_rows_are_dropped_where_the_teacher_is_unsure_or_disagrees():
     pool = build_pool(DATA, load_recipe(None))
     chosen = choose_rows(pool, LOGITS, DATA, RowChoice(minimum_confidence=0.6, drop_disagreement=True), None)
     assert chosen.indices.tolist() == [0, 1, 4]
-    assert (chosen.counts["dropped as unsure"], chosen.counts["dropped as disagreeing"]) == (1, 1)
-    assert chosen.counts["kept"] == 3
+    assert (chosen.counts.dropped_as_unsure, chosen.counts.dropped_as_disagreeing) == (1, 1)
+    assert chosen.counts.kept == 3
 
 
 def test_rows_count_as_much_as_the_teacher_is_sure():
@@ -50,7 +50,7 @@ def test_labels_of_zero_shot_languages_are_not_used():
     pool = build_pool(DATA, load_recipe(None))
     chosen = choose_rows(pool, LOGITS, DATA, RowChoice(drop_disagreement=True), ["en"])
     assert chosen.targets.tolist() == [0, 1, 1, 1, 1]  # "eins" takes the teacher's label, not its own
-    assert chosen.counts["labelled by the teacher"] == 3
+    assert chosen.counts.labelled_by_teacher == 3
 
 
 def test_the_teacher_reads_the_parallel_sentence():
@@ -58,7 +58,7 @@ def test_the_teacher_reads_the_parallel_sentence():
     assert [row.text for row in pool.teacher_rows] == ["one", "two"]
     read = {row.text: pool.teacher_rows[int(index)].text for row, index in zip(pool.rows, pool.reads, strict=True)}
     assert read == {"one": "one", "two": "two", "eins": "one", "zwei": "two"}
-    assert pool.counts["without a parallel sentence"] == 1
+    assert pool.without_parallel == 1
 
 
 def test_rows_that_are_not_parallel_are_said():

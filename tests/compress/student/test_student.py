@@ -59,12 +59,12 @@ def test_all_signals_and_choices_together(distil, tmp_path: Path, data_folder: P
         assert f"{part} 0." in result["told"] or f"{part} 1." in result["told"], part
     counts = result["student"]["rows"]
     train = len(rows_of(data_folder, "train"))
-    assert counts["labelled by the teacher"] >= 0.9 * train
-    assert counts["kept"] + counts["dropped as unsure"] == counts["rows"]
-    weights = result["student"]["language weights"]
+    assert counts["labelled_by_teacher"] >= 0.9 * train
+    assert counts["kept"] + counts["dropped_as_unsure"] == counts["rows"]
+    weights = result["student"]["language_weights"]
     assert set(weights) == {"de", "en", "ja"}
     assert sum(weights.values()) == pytest.approx(1, abs=1e-3)
-    assert result["evaluation"]["student's rows"] == counts
+    assert result["evaluation"]["student_rows"] == counts
     assert list((tmp_path / "out/tiny/logs/student").glob("events.out.tfevents.*"))
 
 
@@ -89,12 +89,12 @@ def test_a_student_with_its_own_tokenizer_learns_from_parallel_sentences(distil,
         student__distillation__pivot="en",
         student__distillation__alpha=0,
     )
-    assert result["evaluation"]["seen in training"] == {"de": "text", "en": "labels", "ja": "text"}
+    assert result["evaluation"]["seen_in_training"] == {"de": "text", "en": "labels", "ja": "text"}
     assert "seen in training" in result["told"]
     student = AutoTokenizer.from_pretrained(tmp_path / "out/tiny/student")
     assert len(student) == 300
     assert AutoConfig.from_pretrained(tmp_path / "out/tiny/student").vocab_size == 300
-    assert result["student"]["rows"]["labelled by the teacher"] == sum(
+    assert result["student"]["rows"]["labelled_by_teacher"] == sum(
         row["lang"] != "en" for row in rows_of(folder, "train")
     )
 
@@ -106,11 +106,11 @@ def test_a_trimmed_teacher_says_what_it_said_before(distil, tmp_path: Path, fini
         write_rows(german / f"{split}.jsonl", [row for row in rows_of(data_folder, split) if row["lang"] == "de"])
     result = distil(data__source=str(german), teacher__vocabulary__trim=True)
     vocabulary = result["teacher"]["vocabulary"]
-    assert vocabulary["tokens after"] < vocabulary["tokens before"] == 400
-    assert vocabulary["lost share of tokens"] == {"de": 0.0}
+    assert vocabulary["tokens_after"] < vocabulary["tokens_before"] == 400
+    assert vocabulary["lost_share"] == {"de": 0.0}
     assert "vocabulary trimmed from 400 to" in result["told"]
     before = json.loads((finished_run / "evaluation/report.json").read_text())["models"]["teacher"]["de"]
     after = result["evaluation"]["models"]["teacher"]["de"]
     assert after["accuracy"]["value"] == pytest.approx(before["accuracy"]["value"], abs=0.02)
     for model in ("teacher", "student"):
-        assert len(AutoTokenizer.from_pretrained(tmp_path / "out/tiny" / model)) == vocabulary["tokens after"]
+        assert len(AutoTokenizer.from_pretrained(tmp_path / "out/tiny" / model)) == vocabulary["tokens_after"]

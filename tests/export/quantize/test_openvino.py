@@ -10,11 +10,9 @@ import openvino
 import pytest
 from transformers import AutoTokenizer
 
-from bench.measure.contenders import find_contenders
 from compress.errors import CompressError
-from compress.runs.directory import find_run
 from compress.runtimes.onnx import load_onnx
-from compress.runtimes.predict import load_predict
+from compress.runtimes.predict import load_predict, runtime_of
 from compress.tasks.registry import task_named
 
 
@@ -39,15 +37,13 @@ def test_openvino_loads_the_folder(run: Path):
     assert 0 < np.abs(logits - expected).max() < 3
 
 
-def test_it_is_small_and_measured_with_its_own_runtime(run: Path):
+def test_it_is_small_and_opened_with_its_own_runtime(run: Path):
     sizes = {
         name: sum(path.stat().st_size for path in (run / name).glob("*odel.*")) for name in ("onnx", "openvino-int8")
     }
     assert sizes["openvino-int8"] < 2 * sizes["onnx"]  # of a model of a few kilobytes the description is most
-    found, _ = find_contenders(find_run(run, run.parent), [])
-    runtimes = {contender.name: contender.runtime for contender in found}
-    assert runtimes["openvino-int8"] == "OpenVINO"
-    assert runtimes["onnx-int8"] == "ONNX Runtime"
+    assert runtime_of(run / "openvino-int8") == "OpenVINO"
+    assert runtime_of(run / "onnx-int8") == "ONNX Runtime"
 
 
 def test_without_openvino_the_extra_is_named(run: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,7 +9,9 @@ import small_encoders
 from onnx import TensorProto, numpy_helper
 
 from compress.targets import TARGETS
-from export.quantize import int8 as quantize
+from export.quantize import folder as all_graphs
+from export.quantize import fp16
+from export.quantize.embeddings import quantize_embeddings
 from export.quantize.fp16 import convert_fp16
 from export.quantize.int4 import quantize_int4
 from export.quantize.int8 import quantize_dynamic_int8, quantize_static_int8
@@ -20,7 +22,8 @@ FEEDS = {"model.onnx": [small_encoders.inputs(rows, length) for rows, length in 
 
 @pytest.fixture
 def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(quantize, "save_companions", lambda source, folder: None)  # no tokenizer here
+    for module in (all_graphs, fp16):
+        monkeypatch.setattr(module, "save_companions", lambda source, folder: None)  # no tokenizer here
     (tmp_path / "plain").mkdir()
     small_encoders.write_onnx("bert", tmp_path / "plain/model.onnx")
     return tmp_path / "plain"
@@ -59,7 +62,7 @@ def test_embeddings_have_a_scale_for_each_token(plain: Path, folder: Path):
     array[7] *= 100  # one loud token must not cost the others their precision
     table.CopyFrom(numpy_helper.from_array(array, table.name))
     onnx.save(model, folder / "model.onnx")
-    quantize.quantize_embeddings(folder / "model.onnx")
+    quantize_embeddings(folder / "model.onnx")
     quiet = {"input_ids": np.full((1, 4), 20), "attention_mask": np.ones((1, 4), dtype=np.int64)}
     expected = small_encoders.logits(path, quiet)
     assert np.abs(small_encoders.logits(folder / "model.onnx", quiet) - expected).max() < 0.02 * np.std(expected)

@@ -1,20 +1,44 @@
 """The search for the fastest form within a budget: its decisions on made-up figures, and a whole one on a real run."""
 
-import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import onnx
 import pytest
 
+from compress.data.stage import load_data
+from compress.errors import CompressError
+from compress.metrics.figures import LanguageLosses, WorstLoss
+from compress.runs.directory import find_run
 from compress.targets import TARGETS
+from compress.tasks.registry import task_named
 from export.search.frontier import frontier_of
+from export.search.report import Candidate, LayerSensitivity, SearchReport, Trial, read_search
 from export.search.stage import search
-from export.search.trials import Candidate
+from export.search.trials import TrialRunner, usual_candidates
+from export.variants.making import ingredients_of
+from export.variants.sample import draw_sample
+from export.variants.summary import variant_stage
 
-LAYERS = [{"layer": f"layer {number}", "title": "", "difference": 9 - number} for number in range(9)]
+LAYERS = [LayerSensitivity(layer=f"layer {number}", title="", difference=9 - number) for number in range(9)]
+
+
+def losses(points: float) -> LanguageLosses:
+    worst = WorstLoss(value=points / 100, low=points / 100, high=points / 100, language="en")
+    return LanguageLosses(metric="accuracy", drop={}, worst_language_drop=worst)
+
+
+def trial_of(candidate: Candidate, faster: float, searched: float, confirmed: float, size: int = 100) -> Trial:
+    return Trial(
+        name=candidate.name,
+        candidate=candidate,
+        bytes=size,
+        p50_ms=1 / faster,
+        faster=faster,
+        search=losses(searched),
+        confirmation=losses(confirmed),
+    )
 
 
 class MadeUp:
@@ -24,58 +48,48 @@ class MadeUp:
         self.figures = figures
         self.tried: list[Candidate] = []
         self.target = TARGETS["cpu-vnni"]
-        self.rows = [SimpleNamespace(lang="en")] * 200
-        self.halves = (list(range(100)), list(range(100, 200)))
+        self.sample = SimpleNamespace(rows=[SimpleNamespace(lang="en")] * 200)
         self.candidates = [
-            Candidate("onnx-fused"),
-            Candidate("onnx-int8"),
-            Candidate("onnx-static", calibration="minmax"),
+            Candidate(variant="onnx-fused"),
+            Candidate(variant="onnx-int8"),
+            Candidate(variant="onnx-static", calibration="minmax"),
         ]
 
-    def trial(self, candidate: Candidate) -> dict[str, Any]:
+    def trial(self, candidate: Candidate) -> Trial:
         self.tried.append(candidate)
         name = candidate.variant.removeprefix("onnx-")
         if candidate.retrained:
             name = "retrained"
         elif candidate.excluded:
             name = f"{name}_without_{len(candidate.excluded)}"
-        faster, *drops = self.figures.get(name, (0.5, 0.0, 0.0) if name != "fused" else (1.0, 0.0, 0.0))
-        judged = [{"metric": "accuracy", "worst_language_drop": {"language": "en", "value": d / 100}} for d in drops]
-        return {
-            "variant": candidate.variant,
-            "excluded": candidate.excluded,
-            "calibration": candidate.calibration,
-            "retrained": candidate.retrained,
-            "name": candidate.name,
-            "bytes": 100,
-            "p50_ms": 1 / faster,
-            "faster": faster,
-            "search": judged[0],
-            "confirmation": judged[1],
-        }
+        return trial_of(candidate, *self.figures.get(name, (1.0 if name == "fused" else 0.5, 0.0, 0.0)))
 
-    def sensitivity(self, candidate: Candidate) -> list[dict[str, Any]]:
+    def sensitivity(self, candidate: Candidate) -> list[LayerSensitivity]:
         return LAYERS
 
 
+def searched_with(runner: MadeUp, points: float) -> SearchReport:
+    return search(runner, points)  # type: ignore[arg-type]
+
+
 def test_the_fastest_within_the_budget_is_chosen():
-    report = search(MadeUp(int8=(2.0, 0.9, 1.0), static=(1.8, 0.0, 0.0)), 1.0)
-    assert report["chosen"]["variant"] == "onnx-int8"
-    assert report["sensitivity"] == []  # nothing to find out
-    assert [trial["chosen"] for trial in report["trials"]].count(True) == 1
-    assert report["trials"][0]["chosen"]
+    report = searched_with(MadeUp(int8=(2.0, 0.9, 1.0), static=(1.8, 0.0, 0.0)), 1.0)
+    assert report.chosen.candidate.variant == "onnx-int8"
+    assert report.sensitivity == []  # nothing to find out
+    assert [trial.chosen for trial in report.trials].count(True) == 1
+    assert report.trials[0].chosen
 
 
 def test_what_does_not_hold_on_the_other_half_is_not_chosen(capsys: pytest.CaptureFixture[str]):
-    report = search(MadeUp(int8=(2.0, 0.2, 3.0), int8_without_1=(1.9, 0.0, 0.5)), 1.0)
-    assert report["chosen"]["name"] == "onnx-int8, 1 layer in 32 bits"
+    report = searched_with(MadeUp(int8=(2.0, 0.2, 3.0), int8_without_1=(1.9, 0.0, 0.5)), 1.0)
+    assert report.chosen.name == "onnx-int8, 1 layer in 32 bits"
     assert "onnx-int8 is faster, but loses too much on the rows that confirm" in capsys.readouterr().err
 
 
 def test_the_worst_layers_are_left_in_32_bits_first():
     runner = MadeUp(int8=(2.0, 5.0, 5.0), int8_without_1=(1.9, 3.0, 3.0), int8_without_2=(1.8, 0.5, 0.5))
-    report = search(runner, 1.0)
-    assert report["chosen"]["excluded"] == ("layer 0", "layer 1")
+    report = searched_with(runner, 1.0)
+    assert report.chosen.candidate.excluded == ("layer 0", "layer 1")
     assert not any(candidate.retrained for candidate in runner.tried)
 
 
@@ -88,79 +102,102 @@ def test_retraining_comes_last():
         int8_without_4=too_much,
         retrained=(2.0, 0.5, 0.2),
     )
-    report = search(runner, 1.0)
-    assert report["chosen"]["retrained"]
+    report = searched_with(runner, 1.0)
+    assert report.chosen.candidate.retrained
     assert runner.tried[-1].retrained
 
 
 def test_where_nothing_holds_the_student_in_32_bits_remains():
     too_much = (2.0, 5.0, 5.0)
     names = ("int8", "int8_without_1", "int8_without_2", "int8_without_4", "retrained")
-    report = search(MadeUp(**dict.fromkeys(names, too_much)), 1.0)
-    assert report["chosen"]["variant"] == "onnx-fused"
+    report = searched_with(MadeUp(**dict.fromkeys(names, too_much)), 1.0)
+    assert report.chosen.candidate.variant == "onnx-fused"
 
 
 def test_a_budget_below_what_a_row_counts_is_said(capsys: pytest.CaptureFixture[str]):
-    search(MadeUp(int8=(2.0, 0.0, 0.0)), 0.5)
+    searched_with(MadeUp(int8=(2.0, 0.0, 0.0)), 0.5)
     assert "one of the 100 rows of en counts 1.0 points, more than the budget of 0.5" in capsys.readouterr().err
 
 
 def test_the_frontier_has_what_nothing_beats():
-    def trial(faster: float, size: int, drop: float) -> dict[str, Any]:
-        return {"faster": faster, "bytes": size, "search": {"worst_language_drop": {"value": drop}}}
+    def trial(faster: float, size: int, drop: float) -> Trial:
+        return trial_of(Candidate(variant="onnx-int8"), faster, drop, 0.0, size)
 
-    trials = [trial(2.0, 10, 0.02), trial(1.0, 40, 0.0), trial(1.9, 12, 0.03), trial(0.8, 8, 0.02)]
+    trials = [trial(2.0, 10, 2.0), trial(1.0, 40, 0.0), trial(1.9, 12, 3.0), trial(0.8, 8, 2.0)]
     assert frontier_of(trials) == [trials[0], trials[1], trials[3]]
+
+
+def test_forms_of_every_kind_are_tried():
+    tried = [candidate.name for candidate in usual_candidates(task_named("text-classification"))]
+    static = [f"onnx-static, {method}" for method in ("minmax", "entropy", "percentile")]
+    assert tried == ["onnx-fused", "onnx-int8", *static, "onnx-int4", "openvino-int8"]
+    for_translation = [candidate.name for candidate in usual_candidates(task_named("translation"))]
+    assert for_translation == tried[:-1]  # as the task's own rules say
+
+
+def test_a_report_that_is_not_there_or_damaged_is_an_error_in_one_line(tmp_path: Path):
+    with pytest.raises(CompressError, match=r"search.json: cannot be read .*; search again with `compress export --b"):
+        read_search(tmp_path)
+    (tmp_path / "search.json").write_text("{}")
+    with pytest.raises(CompressError, match=r"search.json: not as it must be: budget: Field required; search again"):
+        read_search(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def searched(finished_run: Path, tmp_path_factory: pytest.TempPathFactory, compress_command) -> Path:
     run = tmp_path_factory.mktemp("search") / "run"
     shutil.copytree(finished_run, run)
-    done = compress_command("export", run, "--budget", "100", "--json")
+    done = compress_command("export", run, "--budget", "100")
     assert done.returncode == 0, done.stderr
-    (run / "stdout.json").write_text(done.stdout, "utf-8")
+    (run / "stdout.txt").write_text(done.stdout, "utf-8")
     return run
 
 
 def test_a_search_leaves_a_variant_a_report_and_a_plot(searched: Path):
-    report = json.loads((searched / "onnx-chosen/search.json").read_text())
-    assert {trial["variant"] for trial in report["trials"]} >= {"onnx-fused", "onnx-int8", "onnx-static", "onnx-int4"}
-    for trial in report["trials"]:
-        assert trial["p50_ms"] > 0
-        for half in ("search", "confirmation"):
-            assert set(trial[half]["drop"]) == {"de", "en", "ja", "all"}
-    speeds = [trial["faster"] for trial in report["trials"]]
+    report = read_search(searched / "onnx-chosen")
+    assert {trial.candidate.variant for trial in report.trials} >= {
+        "onnx-fused",
+        "onnx-int8",
+        "onnx-static",
+        "onnx-int4",
+    }
+    for trial in report.trials:
+        assert trial.p50_ms > 0
+        for half in (trial.search, trial.confirmation):
+            assert set(half.drop) == {"de", "en", "ja", "all"}
+    speeds = [trial.faster for trial in report.trials]
     assert speeds == sorted(speeds, reverse=True)
-    assert report["trials"][0]["chosen"]  # anything is allowed: the fastest
-    onnx.checker.check_model(onnx.load(searched / "onnx-chosen/model.onnx"), full_check=False)
+    assert report.trials[0].chosen  # anything is allowed: the fastest
     assert (searched / "onnx-chosen/tokenizer.json").exists()
     assert (searched / "onnx-chosen/frontier.png").read_bytes().startswith(b"\x89PNG")
-    told = json.loads((searched / "stdout.json").read_text())["variants"]["onnx-chosen"]
-    assert told["chosen"]["name"] == report["chosen"]["name"]
+    assert f"→ │ {report.chosen.name}" in (searched / "stdout.txt").read_text("utf-8")
+    summary = find_run(searched, searched.parent).summary(variant_stage("onnx-chosen"))
+    assert (summary.form, summary.parent) == (report.chosen.candidate.variant, "onnx")
+    assert summary.parity is not None
+    if report.chosen.candidate.form.runtime == "ONNX Runtime":
+        onnx.checker.check_model(onnx.load(searched / "onnx-chosen/model.onnx"), full_check=False)
 
 
 def test_trials_are_kept_for_the_next_search(searched: Path, compress_command):
     again = compress_command("export", searched, "--budget", "90")
     assert again.returncode == 0, again.stderr
     assert "search: onnx-int8" not in again.stderr  # not tried again
-    assert json.loads((searched / "onnx-chosen/search.json").read_text())["budget"] == 90
+    assert "search: trying" not in again.stderr
+    assert read_search(searched / "onnx-chosen").budget == 90
 
 
 def test_a_retrained_student_is_tried_and_takes_up_again(searched: Path):
-    from compress.data.stage import load_data
-    from compress.runs.directory import find_run
-    from export.search.trials import TrialRunner
-
     run = find_run(searched, searched.parent)
-    runner = TrialRunner(run, load_data(run), TARGETS["cpu-avx2"], searched / "trials/by-hand")
-    trial = runner.trial(Candidate("onnx-int8", retrained=True))
-    assert trial["name"] == "onnx-int8, retrained"
-    assert trial["search"]["worst_language_drop"]["value"] < 0.2
+    data = load_data(run)
+    ingredients = ingredients_of(run, data, TARGETS["cpu-avx2"])
+    runner = TrialRunner(run, ingredients, draw_sample(run, data, 120), searched / "trials/by-hand")
+    trial = runner.trial(Candidate(variant="onnx-int8", retrained=True))
+    assert trial.name == "onnx-int8, retrained"
+    assert trial.search.worst_language_drop.value < 0.2
     assert (searched / "trials/by-hand/retrained-onnx/model.onnx").exists()
-    entries = runner.sensitivity(Candidate("onnx-int8"))
-    assert [entry["difference"] for entry in entries] == sorted((e["difference"] for e in entries), reverse=True)
-    assert any("embeddings" in entry["title"] for entry in entries)
+    entries = runner.sensitivity(Candidate(variant="onnx-int8"))
+    assert [entry.difference for entry in entries] == sorted((e.difference for e in entries), reverse=True)
+    assert any("embeddings" in entry.title for entry in entries)
 
 
 def test_a_gpu_cannot_be_searched_for(searched: Path, compress_command):

@@ -12,30 +12,34 @@ import small_encoders
 from onnx import TensorProto, helper
 
 from compress.data.stage import load_data
-from compress.errors import CompressError
+from compress.errors import CompressError, UnavailableError
 from compress.recipe.export import Profile, TensorRT
 from compress.runs.directory import find_run
 from compress.runs.files import file_sha256
+from compress.runtimes import tensorrt as runtime
+from compress.runtimes.generation import Search
 from compress.runtimes.onnx import load_onnx
-from compress.runtimes.tensorrt import load_engine, runs_here
+from compress.runtimes.predict import load_predict
+from compress.runtimes.tensorrt import EngineBuilder, choose_builder, gpu_name, runs_here
 from compress.tasks.registry import task_named
+from compress.variants.engine import EngineTensor, read_sidecar
 from export.tensorrt import builder as tensorrt
 from export.tensorrt.builder import (
     DIFFERENCES,
-    EngineBuilder,
     EngineRequest,
     build_engine,
     check_options,
-    choose_builder,
     configure,
-    gpu_name,
 )
 from export.tensorrt.compile import compile_onnx, precision_of
 from export.tensorrt.explain import explain
+from export.tensorrt.network import empty_network
 from export.tensorrt.profiles import Input, check_axes, parse_profile
+from export.variants.summary import variant_stage
 
 without_gpu = pytest.mark.skipif(gpu_name() is not None, reason="a GPU is present: the native builder is chosen")
 with_gpu = pytest.mark.skipif(gpu_name() is None, reason="running an engine needs a GPU")
+SEARCH = Search(beams=1, length_penalty=1.0, max_tokens=32)
 SHORT_AND_LONG = [Profile(length=(1, 16, 32)), Profile(batch=(1, 1, 4), length=(32, 128, 256))]
 
 
@@ -45,33 +49,31 @@ def request(graph: Path, precision: str = "fp32", **settings) -> EngineRequest:
 
 def test_the_run_has_an_engine_and_its_sidecar(finished_run: Path):
     folder = finished_run / "tensorrt-fp16"
-    sidecar = json.loads((folder / "student-fp16.json").read_text())
-    engine = folder / sidecar["engine"]
-    assert sidecar["bytes"] == engine.stat().st_size > 10_000
-    assert sidecar["sha256"] == file_sha256(engine)
-    assert sidecar["parent_sha256"] == file_sha256(finished_run / "onnx-fp16/model.onnx")
-    assert sidecar["precision"] == "fp16"
+    sidecar = read_sidecar(folder / "student-fp16.engine")
+    engine = folder / sidecar.engine
+    assert sidecar.bytes == engine.stat().st_size > 10_000
+    assert sidecar.sha256 == file_sha256(engine)
+    assert sidecar.parent_sha256 == file_sha256(finished_run / "onnx-fp16/model.onnx")
+    assert sidecar.precision == "fp16"
     # Rows have at most 32 tokens.
-    lengths = [
-        [profile[edge]["length"] for edge in ("minimum", "optimum", "maximum")] for profile in sidecar["profiles"]
-    ]
-    assert lengths == [[1, 8, 16], [16, 24, 32]]
-    assert [(value["name"], value["type"]) for value in sidecar["inputs"]] == [
-        ("input_ids", "int64"),
-        ("attention_mask", "int64"),
-    ]
-    assert sidecar["outputs"] == [{"name": "logits", "type": "float", "shape": [-1, 4]}]
-    if sidecar["ahead_of_time"]:
-        assert sidecar["sm"] == [80, 86, 89, 120]
+    edges = [(profile.minimum, profile.optimum, profile.maximum) for profile in sidecar.profiles]
+    assert [[edge.length for edge in profile] for profile in edges] == [[1, 8, 16], [16, 24, 32]]
+    assert sidecar.largest_batch == 32
+    inputs = [(value.name, value.type) for value in sidecar.inputs]
+    assert inputs == [("input_ids", "int64"), ("attention_mask", "int64")]
+    assert sidecar.outputs == [EngineTensor(name="logits", type="float", shape=[-1, 4])]
+    if sidecar.ahead_of_time:
+        assert sidecar.sm == [80, 86, 89, 120]
+    assert find_run(finished_run, finished_run.parent).summary(variant_stage("tensorrt-fp16")).engines == [sidecar]
 
 
 @without_gpu
 def test_generations_and_profiles_can_be_chosen(finished_run: Path, tmp_path: Path):
     wanted = request(finished_run / "onnx/model.onnx", sm=[89, 80], profiles=SHORT_AND_LONG)
     sidecar = build_engine(choose_builder(), wanted, tmp_path)
-    assert sidecar["sm"] == [80, 89]
-    assert len(sidecar["profiles"]) == 2
-    assert (tmp_path / "student-fp32.engine").stat().st_size == sidecar["bytes"]
+    assert sidecar.sm == [80, 89]
+    assert len(sidecar.profiles) == 2
+    assert (tmp_path / "student-fp32.engine").stat().st_size == sidecar.bytes
 
 
 @without_gpu
@@ -89,7 +91,7 @@ def test_int8_engines_are_built_from_static_int8(finished_run: Path, tmp_path: P
 @without_gpu
 def test_turing_takes_half_precision_only(finished_run: Path, tmp_path: Path):
     half = request(finished_run / "onnx-fp16/model.onnx", "fp16", sm=[75])
-    assert build_engine(choose_builder(), half, tmp_path)["sm"] == [75]
+    assert build_engine(choose_builder(), half, tmp_path).sm == [75]
     with pytest.raises(CompressError, match=r"SM75.*FP32 GEMM is not supported"):
         build_engine(choose_builder(), request(finished_run / "onnx/model.onnx", sm=[75]), tmp_path)
 
@@ -119,7 +121,7 @@ def test_options_reach_the_native_builder_s_configuration():
     """Both builders have one interface: the flags of the native one can be set, though not built, without a GPU."""
     builder = choose_builder()
     native = EngineBuilder("TensorRT", "11.4", builder.module, ahead_of_time=False)
-    trt_builder, _, _, _ = tensorrt.empty_network(builder)
+    trt_builder, _, _, _ = empty_network(builder)
     config = trt_builder.create_builder_config()
     settings = TensorRT(
         workspace_mb=64,
@@ -159,12 +161,12 @@ def test_dynamic_int8_is_refused_and_the_way_out_is_named(finished_run: Path, tm
 def test_explaining_counts_layers_and_names_what_stops(finished_run: Path):
     builder = choose_builder()
     found = explain(builder, finished_run / "onnx-fp16/model.onnx")
-    assert found["problems"] == []
-    kinds = {(layer["type"], layer["precision"]) for layer in found["layers"]}
+    assert found.problems == []
+    kinds = {(layer.type, layer.precision) for layer in found.layers}
     assert ("matrix_multiply", "half") in kinds
     refused = explain(builder, finished_run / "onnx-int8/model.onnx")
-    assert refused["layers"] == []
-    assert {problem["operator"] for problem in refused["problems"]} >= {"DynamicQuantizeLinear", "MatMulInteger"}
+    assert refused.layers == []
+    assert {problem.operator for problem in refused.problems} >= {"DynamicQuantizeLinear", "MatMulInteger"}
 
 
 def test_explaining_builds_nothing(finished_run: Path, tmp_path: Path, compress_command):
@@ -239,23 +241,25 @@ def test_the_first_axis_is_the_batch_and_others_that_vary_are_lengths():
 
 
 def test_without_a_builder_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tensorrt.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(runtime.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CompressError, match=r"no TensorRT builder is installed; install the extra `trt-rtx`"):
         choose_builder()
 
 
 @without_gpu
 def test_an_engine_for_another_machine_is_not_run(finished_run: Path):
-    assert not runs_here(json.loads((finished_run / "tensorrt-fp16/student-fp16.json").read_text()))
+    assert not runs_here(read_sidecar(finished_run / "tensorrt-fp16/student-fp16.engine"))
+    with pytest.raises(UnavailableError, match=r"student-fp16.engine: needs a GPU of sm80, .*; choose another variant"):
+        load_predict(finished_run / "tensorrt-fp16", task_named("text-classification"), SEARCH)
 
 
 @with_gpu
 def test_an_engine_answers_as_its_onnx_does(finished_run: Path):
-    sidecar = json.loads((finished_run / "tensorrt-fp16/student-fp16.json").read_text())
+    sidecar = read_sidecar(finished_run / "tensorrt-fp16/student-fp16.engine")
     if not runs_here(sidecar):
-        pytest.skip(f"the engine is for {sidecar['sm']}")
+        pytest.skip(f"the engine is for {sidecar.generations}")
     task = task_named("text-classification")
-    predict = load_engine(choose_builder(), finished_run / "tensorrt-fp16" / sidecar["engine"], task)
+    predict = load_predict(finished_run / "tensorrt-fp16", task, SEARCH)
     known = load_onnx(finished_run / "onnx-fp16/model.onnx", task)
     feed = small_encoders.inputs()
     assert np.abs(predict(feed) - known(feed)).max() < 0.1
@@ -264,10 +268,11 @@ def test_an_engine_answers_as_its_onnx_does(finished_run: Path):
 @with_gpu
 def test_parity_of_the_engine_is_in_the_manifest(finished_run: Path):
     run = find_run(finished_run, finished_run.parent)
-    summary = run.manifest["stages"]["tensorrt-fp16"]["summary"]
-    if runs_here(summary["engines"][0]):
-        assert summary["parity"]["rows"] == min(60, len(load_data(run).splits["validation"]))
-        assert summary["parity"]["agreement"] > 0.9
+    summary = run.summary(variant_stage("tensorrt-fp16"))
+    if runs_here(summary.engines[0]):
+        assert summary.parity is not None
+        assert summary.parity.rows == min(60, len(load_data(run).splits["validation"]))
+        assert summary.parity.agreement > 0.9
 
 
 def test_a_timing_cache_is_read_and_written_by_the_native_builder(tmp_path: Path):

@@ -1,0 +1,111 @@
+"""The figures of a check: times, sizes and accuracies of each variant against its baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.gate.baseline import Comparing, ReportBaseline, RunBaseline
+from bench.gate.judgement import ALPHA, Finding, Judged, drop, growth, slowdown
+from bench.measure.latency import LatencyMeasurement
+from bench.measure.reference import REFERENCE
+from bench.measure.sizes import size_on_disk
+from bench.measure.workers import Starts
+from compress.metrics.languages import rows_by_language
+from compress.reports.bench import Report
+from compress.tasks.contract import Prediction
+
+LOOKS = (2, 4, 8, 16)
+"""Rounds after which times are judged: each look takes its share of the chance of a false alarm."""
+_DOUBT = 0.25
+
+
+def baseline_name(variant: str) -> str:
+    """What the baseline's variant is called beside the new one."""
+    return f"baseline {variant}"
+
+
+def latency_findings(comparing: Comparing, times: LatencyMeasurement) -> list[Finding]:
+    """Each batch size over all languages and, one row at a time beside the baseline's files, each language."""
+    limit, old = comparing.limits.max_slowdown, comparing.baseline
+    languages = np.array([comparing.rows[row].lang for row in times.rows])
+    by_language = sorted(set(languages.tolist())) if isinstance(old, RunBaseline) and 1 in times.batches else []
+    figures = len(comparing.names) * (len(times.batches) + len(by_language))
+    chance = ALPHA / figures / len(LOOKS)
+    findings = []
+    for name in comparing.names:
+        for size in times.batches:
+            figure, doubt = f"latency, batches of {size}", 0.0
+            if isinstance(old, ReportBaseline):
+                logs, doubt = _scaled_log_ratios(times, name, size, old.report), _doubt(times, size, old.report)
+            else:
+                logs = _log_ratios(times, name, baseline_name(name), size)
+            findings.append(slowdown(Judged(name, figure, None, limit), logs.ravel(), chance, doubt))
+            for language in by_language if size == 1 else ():
+                own = logs[:, languages == language].ravel()
+                findings.append(slowdown(Judged(name, figure, language, limit), own, chance))
+    return findings
+
+
+def size_findings(comparing: Comparing, starts: Mapping[str, Starts]) -> list[Finding]:
+    """Bytes on disk, and the peaks of resident memory of all starts."""
+    limit, findings = comparing.limits.max_growth, []
+    for name in comparing.names:
+        contender = comparing.new.contenders[name]
+        new_size = size_on_disk(contender.model, contender.tokenizer).total
+        match comparing.baseline:
+            case RunBaseline(_, side):
+                other = side.contenders[name]
+                old_size = size_on_disk(other.model, other.tokenizer).total
+                old_memory = starts[baseline_name(name)].memory
+            case ReportBaseline(_, report):
+                old_size, old_memory = report.models[name].size.total, report.models[name].memory
+        findings.append(growth(Judged(name, "size on disk", None, limit), [new_size], [old_size]))
+        peaks = ([entry.peak for entry in memory] for memory in (starts[name].memory, old_memory))
+        findings.append(growth(Judged(name, "peak memory", None, limit), *peaks))
+    return findings
+
+
+def accuracy_findings(
+    comparing: Comparing, name: str, old: Sequence[Prediction], new: Sequence[Prediction]
+) -> list[Finding]:
+    """The drop of the main metric in every language and over all rows, from one list of predictions to another.
+
+    :param name: The variant.
+    """
+    run, rows, labels = comparing.new.run, comparing.rows, comparing.data.labels
+    before, after = (run.task.metrics(predictions, rows, labels) for predictions in (old, new))
+    metric, groups = next(iter(before)), rows_by_language([row.lang for row in rows])
+    chance = ALPHA / (len(comparing.names) * len(groups))
+    limit = comparing.limits.max_drop
+    return [
+        drop(Judged(name, metric, language, limit), before[metric], after[metric], numbers, chance)
+        for language, numbers in groups.items()
+    ]
+
+
+def _log_ratios(times: LatencyMeasurement, name: str, other: str, size: int) -> NDArray[np.float64]:
+    """Logarithms of one model's times over another's, float (rounds, batches)."""
+    found: NDArray[np.float64] = np.log(times.milliseconds_of(name, size)) - np.log(times.milliseconds_of(other, size))
+    return found
+
+
+def _scaled_log_ratios(times: LatencyMeasurement, name: str, size: int, report: Report) -> NDArray[np.float64]:
+    """Logarithms of a model's times over those in a report, both as multiples of the reference workload, float
+    (batches,)."""
+    old, reference = (np.array(report.samples_ms[who][str(size)]) for who in (name, REFERENCE))
+    before = (np.log(old) - np.log(reference)).reshape(report.rounds, -1)
+    found: Any = np.median(_log_ratios(times, name, REFERENCE, size), axis=0) - np.median(before, axis=0)
+    return np.asarray(found, dtype=np.float64)
+
+
+def _doubt(times: LatencyMeasurement, size: int, report: Report) -> float:
+    """How far scaled times may be wrong, as a logarithm: a share of how far the reference workload itself has moved.
+
+    On another machine, or beside other work, a model's time does not move just as the reference's does.
+    """
+    now, before = np.median(times.milliseconds_of(REFERENCE, size)), np.median(report.samples_ms[REFERENCE][str(size)])
+    return _DOUBT * abs(float(np.log(now / before)))

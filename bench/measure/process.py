@@ -1,0 +1,90 @@
+"""A process that is asked things: stopped unless it is asked, so that it disturbs none of the others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import bench
+from bench.measure.messages import Answer, Request, line_of, message_of
+from compress.errors import CompressError
+
+
+def module_command(module: str, *arguments: str) -> tuple[str, ...]:
+    """The command that runs a module of ours in a process of its own.
+
+    With a safe path (``-P``): a folder ``bench`` where the user stands must not come before this package.
+    """
+    return (sys.executable, "-P", "-m", module, *arguments)
+
+
+def module_environment(**variables: str) -> dict[str, str]:
+    """The environment that such a process finds this package in, wherever it was imported from."""
+    environment = {**os.environ, **variables}
+    root = Path(bench.__file__).resolve().parents[1]
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    if root not in installed:  # a checkout, which the interpreter may know from where it was started only
+        others = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([str(root), *([others] if others else [])])
+    return environment
+
+
+class AskedProcess:
+    """A process that answers requests (`bench.measure.messages.answer_requests`).
+
+    :param name: For messages.
+    :param command: What is run, as `module_command` tells.
+    :param kinds: The messages that it is asked and answers with.
+    :param threads: Of each of its libraries.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], kinds: Mapping[str, type], threads: int):
+        self._name, self._kinds = name, kinds
+        self._errors = TemporaryFile("w+")  # noqa: SIM115 - as long as the process
+        self._process = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=module_environment(OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads)),
+        )
+
+    @property
+    def number(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def ask(self, request: Request[Answer]) -> Answer:
+        """Wake the process, send one request, wait for its answer, and stop the process.
+
+        :raises CompressError: If the process ended instead.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.send_signal(signal.SIGCONT)
+        with suppress(BrokenPipeError):  # the answer that does not come tells
+            print(line_of(request), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            self._errors.seek(0)
+            reason = self._errors.read().strip().splitlines()[-1:] or ["no reason was given"]
+            raise CompressError(f"bench: the process that measures {self._name} ended ({reason[0]})")
+        self._process.send_signal(signal.SIGSTOP)
+        found: Any = message_of(line, self._kinds)
+        answer: Answer = found
+        return answer
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()

@@ -1,0 +1,43 @@
+"""What the commands about exported models print as JSON."""
+
+from __future__ import annotations
+
+from export.bundle.summary import BundleSummary
+
+from compress.cli.results import BenchResult, DistillResult
+from compress.contract import Contract
+from export.tensorrt.compile import CompiledEngine
+from export.tensorrt.explain import Explanation
+from export.variants.summary import VariantSummary
+
+
+class ExportResult(Contract):
+    """Of `compress export`."""
+
+    run: str
+    variants: dict[str, VariantSummary]
+
+
+class ExplainResult(Contract):
+    """Of `compress export --explain`: by name of variant and graph."""
+
+    run: str | None
+    graphs: dict[str, Explanation]
+
+
+class EngineResult(Contract):
+    """Of `compress export --onnx`."""
+
+    engine: CompiledEngine
+
+
+class RunResult(DistillResult, ExportResult, BenchResult):
+    """Of `compress run`."""
+
+
+class BundleResult(BundleSummary):
+    """Of `compress bundle`."""
+
+    run: str
+    bundle: str
+    archive: str | None

@@ -1,0 +1,30 @@
+"""What the commands print as JSON: those that need nothing of export."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from compress.contract import Contract
+from compress.data.summary import DataSummary
+from compress.evaluation.summary import EvaluationSummary
+from compress.student.summary import StudentSummary
+from compress.teacher.summary import OutputsSummary, SequencesSummary, TeacherSummary
+
+
+class DistillResult(Contract):
+    """Of `compress distill`."""
+
+    run: str
+    data: DataSummary
+    teacher: TeacherSummary
+    sequences: SequencesSummary | None
+    cache: OutputsSummary
+    student: StudentSummary
+    evaluation: EvaluationSummary
+
+
+class BenchResult(Contract):
+    """Of `compress bench`: the report without raw samples and predictions."""
+
+    run: str
+    bench: dict[str, JsonValue]

@@ -1,0 +1,126 @@
+"""What a form of the student costs and loses against the student in 32 bits, on validation rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from compress.data.encode import pad
+from compress.metrics.comparison import compare
+from compress.metrics.figures import LanguageLosses
+from compress.runtimes.contract import Predict
+from compress.runtimes.predict import load_predict, predict_examples
+from compress.tasks.contract import Prediction
+from compress.tasks.rows import Row
+from export.onnx.graphs import graph_bytes
+from export.search.report import Candidate, Trial
+from export.variants.sample import Sample
+
+_TIMED_EXAMPLES = 64
+_TIMED_ROUNDS = 20
+_TIMED_SECONDS = 4.0
+_SENSITIVITY_EXAMPLES = 200
+
+
+def halves_of(rows: Sequence[Row]) -> tuple[list[int], list[int]]:
+    """Numbers of rows to search with and to confirm with; each language is divided evenly."""
+    seen: dict[str, int] = {}
+    halves: tuple[list[int], list[int]] = ([], [])
+    for number, row in enumerate(rows):
+        turn = seen[row.lang] = seen.get(row.lang, 0) + 1
+        halves[turn % 2].append(number)
+    return halves
+
+
+class Judge:
+    """Judges forms of the student.
+
+    :param reference: Folder with the student in 32 bits, in the form that is fastest.
+    :param threads: Of one run.
+    """
+
+    def __init__(self, sample: Sample, reference: Path, threads: int):
+        self.sample, self.threads = sample, threads
+        self._reference = self._load(reference)
+
+    def trial(self, candidate: Candidate, folder: Path) -> Trial:
+        """Size, latency at batch 1, and the losses on both halves of the rows.
+
+        :param folder: With the candidate's graphs.
+        """
+        predict = self._load(folder)
+        milliseconds, faster = self._timed(predict)
+        predictions = self._predictions(predict)
+        search, confirmation = (self._losses(predictions, numbers) for numbers in halves_of(self.sample.rows))
+        return Trial(
+            name=candidate.name,
+            candidate=candidate,
+            bytes=graph_bytes(folder),
+            p50_ms=milliseconds,
+            faster=faster,
+            search=search,
+            confirmation=confirmation,
+        )
+
+    def difference(self, folder: Path) -> float:
+        """Mean distance of the outputs from the reference's on some rows; of text, the share that is another."""
+        pairs = list(zip(self._some_outputs, self._outputs(self._load(folder), _SENSITIVITY_EXAMPLES), strict=True))
+        if self.sample.task.GENERATES:
+            return float(np.mean([not np.array_equal(a, b) for a, b in pairs]))
+        return float(np.mean([np.abs(a - b).mean() for a, b in pairs]))
+
+    @cached_property
+    def _reference_predictions(self) -> list[Prediction]:
+        return self._predictions(self._reference)
+
+    @cached_property
+    def _some_outputs(self) -> list[np.ndarray]:
+        return self._outputs(self._reference, _SENSITIVITY_EXAMPLES)
+
+    def _load(self, folder: Path) -> Predict:
+        return load_predict(folder, self.sample.task, self.sample.search, self.threads)
+
+    def _outputs(self, predict: Predict, count: int) -> list[np.ndarray]:
+        sample = self.sample
+        return predict_examples(predict, sample.task, sample.examples[:count], sample.tokenizer.pad_token_id)
+
+    def _predictions(self, predict: Predict) -> list[Prediction]:
+        sample = self.sample
+        outputs = self._outputs(predict, len(sample.examples))
+        return sample.task.decode(outputs, sample.examples, sample.rows, sample.labels, sample.tokenizer)
+
+    def _losses(self, predictions: Sequence[Prediction], numbers: Sequence[int]) -> LanguageLosses:
+        rows = [self.sample.rows[number] for number in numbers]
+        reference, other = (
+            self.sample.task.metrics([found[number] for number in numbers], rows, self.sample.labels)
+            for found in (self._reference_predictions, predictions)
+        )
+        return compare(reference, other, [row.lang for row in rows])
+
+    def _timed(self, predict: Predict) -> tuple[float, float]:
+        """Median milliseconds of one example, and how many times faster it is than the reference.
+
+        Each example is run by both, one after the other; the ratio is the median over the pairs, so that a slow spell
+        of the machine counts for neither.
+        """
+        pad_id = self.sample.tokenizer.pad_token_id
+        feeds = [pad([example], pad_id) for example in self.sample.examples[:_TIMED_EXAMPLES]]
+        pairs: list[list[int]] = []
+        ends = time.monotonic() + _TIMED_SECONDS
+        for _ in range(_TIMED_ROUNDS):
+            for feed in feeds:
+                pair = []
+                for model in (predict, self._reference):
+                    started = time.perf_counter_ns()
+                    model(feed)
+                    pair.append(time.perf_counter_ns() - started)
+                pairs.append(pair)
+            if time.monotonic() > ends:
+                break
+        # The first round warms up, unless it is the only one.
+        measured = np.array(pairs[len(feeds) :] or pairs)
+        return float(np.median(measured[:, 0])) / 1e6, float(np.median(measured[:, 1] / measured[:, 0]))
