@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.errors import CompressError
-from compress.recipe.export import Tolerance
 from compress.reports.bench import Report
 from compress.runs.directory import Run
 from compress.runtimes.predict import runtime_of
 from compress.serving.format import ServedRuntime
 from compress.targets import is_for_gpu
 from compress.variants.engine import engines_in
-from compress.variants.registry import CHOSEN, VARIANTS
+from compress.variants.registry import CHOSEN, VARIANTS, Variant
 from export.onnx.graphs import graph_files
 from export.variants.summary import VariantSummary, variant_stage
 
@@ -40,6 +39,11 @@ class PackedVariant:
     def target(self) -> str:
         """What it was made for."""
         return self.summary.target
+
+    @property
+    def form(self) -> Variant:
+        """Whose limits hold for it: the variant itself, or what a search has chosen."""
+        return VARIANTS[self.summary.form]
 
     def files(self, source: Path) -> list[Path]:
         """Graphs and weights, or engines and their sidecars, in the folder of its stage."""
@@ -81,13 +85,6 @@ def choose_variants(
                 f"pack it all the same with --accept {variant.name}: the card will say so"
             )
     return chosen
-
-
-def tolerance_of(run: Run, summary: VariantSummary) -> Tolerance:
-    """What a variant may differ from its parent: by the limits of its form, which a search may have chosen."""
-    limits = run.recipe.export.parity
-    by_kind = {"onnx": limits.onnx, "int8": limits.int8, "int4": limits.int4, "fp16": limits.fp16}
-    return by_kind[VARIANTS[summary.form].limits]
 
 
 def _examined(run: Run, report: Report | None, name: str) -> PackedVariant:

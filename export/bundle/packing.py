@@ -32,7 +32,7 @@ from compress.serving.format import (
 from compress.student.summary import STUDENT
 from compress.tasks.rows import Row
 from compress.teacher.summary import TEACHER
-from export.bundle.choice import BENCH, PackedVariant, tolerance_of
+from export.bundle.choice import BENCH, PackedVariant
 from export.bundle.contents.bom import materials_of, write_bom
 from export.bundle.contents.card import write_card
 from export.bundle.contents.client import write_client
@@ -40,6 +40,7 @@ from export.bundle.contents.text_input import add_text_model
 from export.bundle.triton.repository import WarmUpRow, write_serving, write_text_serving
 from export.bundle.trust.canary import record_canary
 from export.onnx.graphs import graph_bytes
+from export.variants.parity import tolerance_for
 
 _CANARY_ROWS = 32
 _NOT_SERVED = ("search.json",)
@@ -146,7 +147,7 @@ def _described(run: Run, variant: PackedVariant) -> BundleModel:
         measured=variant.measured,
         parity=BundleParity(**summary.parity.model_dump()) if summary.parity else None,
         accepted=variant.refused,
-        tolerance=tolerance_of(run, summary),
+        tolerance=tolerance_for(variant.form, run.recipe.export.parity),
         versions=run.manifest.stages[variant.name].versions,
     )
 

@@ -14,8 +14,11 @@ from compress.reports.bench import Report
 from compress.runs.directory import Run, find_run
 from compress.runs.files import write_json
 from compress.runs.manifest import RunManifest, StageEntry
-from export.bundle.choice import choose_variants, tolerance_of
+from compress.variants.registry import VariantName
+from export.bundle.choice import choose_variants
+from export.bundle.packing import _described
 from export.bundle.stage import Wanted, run_bundle_stage
+from export.variants.parity import tolerance_for
 from export.variants.summary import Parity, VariantSummary
 
 PARITY = Parity(rows=10, max_difference=0.1, mean_difference=0.01, agreement=1.0)
@@ -86,25 +89,20 @@ def test_what_a_search_has_chosen_comes_first(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("form", "limits"), [("onnx-fused", "onnx"), ("onnx-int8", "int8"), ("onnx-static", "int8")])
-def test_what_a_search_has_chosen_has_the_limits_of_its_form(tmp_path: Path, form: str, limits: str):
-    run = made(tmp_path / "run", {})
-    chosen = CHOSEN.model_copy(update={"form": form})
-    assert tolerance_of(run, chosen) == getattr(run.recipe.export.parity, limits)
+def test_what_a_search_has_chosen_has_the_limits_of_its_form(tmp_path: Path, form: VariantName, limits: str):
+    run = made(tmp_path / "run", {**SUMMARIES, "onnx-chosen": CHOSEN.model_copy(update={"form": form})})
+    (chosen,) = choose_variants(run, report(onnx_chosen=1.0), [], [])
+    parity = run.recipe.export.parity
+    assert tolerance_for(chosen.form, parity) == getattr(parity, limits)
+    assert _described(run, chosen).tolerance == getattr(parity, limits)
 
 
-@pytest.mark.parametrize(
-    ("form", "limits"),
-    [
-        ("onnx", "onnx"),
-        ("openvino-int8", "int8"),
-        ("onnx-int4", "int4"),
-        ("onnx-fp16", "fp16"),
-        ("tensorrt-fp32", "fp16"),
-    ],
-)
-def test_every_variant_has_the_limits_that_it_was_accepted_by(tmp_path: Path, form: str, limits: str):
-    run = made(tmp_path / "run", {})
-    assert tolerance_of(run, CHOSEN.model_copy(update={"form": form})) == getattr(run.recipe.export.parity, limits)
+def test_other_variants_have_the_limits_that_they_were_accepted_by(tmp_path: Path):
+    run = made(tmp_path / "run", SUMMARIES)
+    parity = run.recipe.export.parity
+    wanted = {"onnx": parity.onnx, "onnx-int8": parity.int8, "onnx-fp16": parity.fp16, "openvino-int8": parity.int8}
+    chosen = choose_variants(run, None, [], list(wanted))
+    assert {variant.name: _described(run, variant).tolerance for variant in chosen} == wanted
 
 
 def test_what_could_not_be_compared_is_packed_by_name_alone(tmp_path: Path):

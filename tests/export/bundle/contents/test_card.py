@@ -12,7 +12,7 @@ from compress.serving.format import BundleModel
 from compress.tasks.registry import TASKS, TaskName
 from compress.tasks.rows import Row
 from export.bundle.contents.card import quality_rows, weak_languages
-from export.bundle.contents.client import client_script
+from export.bundle.contents.client import client_script, write_client
 
 MODEL = BundleModel(
     name="onnx-int8",
@@ -78,6 +78,16 @@ def test_every_task_has_a_client(name: TaskName):
     assert "MODEL_FOLDER" in script
     assert "def predict(" in script
     assert '["CPUExecutionProvider"]' in script
+
+
+@pytest.mark.parametrize(("name", "second"), [("text-classification", "text_pairs"), ("translation", "languages")])
+def test_where_libraries_alone_do_not_suffice_the_client_asks_this_package(name: TaskName, second: str, tmp_path: Path):
+    example = write_client(TASKS[name], name, ROWS[name], [MODEL], tmp_path)  # without a tokenizer.json
+    script = (tmp_path / "client.py").read_text("utf-8")
+    assert not example.plain
+    assert f'{{"{second}": [second]}}' in script
+    assert f'"{MODEL.folder}"' in script
+    assert "SECOND_INPUT" not in script
 
 
 def test_files_are_clients_of_tasks_and_nothing_else():

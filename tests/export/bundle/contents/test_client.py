@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,10 @@ from compress.data.stage import load_data
 from compress.errors import CompressError, UnavailableError
 from compress.reports.bench import Report
 from compress.runs.directory import Run
+from compress.serving.format import read_bundle_manifest
+from compress.tasks.registry import task_named
+from compress.tasks.rows import Row
+from export.bundle.contents.client import write_client
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +82,15 @@ def test_bad_input_is_named(bundle: Path, tmp_path: Path):
         load(bundle, "tensorrt-fp16")
     with pytest.raises(CompressError, match=r"neither a bundle nor one of its models: manifest\.json and"):
         load(tmp_path)
+
+
+def test_the_example_of_other_runtimes_asks_as_load_does(copied: Path, texts: list[str]):
+    models = [model for model in read_bundle_manifest(copied).models if model.runtime == "OpenVINO"]
+    write_client(task_named("text-classification"), "text-classification", Row(texts[0], "", "de"), models, copied)
+    predict, model = runpy.run_path(str(copied / "client.py"))["predict"], load(copied, "openvino-int8")
+    assert [predict(text) for text in texts[:5]] == [model.predict([text])[0].prediction for text in texts[:5]]
+    with pytest.raises(CompressError, match="openvino-int8 reads single texts: leave out text_pairs"):
+        predict(texts[0], texts[1])
 
 
 def test_the_example_runs_with_onnx_runtime_and_tokenizers_alone(bundle: Path, report: Report, texts: list[str]):
