@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import sys
 import time
 import traceback
 import warnings
@@ -27,9 +28,11 @@ from rich.progress import (
 from compress.processes import is_main_process
 
 console = Console(stderr=True, highlight=False, quiet=not is_main_process())
+# What is drawn while a library's output is kept away goes to the terminal all the same.
+_terminal = Console(file=sys.stderr, highlight=False, quiet=not is_main_process())
 _log = logging.getLogger("compress")
-_LIBRARIES = ("torch", "torch.onnx", "onnxscript", "onnx_ir", "accelerate", "datasets", "huggingface_hub",
-              "transformers", "py.warnings")  # fmt: skip
+_LIBRARIES = ("torch", "onnxscript", "onnx_ir", "accelerate", "datasets", "huggingface_hub", "transformers",
+              "py.warnings")  # fmt: skip
 _LONG_SECONDS = 5.0
 _LOG = "logs/compress.log"
 _log_file: Path | None = None
@@ -52,7 +55,7 @@ def working(what: str) -> Iterator[None]:
         yield
     else:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
+        with Progress(*columns, console=_terminal, transient=True, redirect_stderr=False) as bar:
             bar.add_task(what, total=None)
             _is_drawing = True
             try:
@@ -139,6 +142,7 @@ def log_error(error: BaseException) -> Path | None:
 def swallowed_output() -> Iterator[None]:
     """Keep what libraries print inside the block away from the user; it goes to the log."""
     out = io.StringIO()
+    _adopt_loggers()  # of libraries that were imported since
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             yield
@@ -149,8 +153,8 @@ def swallowed_output() -> Iterator[None]:
 
 def _adopt_loggers() -> None:
     """Let the libraries' loggers hand on to ours: some print by themselves."""
-    for name in _LIBRARIES:
-        logger = logging.getLogger(name)
+    known = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _LIBRARIES]
+    for logger in map(logging.getLogger, {*_LIBRARIES, *known}):
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.WARNING)
