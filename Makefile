@@ -55,7 +55,7 @@ lint: $(VENV)/installed
 	$(MAKE) --no-print-directory docs
 
 docs: $(VENV)/installed
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton build site *.egg-info

@@ -11,6 +11,7 @@ import yaml
 from compress.cli.app import app
 from compress.recipe.recipe import Recipe
 from compress.recipe.reference import field_paths, reference_page
+from compress.variants.registry import variants_table
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -126,3 +127,10 @@ def test_what_is_looked_for_is_found():
     assert "student-distillation" in anchors_of(ROOT / "docs/recipe.md")
     assert any(code == "data.unlabelled" for code in code_in(ROOT / "docs/guides/distil.md"))
     assert any(code.startswith("--task") for code in code_in(data))
+
+
+def test_the_table_of_variants_is_the_registry_s():
+    # Made by: python -c "from compress.variants.registry import variants_table; print(*variants_table(), sep='\\n')"
+    text = (ROOT / "README.md").read_text("utf-8")
+    table = text.partition("<!-- variants: begin -->")[2].partition("<!-- variants: end -->")[0]
+    assert table.strip().splitlines() == list(variants_table())
