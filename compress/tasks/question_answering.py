@@ -39,6 +39,7 @@ FIELDS: Mapping[str, str] = {"text": "question", "text_pair": "context", "label"
 AUTO_CLASS = "AutoModelForQuestionAnswering"
 OUTPUTS: tuple[str, ...] = ("start_logits", "end_logits")
 OUTPUT_AXIS: str | None = "input_ids"
+KEPT_LOGITS: int | None = None
 SINGLE_LABEL = False
 GENERATES = False
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS

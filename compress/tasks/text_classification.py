@@ -31,6 +31,7 @@ FIELDS: Mapping[str, str] = {"text": "text", "label": "label"}
 AUTO_CLASS = "AutoModelForSequenceClassification"
 OUTPUTS: tuple[str, ...] = ("logits",)
 OUTPUT_AXIS: str | None = None
+KEPT_LOGITS: int | None = None
 SINGLE_LABEL = True
 GENERATES = False
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS

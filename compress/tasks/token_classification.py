@@ -34,6 +34,7 @@ FIELDS: Mapping[str, str] = {"text": "tokens", "label": "labels"}
 AUTO_CLASS = "AutoModelForTokenClassification"
 OUTPUTS: tuple[str, ...] = ("logits",)
 OUTPUT_AXIS: str | None = "input_ids"
+KEPT_LOGITS: int | None = None
 SINGLE_LABEL = False
 GENERATES = False
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS

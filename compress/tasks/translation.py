@@ -38,6 +38,7 @@ FIELDS: Mapping[str, str] = {
 AUTO_CLASS = "AutoModelForSeq2SeqLM"
 OUTPUTS: tuple[str, ...] = ("logits",)
 OUTPUT_AXIS: str | None = "labels"
+KEPT_LOGITS: int | None = 16
 SINGLE_LABEL = False
 GENERATES = True
 GRAPHS: tuple[str, ...] = ("encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx")

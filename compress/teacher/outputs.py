@@ -43,7 +43,6 @@ _BATCH_SIZE = 64
 _SHARD_BYTES = 256 * 2**20
 _FEWEST_EXAMPLES = 64
 _TYPES = {"fp32": torch.float32, "fp16": torch.float16}
-_KEPT_CLASSES = 16
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class _Work:
         """Size of all outputs."""
         examples, tokens = len(self.encoded), int(self.encoded.lengths_of(_elements(self.task)).sum())
         numbers = sum((tokens if name in self.per_token else examples) * width for name, width in self.widths.items())
-        itemsize = _TYPES[self.precision].itemsize + (torch.int32.itemsize if self.task.GENERATES else 0)
+        itemsize = _TYPES[self.precision].itemsize + (torch.int32.itemsize if self.task.KEPT_LOGITS else 0)
         return itemsize * numbers + 8 * (2 * examples + 1)
 
 
@@ -145,7 +144,7 @@ def _plan(run: Run, folder: Path) -> _Work:
     encoded = rows.encoded(encode, run.folder / ".work" / "teacher-rows.arrow")
     width = run.summary(TEACHER).width
     by_token = signals.widths(width)
-    classes = _KEPT_CLASSES if run.task.GENERATES else len(data.labels) or len(run.task.OUTPUTS)
+    classes = run.task.KEPT_LOGITS or len(data.labels) or len(run.task.OUTPUTS)
     widths = {"logits": classes, **by_token}
     if signals.sentence:
         widths["sentence"] = width
@@ -217,8 +216,8 @@ def _outputs(teacher: PreTrainedModel, work: _Work, examples: list[Example]) -> 
         with torch.inference_mode():
             given = work.task.model_inputs(teacher.config, tensors, labels)
             found = read(teacher, given, work.signals, work.task.OUTPUTS)
-        if work.task.GENERATES:
-            found["logits"], classes = found["logits"].topk(_KEPT_CLASSES)
+        if work.task.KEPT_LOGITS:
+            found["logits"], classes = found["logits"].topk(work.task.KEPT_LOGITS)
             found["classes"] = classes.int()
         for name, values in found.items():
             values = values.to("cpu", _TYPES[work.precision] if values.is_floating_point() else values.dtype)
