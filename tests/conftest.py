@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +13,12 @@ from pathlib import Path
 import pytest
 import tiny_runs
 import yaml
+from filelock import FileLock
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+if _WORKER:  # processes that share the tests share the processors too
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LANGUAGES = ("de", "en", "ja")
 KINDS = ("date", "time", "percentage", "money")
@@ -59,12 +64,21 @@ def compress_command() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: dict, compress_command) -> Path:
-    """The directory of a run in which every stage has been run, engine included."""
-    root = tmp_path_factory.mktemp("runs")
-    recipe = root / "tiny.yaml"
-    recipe.write_text(yaml.safe_dump(tiny_recipe), "utf-8")
-    done = compress_command("run", recipe, "--trt", "--output", root / "artifacts", "--json")
-    assert done.returncode == 0, done.stderr
-    (root / "stdout.json").write_text(done.stdout, "utf-8")
-    (root / "stderr.txt").write_text(done.stderr, "utf-8")
+    """The directory of a run in which every stage has been run, engine included.
+
+    Where several processes share the tests, one makes it and each has a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if _WORKER else base) / "finished"
+    with FileLock(made.with_suffix(".lock")):
+        if not (made / "stderr.txt").exists():
+            made.mkdir()
+            recipe = made / "tiny.yaml"
+            recipe.write_text(yaml.safe_dump(tiny_recipe), "utf-8")
+            done = compress_command("run", recipe, "--trt", "--output", made / "artifacts", "--json")
+            assert done.returncode == 0, done.stderr
+            (made / "stdout.json").write_text(done.stdout, "utf-8")
+            (made / "stderr.txt").write_text(done.stderr, "utf-8")
+    root = tmp_path_factory.mktemp("runs") / "own"
+    shutil.copytree(made, root, symlinks=True)
     return root / "artifacts" / "tiny"
