@@ -20,7 +20,7 @@ demo: $(VENV)/installed
 	$(BIN)/compress verify artifacts/latest/bundle
 
 test: $(VENV)/installed
-	$(BIN)/pytest --quiet
+	$(BIN)/pytest --quiet -n 2 --dist loadfile
 
 # Other data: make bench COMPRESS_BENCH_DATA=folder with train, validation and test files
 bench: $(VENV)/installed

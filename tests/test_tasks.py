@@ -160,7 +160,7 @@ def test_openvino_is_not_for_translation(run, compress_command):
     this, _, _ = run
     done = compress_command("export", this.folder, "--variants", "openvino-int8")
     assert done.returncode == 2
-    assert "error: export.variants: openvino-int8 is for models that read, the task is translation" in done.stderr
+    assert "recipe.yaml: export.variants: openvino-int8 is for models that read, the task is translation" in done.stderr
 
 
 @translation_only

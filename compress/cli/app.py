@@ -23,6 +23,7 @@ from compress.cli.options import (
 )
 from compress.cli.outcome import finish, show
 from compress.errors import CompressError
+from compress.extras import require
 
 if TYPE_CHECKING:
     from bench.gate.result import CheckReport
@@ -95,6 +96,7 @@ def distill(
     }
 
     def work() -> DistillResult:
+        require("compress distill", "distill")
         return commands.distill(_new_run(recipe, given(overrides), set_, output), json_)
 
     finish(work, json_, verbose)
@@ -144,6 +146,7 @@ def export(
     }
 
     def work() -> ExportResult | ExplainResult | EngineResult:
+        require("compress export", "export", "cpu")
         wanted = given(overrides)
         if profile:
             from export.tensorrt.profiles import parse_profile
@@ -189,6 +192,7 @@ def bench(
     """Measure teacher, student and every variant: latency, load, size, memory, accuracy per language."""
 
     def work() -> BenchResult:
+        require("compress bench", "bench", "cpu")
         found = _found_run(run, output, assigned(set_))
         return commands.bench(found, json_, variant or [], load, pytest_json)
 
@@ -220,8 +224,6 @@ def check(
     """Compare a run with its baseline: is any variant slower, larger, or worse in any language?"""
 
     def work() -> CheckReport:
-        from compress.extras import require
-
         require("compress check", "bench", "cpu")
         from bench.gate.judgement import Limits
 
@@ -265,11 +267,9 @@ def bundle(
     """Pack variants for serving: models, Triton configuration, report, model card, client, bill of materials."""
 
     def work() -> BundleResult:
+        require("compress bundle", "export", "cpu")
         if certificate and sign is None:
             raise CompressError("--certificate: there is nothing to sign with; name the key with --sign")
-        from compress.extras import require
-
-        require("compress bundle", "export", "cpu")
         from export.bundle.stage import Wanted
 
         wanted = Wanted(variant or (), accept or (), text_input, sign, certificate or ())
@@ -299,6 +299,7 @@ def verify(
     """Check a bundle: nothing altered, missing or added, the signature, and models that still say the same."""
 
     def work() -> Verification:
+        require("compress verify", "cpu")
         return commands.verify(bundle, key, certificate or [], unpack, json_)
 
     raise typer.Exit(0 if finish(work, json_, verbose).verdict == "pass" else 1)
@@ -320,8 +321,6 @@ def run(
     """All stages of a recipe; those whose inputs have not changed are skipped."""
 
     def work() -> RunResult:
-        from compress.extras import require
-
         require("compress run", "distill", "export", "bench", "cpu")  # said before hours of work
         this = _new_run(recipe, {"export.tensorrt.enabled": True} if trt else {}, set_, output)
         parts = (commands.distill(this, json_), commands.export(this, json_), commands.bench(this, json_))
@@ -371,9 +370,6 @@ def main() -> None:
 
 def _new_run(recipe: Path | None, values: dict[str, object], set_: list[str] | None, output: Path) -> Run:
     """The run of a recipe, created or gone on with; its log is kept from now on."""
-    from compress.extras import require
-
-    require("compress distill", "distill")
     from compress.console import start_log
     from compress.recipe.file import load_recipe
     from compress.runs.directory import open_run

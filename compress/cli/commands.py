@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from compress.cli.outcome import show
 from compress.console import quiet_transformers, say
 from compress.errors import CompressError
-from compress.extras import require
 
 if TYPE_CHECKING:
     from bench.gate.judgement import Limits
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 def distill(run: Run, in_json: bool) -> DistillResult:
     """Teacher, student, and both compared."""
-    require("compress distill", "distill")
     from compress.data.stage import run_data_stage
 
     say(f"run: {run.folder}")
@@ -60,7 +58,6 @@ def distill(run: Run, in_json: bool) -> DistillResult:
 
 def export(run: Run, in_json: bool) -> ExportResult:
     """Every variant and engine that the recipe names."""
-    require("compress export", "export", "cpu")
     quiet_transformers()
     from compress.cli.export_results import ExportResult
     from compress.variants.registry import CHOSEN
@@ -79,7 +76,6 @@ def export(run: Run, in_json: bool) -> ExportResult:
 
 def explain(run: Run, in_json: bool) -> ExplainResult:
     """What TensorRT would make of the graphs."""
-    require("compress export", "export")
     quiet_transformers()
     from compress.cli.export_results import ExplainResult
     from export.stage import explain_engines
@@ -92,7 +88,6 @@ def explain(run: Run, in_json: bool) -> ExplainResult:
 
 def explain_file(path: Path, in_json: bool) -> ExplainResult:
     """What TensorRT would make of an ONNX file that no run has made."""
-    require("compress export", "export")
     from compress.cli.export_results import ExplainResult
     from compress.runtimes.tensorrt import choose_builder
     from export.onnx.checks import check_onnx
@@ -112,8 +107,7 @@ def compile_file(
 
     :param precision: As the user gave it.
     """
-    require("compress export", "export")
-    from compress.cli.export_results import EngineResult
+    from compress.cli.export_results import BuiltEngine, EngineResult
     from compress.recipe.file import load_recipe
     from export.tensorrt.compile import compile_onnx, engine_table
     from export.tensorrt.settings import resolved
@@ -124,14 +118,13 @@ def compile_file(
         raise CompressError(f"--precision {precision}: an ONNX file makes one engine; name one precision")
     engine = compile_onnx(path, output, settings, settings.precisions[0] if precision else None)
     show([engine_table(engine)], in_json)
-    return EngineResult(engine=engine)
+    return EngineResult(engine=BuiltEngine(**dict(engine.sidecar), folder=str(engine.folder)))
 
 
 def bench(
     run: Run, in_json: bool, variants: Sequence[str] = (), load: bool = False, pytest_json: Path | None = None
 ) -> BenchResult:
     """Measure all models of a run."""
-    require("compress bench", "bench", "cpu")
     quiet_transformers()
     from bench.report.text import bench_tables
     from bench.stage import run_bench_stage
@@ -160,7 +153,6 @@ def check(run: Run, baseline: Path, limits: Limits, variants: Sequence[str] | No
 
 def bundle(run: Run, wanted: Wanted, archive: bool, in_json: bool) -> BundleResult:
     """Pack variants for those who serve them."""
-    require("compress bundle", "export", "cpu")
     quiet_transformers()
     from compress.cli.export_results import BundleResult
     from compress.reports.bench import read_report
@@ -185,7 +177,6 @@ def verify(
     bundle: Path, key: Path | None, certificates: Sequence[Path], unpack_to: Path | None, in_json: bool
 ) -> Verification:
     """Check a bundle."""
-    require("compress verify", "cpu")
     quiet_transformers()
     from export.bundle.trust.verify import verification_table
     from export.bundle.trust.verify import verify as verify_bundle

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from compress.cli.results import BenchResult, DistillResult
 from compress.contract import Contract
+from compress.variants.engine import EngineSidecar
 from export.bundle.summary import BundleSummary
-from export.tensorrt.compile import CompiledEngine
 from export.tensorrt.explain import Explanation
 from export.variants.summary import VariantSummary
 
@@ -24,10 +24,16 @@ class ExplainResult(Contract):
     graphs: dict[str, Explanation]
 
 
+class BuiltEngine(EngineSidecar):
+    """An engine's sidecar, and where it lies."""
+
+    folder: str
+
+
 class EngineResult(Contract):
     """Of `compress export --onnx`."""
 
-    engine: CompiledEngine
+    engine: BuiltEngine
 
 
 class RunResult(DistillResult, ExportResult, BenchResult):

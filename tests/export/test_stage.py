@@ -14,7 +14,6 @@ from compress.errors import CompressError
 from compress.recipe.export import Tolerance
 from compress.recipe.file import load_recipe
 from compress.runs.directory import find_run
-from compress.targets import TARGETS, _this_machine, resolve_target
 from export.stage import explain_engines, run_export_stages
 from export.variants.parity import Answers, check_parity, measure_parity
 
@@ -117,18 +116,3 @@ def test_not_a_number_is_never_accepted():
     parity = measure_parity(Answers([np.array([1.0, 0.0])], ["a"]), Answers([np.array([np.nan, 0.0])], ["a"]))
     with pytest.raises(CompressError, match=r"outputs differ by up to nan"):
         check_parity("variant", "parent", parity, Tolerance(max_difference=100, agreement=0))
-
-
-@pytest.mark.parametrize(
-    ("features", "name"),
-    [
-        ({"architecture": "x86_64", "avx2": True}, "cpu-avx2"),
-        ({"architecture": "x86_64", "avx512_f": True}, "cpu-avx512"),
-        ({"architecture": "x86_64", "avx512_f": True, "avx512_vnni": True}, "cpu-vnni"),
-        ({"architecture": "x86_64", "avx_vnni": True}, "cpu-vnni"),
-        ({"architecture": "aarch64"}, "cpu-arm"),
-    ],
-)
-def test_the_target_follows_from_the_processor(features: dict, name: str):
-    assert _this_machine(features).name == name
-    assert resolve_target("auto").name in TARGETS

@@ -41,7 +41,7 @@ def test_all_layers_make_the_teacher_itself(teacher):
 def test_a_shallow_decoder_takes_the_first_and_the_last_layer(teacher):
     student = build_student(teacher, Student(every_nth_layer=1, decoder_layers=2))
     assert layer_counts(student.config) == (4, 2)
-    assert summary_of(student)["shape"] == "4+2x32"
+    assert summary_of(student).shape == "4+2x32"
     ours, theirs = decoder_queries(student), decoder_queries(teacher)
     assert [next(i for i, weight in enumerate(theirs) if torch.equal(weight, own)) for own in ours] == [0, 3]
 
@@ -49,7 +49,7 @@ def test_a_shallow_decoder_takes_the_first_and_the_last_layer(teacher):
 def test_a_shape_of_its_own(teacher):
     shape = Student(layers=3, decoder_layers=1, hidden_size=16, heads=2, feed_forward_size=24)
     student = build_student(teacher, shape).eval()
-    assert summary_of(student)["shape"] == "3+1x16"
+    assert summary_of(student).shape == "3+1x16"
     assert decoder_queries(student)[0].shape == (16, 16)
     assert logits(student).isfinite().all()
 

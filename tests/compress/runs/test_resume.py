@@ -13,7 +13,13 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
+from compress.contract import Contract
+from compress.recipe.recipe import Recipe
+from compress.runs import stages
+from compress.runs.directory import open_run
 from compress.runs.files import file_sha256
+from compress.runs.manifest import Stage
+from compress.runs.stages import run_stage
 
 MOMENTS = 5
 
@@ -35,8 +41,8 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
 ):
     output = recipe_file.parent / "out"
     command = [sys.executable, "-m", "compress", "distill", str(recipe_file), "--output", str(output)]
-    stages = json.loads((finished_run / "manifest.json").read_text())["stages"]
-    undisturbed = sum(stages[stage]["seconds"] for stage in ("data", "teacher", "cache", "student", "evaluation"))
+    finished = json.loads((finished_run / "manifest.json").read_text())["stages"]
+    undisturbed = sum(finished[stage]["seconds"] for stage in ("data", "teacher", "cache", "student", "evaluation"))
     generator = random.Random(0)
     killed = 0
     for _ in range(MOMENTS):
@@ -58,31 +64,28 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
 @pytest.mark.parametrize("moment", ["before the record", "while folders are exchanged"])
 def test_a_kill_while_a_stage_is_put_in_place_is_mended(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What a kill at the worst moments leaves behind, made by hand."""
-    from compress.recipe.recipe import Recipe
-    from compress.runs import run as run_module
+    run, stage = open_run(Recipe(name="killed"), tmp_path), Stage("one", Contract)
 
-    run = run_module.open_run(Recipe(name="killed"), tmp_path)
-
-    def build(folder: Path, scratch: Path) -> dict:
+    def build(folder: Path, scratch: Path) -> Contract:
         (folder / "file.txt").write_text("new")
-        return {}
+        return Contract()
 
-    run_module.run_stage(run, "one", {"version": 1}, (), build)
+    run_stage(run, stage, {"version": 1}, (), build)
     with monkeypatch.context() as patch:
         if moment == "before the record":
-            patch.setattr(run_module, "_record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(stages, "_record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         else:
             patch.setattr(
-                run_module,
-                "_described",
+                stages,
+                "_entry",
                 lambda *_: (
                     (run.folder / "one").rename(run.folder / ".work/one/old")
                     and (_ for _ in ()).throw(KeyboardInterrupt)
                 ),
             )
         with pytest.raises(KeyboardInterrupt):
-            run_module.run_stage(run, "one", {"version": 2}, (), build)
-    run_module.run_stage(run, "one", {"version": 2}, (), build)
+            run_stage(run, stage, {"version": 2}, (), build)
+    run_stage(run, stage, {"version": 2}, (), build)
     assert (run.folder / "one/file.txt").read_text() == "new"
     assert not (run.folder / ".work/one").exists()
 

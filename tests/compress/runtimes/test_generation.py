@@ -12,7 +12,7 @@ from compress.runtimes.generation import (
     ENCODER,
     OnnxDecoder,
     Search,
-    generate,
+    generate_tokens,
     generator_with,
 )
 from export.onnx.graphs import save_graph
@@ -50,7 +50,7 @@ def test_the_graphs_write_what_pytorch_writes(exported, prompt: bool, beams: int
     model, folder = exported
     search, inputs = Search(beams, length_penalty, 20), padded_sources(prompt)
     expected = generator_with(model, search)(inputs)
-    found = generate(OnnxDecoder(folder), inputs, search, search.max_tokens)
+    found = generate_tokens(OnnxDecoder(folder), inputs, search, search.max_tokens)
     assert found.tolist() == expected.tolist()
     assert prompt or (expected == END).any()
     for row in expected.tolist():
@@ -60,7 +60,7 @@ def test_the_graphs_write_what_pytorch_writes(exported, prompt: bool, beams: int
 def test_fewer_tokens_can_be_asked_for(exported):
     model, folder = exported
     search, inputs = Search(1, 1.0, 20), padded_sources(False)
-    first = generate(OnnxDecoder(folder), inputs, search, 1)
+    first = generate_tokens(OnnxDecoder(folder), inputs, search, 1)
     assert first.shape == (ROWS, 1)
     assert first.tolist() == generator_with(model, search)(inputs, max_tokens=1).tolist()
 

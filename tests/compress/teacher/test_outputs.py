@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compress.data.stage import load_data
 from compress.errors import CompressError
-from compress.runs.directory import Run, find_run
+from compress.runs.directory import Run, find_run, keep_recipe
 from compress.teacher import outputs as cache
 
 EVERYTHING = {
@@ -31,7 +31,9 @@ def run(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for file in ("manifest.json", "recipe.yaml"):
         shutil.copy(finished_run / file, folder / file)
     monkeypatch.setattr(cache, "_SHARD_BYTES", 50_000)
-    return find_run(folder, folder.parent, EVERYTHING)
+    found = find_run(folder, folder.parent, EVERYTHING)
+    keep_recipe(found)
+    return found
 
 
 def store(run: Run) -> Path:

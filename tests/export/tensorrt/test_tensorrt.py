@@ -16,7 +16,6 @@ from compress.errors import CompressError, UnavailableError
 from compress.recipe.export import Profile, TensorRT
 from compress.runs.directory import find_run
 from compress.runs.files import file_sha256
-from compress.runtimes import predict as predicting
 from compress.runtimes import tensorrt as runtime
 from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search
@@ -321,7 +320,7 @@ def test_an_engine_is_compared_within_its_profiles(finished_run: Path, tmp_path:
         return recorded
 
     monkeypatch.setattr(engine_stage, "runs_here", lambda sidecar: True)
-    monkeypatch.setattr(predicting, "load_engine", stand_in)
+    monkeypatch.setattr("compress.runtimes.tensorrt.load_engine", stand_in)
     run = find_run(folder, tmp_path)
     sample = draw_sample(run, load_data(run), 60)
     summary = engine_stage.run_engine_stage(run, "fp32", TARGETS["cpu-avx2"], sample)
