@@ -77,18 +77,12 @@ def test_this_machine_has_a_target():
     assert is_elsewhere("cuda-sm89")
 
 
-def test_looking_at_the_processor_is_quick_and_imports_nothing_heavy():
+def test_looking_at_the_processor_imports_nothing_heavy():
     program = (
-        "import sys, time\n"
-        "start = time.perf_counter()\n"
+        "import sys\n"
         "from compress.targets import resolve_target\n"
         "resolve_target('auto')\n"
         "heavy = {'torch', 'numpy', 'pydantic', 'transformers', 'rich'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "print(time.perf_counter() - start)\n"
     )
-    seconds = [
-        float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
-        for _ in range(3)
-    ]
-    assert min(seconds) < 0.05
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,6 +1,5 @@
-"""Load on a model whose time is known: 2 ms a batch, however large."""
+"""Load on a model whose time is known, 2 ms a batch however large, by a clock that stands still meanwhile."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,15 +12,39 @@ from bench.measure.serving import serve
 SERVICE = 0.002
 
 
+class Clock:
+    """Stands in for the time module: only looking at it and sleeping take time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr("bench.measure.serving.time", found)
+    return found
+
+
 class Server:
     """A worker and its setup; answers take the same time for one row as for many."""
+
+    def __init__(self, clock: Clock):
+        self._clock = clock
 
     @property
     def setup(self) -> "Server":
         return self
 
     def ask(self, request: ServeRequest) -> ServeAnswer:
-        return serve(lambda rows: time.sleep(SERVICE), request)
+        return serve(lambda rows: self._clock.sleep(SERVICE), request)
 
     def examples_of(self, rows: list[int]) -> list[int]:
         return list(rows)
@@ -37,34 +60,34 @@ def settings(rows: list[int], bound_ms: float, largest_batch: int, seconds: floa
     return LoadSettings(rows, bound_ms, largest_batch, seconds, seed=0)
 
 
-def test_latency_counts_from_the_arrival_not_from_the_turn():
+def test_latency_counts_from_the_arrival_not_from_the_turn(clock: Clock):
     # All arrive at once: the last one waits for the nine before it, which a closed loop would not tell.
-    found = serve(lambda rows: time.sleep(SERVICE), request([0.0] * 10))
+    found = serve(lambda rows: clock.sleep(SERVICE), request([0.0] * 10))
     assert found.batches == [1] * 10
     assert np.all(np.diff(found.latencies_ms) > 0)
-    assert found.latencies_ms[-1] >= 10 * 1000 * SERVICE
+    assert found.latencies_ms[-1] == pytest.approx(10 * 1000 * SERVICE, rel=0.01)
 
 
-def test_requests_that_wait_are_answered_together():
+def test_requests_that_wait_are_answered_together(clock: Clock):
     seen = []
 
     def answer(rows):
         seen.append(list(rows))
-        time.sleep(SERVICE)
+        clock.sleep(SERVICE)
 
     found = serve(answer, request([0.0] * 10 + [0.5], largest_batch=4))
     assert found.batches == [4, 4, 2, 1]
     assert seen[0] == [0, 1, 2, 3]
-    assert found.latencies_ms[-1] < 100  # nobody waits for a batch to fill up
+    assert found.latencies_ms[-1] == pytest.approx(1000 * SERVICE, rel=0.01)  # nobody waits for a batch to fill up
 
 
-def test_it_ends_when_too_many_are_late():
-    found = serve(lambda rows: time.sleep(SERVICE), request([0.0] * 1000, bound_ms=10.0, allowed=5))
-    assert len(found.latencies_ms) < 20
+def test_it_ends_when_too_many_are_late(clock: Clock):
+    found = serve(lambda rows: clock.sleep(SERVICE), request([0.0] * 1000, bound_ms=10.0, allowed=5))
+    assert len(found.latencies_ms) == 10  # four in time, the five late ones that are allowed, and one more
 
 
-def test_the_highest_rate_is_below_capacity_and_batches_raise_it():
-    server, capacity = Server(), 1 / SERVICE
+def test_the_highest_rate_is_below_capacity_and_batches_raise_it(clock: Clock):
+    server, capacity = Server(clock), 1 / SERVICE
     alone = measure_load(server, capacity, settings([0, 1, 2], 50.0, 1, 0.5))
     together = measure_load(server, capacity, settings([0, 1, 2], 50.0, 8, 0.5))
     assert 0.3 * capacity < alone.highest_rate < 1.05 * capacity
@@ -76,20 +99,20 @@ def test_the_highest_rate_is_below_capacity_and_batches_raise_it():
     assert all(point.late > 0.01 * point.requests for point in beyond)
 
 
-def test_a_bound_that_nothing_holds_has_no_rate():
-    server = Server()
+def test_a_bound_that_nothing_holds_has_no_rate(clock: Clock):
+    server = Server(clock)
     found = measure_load(server, 1 / SERVICE, settings([0], 1000 * SERVICE / 4, 1, 0.1))
     assert found.highest_rate is None
     assert not any(point.holds for point in found.rates)
 
 
-def test_a_bound_that_always_holds_ends_the_search_too():
-    server, capacity = Server(), 1 / SERVICE
+def test_a_bound_that_always_holds_ends_the_search_too(clock: Clock):
+    server, capacity = Server(clock), 1 / SERVICE
     found = measure_load(server, capacity, settings([0], 60_000.0, 1, 0.1))
     assert capacity < found.highest_rate <= 2 * capacity
 
 
-def test_arrivals_are_a_poisson_process():
+def test_arrivals_are_a_poisson_process(clock: Clock):
     asked = []
 
     class Recorder(Server):
@@ -98,7 +121,7 @@ def test_arrivals_are_a_poisson_process():
             return ServeAnswer([1.0] * len(request.arrivals), [1] * len(request.arrivals))
 
     # Every answer is late: the first rate is the last.
-    measure_load(Recorder(), 400.0, settings([0], 0.5, 1, 20.0))
+    measure_load(Recorder(clock), 400.0, settings([0], 0.5, 1, 20.0))
     gaps = np.diff(asked[0])
     assert gaps.mean() == pytest.approx(1 / 100, rel=0.1)  # a quarter of the capacity
     assert gaps.std() == pytest.approx(gaps.mean(), rel=0.1)  # exponential

@@ -21,7 +21,7 @@ def test_a_model_that_gets_slower_and_slower_is_not_stable(monkeypatch):
 
 
 def test_times_are_milliseconds():
-    assert 10 <= milliseconds_of(lambda: time.sleep(0.01)) < 100
+    assert milliseconds_of(lambda: time.sleep(0.01)) >= 10
 
 
 def test_garbage_is_collected_once_and_no_more():
