@@ -41,7 +41,14 @@ $(VENV)-triton/installed: Makefile pyproject.toml
 		"pytest>=8.4" --editable .[cpu]
 	touch $@
 
-interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed
+# What editors read YAML with, where there is npm
+$(VENV)-node/installed: Makefile
+	mkdir -p $(VENV)-node
+	if command -v npm > /dev/null; then npm install --silent --prefix $(VENV)-node yaml-language-server@1.19; fi
+	touch $@
+
+interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed $(VENV)-node/installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" COMPRESS_NODE_MODULES=$(VENV)-node/node_modules $(BIN)/pytest --quiet --noconftest tests/interop/test_recipe_schema.py
 	rm -rf artifacts/interop && mkdir -p artifacts/interop
 	$(BIN)/python tests/interop/make_runs.py artifacts/interop
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-interop/bin/pytest --quiet --noconftest tests/interop/test_optimum.py tests/interop/test_client.py
@@ -58,4 +65,4 @@ docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
-	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton build site *.egg-info
+	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton $(VENV)-node build site *.egg-info

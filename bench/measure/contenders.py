@@ -47,8 +47,9 @@ class Contender:
 
     @property
     def is_for_this_machine(self) -> bool:
-        """Whether it was made for the processor of this machine, or for any."""
-        return not is_elsewhere(self.target)
+        """Whether it was made for the processor of this machine, for any, or as an engine that runs here."""
+        # Engines that do not run here are left out.
+        return (self.name in VARIANTS and VARIANTS[self.name].is_engine) or not is_elsewhere(self.target)
 
 
 def find_contenders(run: Run, labels: Sequence[str]) -> tuple[list[Contender], list[NotMeasured]]:
