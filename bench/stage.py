@@ -14,7 +14,7 @@ from bench.measure.machine import Machine
 from bench.measure.measured import measure_all
 from bench.measure.reference import REFERENCE
 from bench.measure.rows import check_classes, predict_rows, rows_digest
-from bench.measure.settings import grid_lengths, largest_batch, recorded_overrides, with_load
+from bench.measure.settings import grid_lengths, largest_batch, with_load
 from bench.measure.workers import WORKER_COMMAND, Measurement, Worker, started
 from bench.report.build import Findings, model_reports, not_measured
 from bench.report.html import write_html
@@ -96,7 +96,7 @@ def _build(run: Run, plan: BenchPlan, scratch: Path) -> Report:
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine.facts,
         versions=recorded_versions(),
-        overrides=recorded_overrides(run),
+        overrides=dict(run.overrides),
         rounds=settings.rounds,
         starts=settings.starts,
         batch_sizes=settings.batch_sizes,

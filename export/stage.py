@@ -65,13 +65,19 @@ def run_export_stages(run: Run) -> dict[str, VariantSummary]:
 def explain_engines(run: Run) -> dict[str, Explanation]:
     """For each precision that the recipe names what TensorRT makes of its graphs; the graphs are made, no engine is.
 
+    As those are stages of the run, what the command line changed of the recipe becomes the run's own.
+
     :return: By name of variant and graph.
-    :raises CompressError: If there is no builder, or a variant is too far from its parent.
+    :raises CompressError: If there is no builder, it does not know an option, or a variant is too far from its parent.
     """
     builder, data, settings = choose_builder(), load_data(run), run.recipe.export
+    check_options(builder, settings.tensorrt)
     target = resolve_target(settings.target)
     sources = [ENGINES[precision].parent for precision in settings.tensorrt.precisions]
-    ingredients, sample = ingredients_of(run, data, target), draw_sample(run, data, settings.parity.rows)
+    sample = draw_sample(run, data, settings.parity.rows)
+    if run.overrides:
+        keep_recipe(run)
+    ingredients = ingredients_of(run, data, target)
     for variant in planned_variants(settings, target):
         if variant.name in (PLAIN.name, *sources):
             _run_variant_stage(run, variant, ingredients, sample)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.gate.judgement import Finding
 from bench.gate.result import CheckReport
-from bench.report.tables import ReportTable
+from bench.report.tables import ReportTable, overrides_line
 from bench.report.text import markdown_table
 
 _WORST_FIRST = ("fail", "inconclusive", "pass")
@@ -45,7 +45,8 @@ def check_lines(report: CheckReport) -> list[str]:
     left_out = [*report.left_out, *([] if report.interleaved else ["latency by language (needs the baseline's files)"])]
     if left_out:
         lines.append(f"not compared: {', '.join(left_out)}")
-    return lines
+    overridden = overrides_line(report.overrides)
+    return [*lines, overridden] if overridden else lines
 
 
 def write_check_markdown(report: CheckReport, path: Path) -> None:

@@ -29,7 +29,7 @@ from bench.measure.latency import Group, LatencyMeasurement
 from bench.measure.machine import Machine
 from bench.measure.reference import REFERENCE
 from bench.measure.rows import predict_rows
-from bench.measure.settings import largest_batch, recorded_overrides
+from bench.measure.settings import largest_batch
 from bench.measure.workers import WORKER_COMMAND, Measurement, ModelSetup, Worker, started
 from compress.console import progress, say
 from compress.data.encode import spread_over_languages
@@ -104,7 +104,7 @@ def _compare(comparing: Comparing, scratch: Path, command: Sequence[str]) -> Che
         method=old.method,
         verdict=overall(findings),
         limits=comparing.limits,
-        overrides=recorded_overrides(new.run),
+        overrides=dict(new.run.overrides),
         rounds=times.rounds,
         machine=machine.facts,
         compared=comparing.names,

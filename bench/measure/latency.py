@@ -16,7 +16,7 @@ from bench.measure.protocol import (
     SizeBatch,
     TextAnswer,
     TextRequest,
-    WarmUpRequest,
+    TimingWarmUpRequest,
 )
 from bench.measure.statistics import percentiles
 from bench.measure.workers import Worker
@@ -79,7 +79,7 @@ class LatencyMeasurement:
         """Let every model run until its times are stable, once for each batch size."""
         for size, batches in self.batches.items():
             for name, worker in self._group.in_turn(0):
-                found = worker.ask(WarmUpRequest(_batch(worker, batches[0])))
+                found = worker.ask(TimingWarmUpRequest(_batch(worker, batches[0])))
                 self.samples[name][size].timing_warm_up = TimingWarmUp(runs=found.runs, stable=found.stable)
 
     def add_round(self, advance: Callable[[int], object] = lambda batches: None) -> None:
@@ -169,7 +169,7 @@ def measure_texts(group: Group, rows: Sequence[int], advance: Callable[[int], ob
 def _cell(group: Group, size: SizeBatch) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in group.workers}
     for _, worker in group.in_turn(0):
-        worker.ask(WarmUpRequest(size))
+        worker.ask(TimingWarmUpRequest(size))
     ends = time.monotonic() + _CELL_SECONDS * len(times)
     for turn in range(_CELL_RUNS):
         for name, worker in group.in_turn(turn):

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
 
 import bench
 from bench.measure.messages import Answer, Request, line_of, message_of
@@ -76,14 +75,27 @@ class AskedProcess:
         with suppress(BrokenPipeError):  # the answer that does not come tells
             print(line_of(request), file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
-        if not line:
-            self._errors.seek(0)
-            reason = self._errors.read().strip().splitlines()[-1:] or ["no reason was given"]
-            raise CompressError(f"bench: the process that measures {self._name} ended ({reason[0]})")
+        if not line.endswith("\n"):
+            raise CompressError(f"bench: the process that measures {self._name} ended ({self._reason()})")
         self._process.send_signal(signal.SIGSTOP)
-        found: Any = message_of(line, self._kinds)
-        answer: Answer = found
+        try:
+            answer: Answer = message_of(line, self._kinds)
+        except (ValueError, KeyError, TypeError) as error:
+            raise CompressError(
+                f"bench: the process that measures {self._name} answered {line.strip()!r:.80}; something that it loads "
+                "writes where its answers go"
+            ) from error
         return answer
+
+    def _reason(self) -> str:
+        """Why the process has ended."""
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            return "it was killed, as the system does where memory is short; free memory or measure fewer variants"
+        if code < 0:
+            return f"by {signal.Signals(-code).name}"
+        self._errors.seek(0)
+        return (self._errors.read().strip().splitlines() or ["no reason was given"])[-1]
 
     def end(self) -> None:
         """End the process."""

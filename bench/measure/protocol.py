@@ -79,7 +79,7 @@ class WorkerSetup(Request[WorkerStart]):
 
 
 @dataclass(frozen=True)
-class WarmUpAnswer:
+class TimingWarmUpAnswer:
     """How many runs a model needed, and whether its times were stable at the end."""
 
     runs: int
@@ -87,7 +87,7 @@ class WarmUpAnswer:
 
 
 @dataclass(frozen=True)
-class WarmUpRequest(Request[WarmUpAnswer]):
+class TimingWarmUpRequest(Request[TimingWarmUpAnswer]):
     """Run a batch until its times are stable."""
 
     batch: RowsBatch | SizeBatch
@@ -161,7 +161,7 @@ class PredictRequest(Request[PredictAnswer]):
 
 
 KINDS = kinds_of(
-    Search, SizeBatch, RowsBatch, TextSetup, WorkerSetup, WorkerStart, WarmUpRequest, WarmUpAnswer, RunRequest,
-    RunAnswer, TextRequest, TextAnswer, ServeRequest, ServeAnswer, PredictRequest, PredictAnswer,
+    Search, SizeBatch, RowsBatch, TextSetup, WorkerSetup, WorkerStart, TimingWarmUpRequest, TimingWarmUpAnswer,
+    RunRequest, RunAnswer, TextRequest, TextAnswer, ServeRequest, ServeAnswer, PredictRequest, PredictAnswer,
 )  # fmt: skip
 """All kinds of these messages."""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
-
-from pydantic import JsonValue
 
 from bench.measure.protocol import SizeBatch
 from compress.runs.directory import Run
@@ -27,12 +23,8 @@ def largest_batch(run: Run) -> SizeBatch:
 
 def with_load(run: Run) -> Run:
     """The run, measured under load for this command, whatever its recipe says."""
+    if run.recipe.bench.load.enabled:
+        return run
     load = run.recipe.bench.load.model_copy(update={"enabled": True})
     bench = run.recipe.bench.model_copy(update={"load": load})
     return replace(run, recipe=run.recipe.model_copy(update={"bench": bench}), overrides={**run.overrides, _LOAD: True})
-
-
-def recorded_overrides(run: Run) -> dict[str, JsonValue]:
-    """The fields of the recipe that hold for this command alone, by their path, as reports tell them."""
-    given: Mapping[str, Any] = run.overrides
-    return dict(given)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.measure.protocol import WarmUpAnswer
+from bench.measure.protocol import TimingWarmUpAnswer
 
 _WINDOW, _TOLERANCE = 5, 0.05
 _MOST_RUNS, _MOST_SECONDS = 200, 3.0
@@ -24,7 +24,7 @@ def milliseconds_of(run: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - started) / 1e6
 
 
-def timing_warm_up(run: Callable[[], object]) -> WarmUpAnswer:
+def timing_warm_up(run: Callable[[], object]) -> TimingWarmUpAnswer:
     """Run until the median of five runs is within 5 % of that of the five before, at most 200 runs or three seconds."""
     times: list[float] = []
     ends = time.monotonic() + _MOST_SECONDS
@@ -33,8 +33,8 @@ def timing_warm_up(run: Callable[[], object]) -> WarmUpAnswer:
         if len(times) >= 2 * _WINDOW and len(times) % _WINDOW == 0:
             before, now = np.median(times[-2 * _WINDOW : -_WINDOW]), np.median(times[-_WINDOW:])
             if abs(now - before) <= _TOLERANCE * before:
-                return WarmUpAnswer(len(times), True)
-    return WarmUpAnswer(len(times), False)
+                return TimingWarmUpAnswer(len(times), True)
+    return TimingWarmUpAnswer(len(times), False)
 
 
 def collect_and_keep_off() -> None:

@@ -31,7 +31,7 @@ from bench.measure.protocol import (
     TextAnswer,
     TextRequest,
     TextSetup,
-    WarmUpRequest,
+    TimingWarmUpRequest,
     WorkerSetup,
     WorkerStart,
 )
@@ -93,7 +93,7 @@ class MeasuredModel:
     def answer(self, request: object) -> object:
         """Do what is asked: one of the requests of `bench.measure.protocol`, and its answer."""
         match request:
-            case WarmUpRequest(batch):
+            case TimingWarmUpRequest(batch):
                 return timing_warm_up(partial(self._predict, self._feed(batch)))
             case RunRequest(batch):
                 return self._run(batch)

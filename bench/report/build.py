@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,8 +16,7 @@ from bench.measure.sizes import size_on_disk
 from bench.measure.statistics import ratio_interval
 from bench.measure.workers import ModelSetup
 from compress.machine import gpus
-from compress.metrics.figures import Interval
-from compress.reports.bench import Comparison, LanguageTimes, ModelReport, NotMeasured, Size
+from compress.reports.bench import Comparison, LanguageTimes, ModelReport, NotMeasured, Ratio, Size
 from compress.runs.directory import Run
 from compress.student.summary import STUDENT
 from compress.teacher.summary import TEACHER
@@ -95,8 +95,10 @@ def _comparison(findings: Findings, reference: str, name: str, sizes: Mapping[st
     )
 
 
-def _ratio(reference: Samples, found: Samples) -> Interval:
-    return ratio_interval(reference.milliseconds, found.milliseconds).rounded
+def _ratio(reference: Samples, found: Samples) -> Ratio:
+    ratio = ratio_interval(reference.milliseconds, found.milliseconds)
+    low, high = (round(end, 4) if 0 < end < math.inf else None for end in (ratio.low, ratio.high))
+    return Ratio(value=round(ratio.value, 4), low=low, high=high)
 
 
 def _languages(findings: Findings, name: str) -> dict[str, LanguageTimes]:

@@ -37,6 +37,7 @@ def _machine(report: Report) -> dict[str, str]:
     machine = report.machine
     return {
         "made": report.made,
+        **({"for this measurement alone": _told(report)} if report.overrides else {}),
         "processor": machine.processor,
         "system": machine.system,
         "memory": f"{machine.memory_bytes / 2**30:.1f} GiB",
@@ -46,3 +47,7 @@ def _machine(report: Report) -> dict[str, str]:
         "rounds and starts": f"{report.rounds} rounds, {report.starts} starts",
         **report.versions,
     }
+
+
+def _told(report: Report) -> str:
+    return ", ".join(f"{field}={value}" for field, value in report.overrides.items())

@@ -22,7 +22,7 @@ def write_pytest_json(report: Report, path: Path) -> None:
     try:
         from pytest_benchmark import __version__, plugin, utils
     except ImportError as error:
-        raise CompressError("--pytest-json: pytest-benchmark is not installed; install it with pip") from error
+        raise CompressError("--pytest-json: pytest-benchmark is not installed; install the extra `bench`") from error
     about: Any = plugin
     commit: Any = utils
     content = {

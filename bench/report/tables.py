@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import JsonValue
 
 from compress.evaluation.tables import comparison_line, percent, points
 from compress.metrics.languages import ALL
@@ -206,6 +207,13 @@ def sentences(report: Report) -> list[str]:
     return [*lines, *(f"{name}: sacrebleu {signature}" for name, signature in report.signatures.items())]
 
 
+def overrides_line(overrides: Mapping[str, JsonValue]) -> str | None:
+    """What held for this measurement alone; none where nothing did."""
+    if not overrides:
+        return None
+    return "for this measurement alone: " + ", ".join(f"{field}={value}" for field, value in overrides.items())
+
+
 def versions_line(report: Report) -> str:
     """Versions of everything that was measured."""
     return ", ".join(f"{name} {version}" for name, version in report.versions.items())
@@ -228,6 +236,8 @@ def _faster(model: ModelReport, size: str) -> str:
     if TEACHER.name not in model.against:
         return "1.0"
     figure = model.against[TEACHER.name].faster[size]
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.1f}"
     return f"{figure.value:.1f} ({figure.low:.1f}–{figure.high:.1f})"
 
 

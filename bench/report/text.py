@@ -18,6 +18,7 @@ from bench.report.tables import (
     latency_table,
     load_table,
     metric_tables,
+    overrides_line,
     quality_table,
     sentences,
     text_table,
@@ -36,8 +37,10 @@ def bench_tables(report: Report) -> list[Table | str]:
         load_table(report),
         quality_table(report),
     ]
-    missing = [f"not measured: {entry.what} ({entry.why})" for entry in report.not_measured]
-    return [*(terminal_table(table) for table in shown if table), *sentences(report), *missing]
+    more = [f"not measured: {entry.what} ({entry.why})" for entry in report.not_measured]
+    overridden = overrides_line(report.overrides)
+    more += [overridden] if overridden else []
+    return [*(terminal_table(table) for table in shown if table), *sentences(report), *more]
 
 
 def write_markdown(report: Report, path: Path) -> None:
@@ -48,6 +51,8 @@ def write_markdown(report: Report, path: Path) -> None:
     lines += [*(f"- {sentence}" for sentence in sentences(report)), ""]
     if report.not_measured:
         lines += ["Not measured:", "", *(f"- {entry.what}: {entry.why}" for entry in report.not_measured), ""]
+    overridden = overrides_line(report.overrides)
+    lines += [f"{overridden.capitalize()}.", ""] if overridden else []
     lines += [f"Versions: {versions_line(report)}", ""]
     path.write_text("\n".join(lines), "utf-8")
 

@@ -125,11 +125,11 @@ def run_plan(plan: AblationPlan, distilling: Distilling, jobs: int) -> dict[str,
 
 def table_of(accuracies: Mapping[str, Points]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows: one row a variant, all rows first, then each language."""
-    baseline = list(accuracies)[1]
-    languages = [ALL, *(language for language in accuracies[baseline] if language not in (ALL, WORST))]
+    first = list(accuracies)[1]
+    languages = [ALL, *(language for language in accuracies[first] if language not in (ALL, WORST))]
     rows = []
     for variant, found in accuracies.items():
-        gain = "" if variant in (TEACHER.name, baseline) else _gain(found, accuracies[baseline])
+        gain = "" if variant in (TEACHER.name, first) else _gain(found, accuracies[first])
         worst = str(estimate(found[WORST])) if WORST in found else ""
         rows.append([variant, gain, worst, *(str(estimate(found[language])) for language in languages)])
     return ["student", "gain", WORST, *languages], rows
@@ -145,8 +145,8 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(float(array.mean()), float(t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5))
 
 
-def _gain(found: Points, baseline: Points) -> str:
-    gain = estimate(np.subtract(found[ALL], baseline[ALL]).tolist())
+def _gain(found: Points, first: Points) -> str:
+    gain = estimate(np.subtract(found[ALL], first[ALL]).tolist())
     return f"{'+' if gain.mean >= 0 else ''}{gain}"
 
 

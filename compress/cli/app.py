@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -13,17 +13,20 @@ from compress.cli.options import (
     ARTIFACTS,
     Json,
     Output,
+    Overrides,
     RunFolder,
     Set,
     SetForNow,
     Verbose,
     assigned,
+    assigned_for_measuring,
     given,
     listed,
 )
 from compress.cli.outcome import finish, show
 from compress.errors import CompressError
 from compress.extras import require
+from compress.variants.registry import SelectableName
 
 if TYPE_CHECKING:
     from bench.gate.result import CheckReport
@@ -84,7 +87,7 @@ def distill(
     verbose: Verbose = False,
 ) -> None:
     """Train or load the teacher, distil the student, compare both on every language."""
-    overrides: dict[str, object] = {
+    overrides = {
         "name": name,
         "task": task,
         "data.source": data,
@@ -115,9 +118,7 @@ def export(
     target: Annotated[
         str | None, typer.Option(help="What variants are for: cpu-avx2, cpu-vnni, cuda-sm89, … or auto.")
     ] = None,
-    variants: Annotated[
-        str | None, typer.Option(help="Which: onnx-fused,onnx-int8,onnx-static,openvino-int8,onnx-int4,onnx-fp16.")
-    ] = None,
+    variants: Annotated[str | None, typer.Option(help=f"Which: {','.join(get_args(SelectableName))}.")] = None,
     budget: Annotated[
         float | None, typer.Option(metavar="POINTS", help="Search the fastest variant within this worst-language drop.")
     ] = None,
@@ -136,7 +137,7 @@ def export(
     verbose: Verbose = False,
 ) -> None:
     """Export the student to ONNX, quantise it, build TensorRT engines; each is checked against its parent."""
-    overrides: dict[str, object] = {
+    overrides = {
         "export.target": target,
         "export.variants": listed(variants),
         "export.budget.points": budget,
@@ -151,7 +152,7 @@ def export(
         if profile:
             from export.tensorrt.profiles import parse_profile
 
-            wanted["export.tensorrt.profiles"] = [parse_profile(text) for text in profile]
+            wanted |= given({"export.tensorrt.profiles": [parse_profile(text) for text in profile]})
         wanted |= assigned(set_)
         if not trt and (explain or onnx):
             raise CompressError(f"{'--explain' if explain else '--onnx'} is about TensorRT: add --trt")
@@ -193,7 +194,7 @@ def bench(
 
     def work() -> BenchResult:
         require("compress bench", "bench", "cpu")
-        found = _found_run(run, output, assigned(set_))
+        found = _found_run(run, output, assigned_for_measuring(set_))
         return commands.bench(found, json_, variant or [], load, pytest_json)
 
     finish(work, json_, verbose)
@@ -228,7 +229,9 @@ def check(
         from bench.gate.judgement import Limits
 
         limits = Limits(max_slowdown=max_slowdown, max_growth=max_growth, max_drop=max_drop)
-        return commands.check(_found_run(run, output, assigned(set_)), baseline, limits, listed(variants), json_)
+        return commands.check(
+            _found_run(run, output, assigned_for_measuring(set_)), baseline, limits, listed(variants), json_
+        )
 
     raise typer.Exit({"pass": 0, "fail": 1, "inconclusive": 3}[finish(work, json_, verbose).verdict])
 
@@ -368,7 +371,7 @@ def main() -> None:
     app()
 
 
-def _new_run(recipe: Path | None, values: dict[str, object], set_: list[str] | None, output: Path) -> Run:
+def _new_run(recipe: Path | None, values: Overrides, set_: list[str] | None, output: Path) -> Run:
     """The run of a recipe, created or gone on with; its log is kept from now on."""
     from compress.console import start_log
     from compress.recipe.file import load_recipe
@@ -379,7 +382,7 @@ def _new_run(recipe: Path | None, values: dict[str, object], set_: list[str] | N
     return found
 
 
-def _found_run(folder: Path | None, output: Path, overrides: dict[str, object]) -> Run:
+def _found_run(folder: Path | None, output: Path, overrides: Overrides) -> Run:
     """A run that is there; its log is kept from now on."""
     from compress.console import start_log
     from compress.runs.directory import find_run

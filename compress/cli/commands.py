@@ -64,14 +64,15 @@ def export(run: Run, in_json: bool) -> ExportResult:
     from export.stage import export_table, run_export_stages
 
     variants = run_export_stages(run)
-    tables = [export_table(variants)]
+    tables, found = [export_table(variants)], None
     if CHOSEN.name in variants:
         from export.search.frontier import frontier_table
         from export.search.report import read_search
 
-        tables.append(frontier_table(read_search(run.path_of(CHOSEN.name))))
+        found = read_search(run.path_of(CHOSEN.name))
+        tables.append(frontier_table(found))
     show(tables, in_json)
-    return ExportResult(run=str(run.folder), variants=variants)
+    return ExportResult(run=str(run.folder), variants=variants, search=found)
 
 
 def explain(run: Run, in_json: bool) -> ExplainResult:
@@ -136,7 +137,7 @@ def bench(
 
         write_pytest_json(report, pytest_json)
     show([*bench_tables(report), f"report: {run.folder / 'bench' / 'report.html'}"], in_json)
-    return BenchResult(run=str(run.folder), bench=report.for_people)
+    return BenchResult(run=str(run.folder), bench=report.without_raw)
 
 
 def check(run: Run, baseline: Path, limits: Limits, variants: Sequence[str] | None, in_json: bool) -> CheckReport:
@@ -157,12 +158,14 @@ def bundle(run: Run, wanted: Wanted, archive: bool, in_json: bool) -> BundleResu
     from compress.cli.export_results import BundleResult
     from compress.reports.bench import read_report
     from compress.serving.format import ARCHIVE_SUFFIX
+    from export.bundle.choice import BENCH
     from export.bundle.stage import bundle_table, run_bundle_stage
+    from export.bundle.summary import BUNDLE
     from export.bundle.trust.archive import pack
 
-    report = run.folder / "bench" / "report.json"
+    report = run.folder / BENCH / "report.json"
     summary = run_bundle_stage(run, wanted, read_report(report) if report.exists() else None)
-    folder, packed = run.folder / "bundle", run.folder / f"bundle{ARCHIVE_SUFFIX}"
+    folder, packed = run.folder / BUNDLE.name, run.folder / f"{BUNDLE.name}{ARCHIVE_SUFFIX}"
     packed.unlink(missing_ok=True)  # of an earlier bundle
     if archive:
         say(f"bundle: writing {packed}")

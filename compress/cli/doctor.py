@@ -13,6 +13,7 @@ import psutil
 from rich.table import Table
 
 from compress.contract import Contract
+from compress.extras import missing_modules
 from compress.machine import cpu_features, gpus
 from compress.targets import resolve_target
 
@@ -102,17 +103,36 @@ def _abilities(gpu: bool) -> list[Ability]:
     cuda = gpu and _version("onnxruntime-gpu") is not None
     install_gpu = "install the extra `gpu`" if gpu else "needs an NVIDIA GPU and the extra `gpu`"
     install_native = "install the extra `trt`" if gpu else "needs an NVIDIA GPU and the extra `trt`"
-    trains = all(importlib.util.find_spec(name) is not None for name in ("torch", "accelerate", "datasets"))
-    install_cpu, install_distill = "install the extra `cpu`", "install the extra `distill`"
+    install_cpu = "install the extra `cpu`"
+    distills, exports, measures = (not missing_modules(extra) for extra in ("distill", "export", "bench"))
+    install_distill, install_export = "install the extra `distill`", "install the extras `export` and `cpu`"
     return [
-        Ability(what="distil on the CPU", available=trains, note="PyTorch" if trains else install_distill),
+        Ability(what="distil on the CPU", available=distills, note="PyTorch" if distills else install_distill),
         Ability(
             what="distil on a GPU",
-            available=gpu and trains,
-            note="PyTorch" if gpu and trains else "needs an NVIDIA GPU, the extra `distill` and a CUDA build of torch",
+            available=gpu and distills,
+            note="PyTorch" if gpu and distills else "needs an NVIDIA GPU, the extra `distill` and torch for CUDA",
         ),
-        Ability(what="export to ONNX and check it", available=runtime, note="ONNX Runtime" if runtime else install_cpu),
-        Ability(what="quantise to int8 for this CPU", available=runtime, note=bits if runtime else install_cpu),
+        Ability(
+            what="export to ONNX and check it",
+            available=exports and runtime,
+            note="ONNX Runtime" if exports and runtime else install_export,
+        ),
+        Ability(
+            what="quantise to int8 for this CPU",
+            available=exports and runtime,
+            note=bits if exports and runtime else install_export,
+        ),
+        Ability(
+            what="measure, and compare with a baseline",
+            available=measures and runtime,
+            note="the report and the gate" if measures and runtime else "install the extras `bench` and `cpu`",
+        ),
+        Ability(
+            what="verify bundles, load them, ask their models",
+            available=runtime,
+            note="ONNX Runtime" if runtime else install_cpu,
+        ),
         Ability(
             what="quantise to int8 for OpenVINO",
             available=openvino,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from compress.cli.results import BenchResult, DistillResult
 from compress.contract import Contract
 from compress.variants.engine import EngineSidecar
 from export.bundle.summary import BundleSummary
+from export.search.report import SearchReport
 from export.tensorrt.explain import Explanation
 from export.variants.summary import VariantSummary
 
@@ -15,6 +18,7 @@ class ExportResult(Contract):
 
     run: str
     variants: dict[str, VariantSummary]
+    search: SearchReport | None = Field(None, description="what `--budget` found")
 
 
 class ExplainResult(Contract):

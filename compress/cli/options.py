@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from compress.errors import CompressError
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that holds all runs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, all else to stderr.")]
@@ -18,20 +22,27 @@ Set = Annotated[
 ]
 SetForNow = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", metavar="FIELD=VALUE", help="Override any recipe field, for this measurement alone."),
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="FIELD=VALUE",
+        help="Override a field of `bench`, for this measurement alone: --set bench.rows=50",
+    ),
 ]
 RunFolder = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run directory.", show_default="the latest")]
 ARTIFACTS = Path("artifacts")
+Overrides = dict[str, "JsonValue"]
+"""Values by dotted field of the recipe."""
 
 
-def assigned(assignments: list[str] | None) -> dict[str, object]:
+def assigned(assignments: list[str] | None) -> Overrides:
     """Values by dotted field, of ``--set FIELD=VALUE``.
 
     :raises CompressError: If one is not written so.
     """
     import yaml
 
-    overrides: dict[str, object] = {}
+    overrides: Overrides = {}
     for assignment in assignments or []:
         field, separator, value = assignment.partition("=")
         if not separator:
@@ -40,9 +51,24 @@ def assigned(assignments: list[str] | None) -> dict[str, object]:
     return overrides
 
 
-def given(values: dict[str, object]) -> dict[str, object]:
-    """Those that are not none."""
-    return {name: value for name, value in values.items() if value is not None}
+def assigned_for_measuring(assignments: list[str] | None) -> Overrides:
+    """The same for a measurement, which cannot change what models read or were made with.
+
+    :raises CompressError: If a field is not of the recipe's section on measuring.
+    """
+    overrides = assigned(assignments)
+    for field in overrides:
+        if field.partition(".")[0] != "bench":
+            raise CompressError(
+                f"--set {field}: a measurement changes fields of `bench` alone, and for itself; the others belong to "
+                "what is measured: set them with `compress distill` or `compress export`"
+            )
+    return overrides
+
+
+def given(values: Mapping[str, object]) -> Overrides:
+    """Those of the command's options that the user gave; JSON values all of them."""
+    return cast("Overrides", {name: value for name, value in values.items() if value is not None})
 
 
 def listed(text: str | None) -> list[str] | None:

@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
-from compress.metrics.figures import Interval, ModelLosses, Quality
+from compress.metrics.figures import ModelLosses, Quality
 
 SCHEMA = 3
 
@@ -29,12 +29,20 @@ class Change(Contract):
     is_right: int
 
 
+class Ratio(Contract):
+    """A median ratio with its 95 % interval."""
+
+    value: float
+    low: float | None = Field(description="null: there are too few values for an interval")
+    high: float | None
+
+
 class Comparison(ModelLosses):
     """What changes from another model to this one, on the same test rows."""
 
     changed: list[Change] | None = Field(description="most frequent first; null where rows have no label")
     smaller: float = Field(description="size of the other model over that of this one")
-    faster: dict[str, Interval] = Field(
+    faster: dict[str, Ratio] = Field(
         description="by batch size: median ratio of the other model's time to this one's, over pairs of runs of the "
         "same rows, one right after the other"
     )
@@ -225,14 +233,11 @@ class Report(Contract):
         return self
 
     def as_text(self) -> str:
-        """As it is written.
-
-        Not by ``model_dump_json``: an interval of too few pairs of runs has no upper end, and that would be lost.
-        """
-        return json.dumps(self.model_dump(mode="json", by_alias=True), ensure_ascii=False) + "\n"
+        """As it is written."""
+        return self.model_dump_json(by_alias=True) + "\n"
 
     @property
-    def for_people(self) -> dict[str, JsonValue]:
+    def without_raw(self) -> dict[str, JsonValue]:
         """Without raw samples and predictions, for standard output."""
         cells = {"__all__": {"samples_ms"}}
         texts = {"tokenise": {"samples_ms"}, "together": {"samples_ms"}}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import JsonValue
 
 from compress.errors import CompressError
 from compress.processes import is_main_process, wait_for_everyone
@@ -29,7 +30,7 @@ class Run:
 
     folder: Path
     recipe: Recipe
-    overrides: Mapping[str, object] = field(default_factory=dict)
+    overrides: Mapping[str, JsonValue] = field(default_factory=dict)
 
     @property
     def task(self) -> Task:
@@ -96,7 +97,7 @@ def open_run(recipe: Recipe, output: Path) -> Run:
     return Run(folder, recipe)
 
 
-def find_run(path: Path | None, output: Path, overrides: Mapping[str, object] | None = None) -> Run:
+def find_run(path: Path | None, output: Path, overrides: Mapping[str, JsonValue] | None = None) -> Run:
     """The run that the user names by its folder, or the latest one; nothing is written.
 
     :param overrides: Values by dotted field of its recipe, which hold until `keep_recipe` writes them down.
@@ -112,10 +113,15 @@ def find_run(path: Path | None, output: Path, overrides: Mapping[str, object] | 
 def keep_recipe(run: Run) -> None:
     """Make the recipe the run's own: for what changes its stages, after it was validated.
 
+    Of a run that was found, its overrides: on top of the recipe as it is by now, which others may have changed.
+
     :raises CompressError: If another process works in the run.
     """
-    with locked(run.folder), atomic_file(run.folder / "recipe.yaml") as partial:
-        save_recipe(run.recipe, partial)
+    path = run.folder / "recipe.yaml"
+    with locked(run.folder):
+        recipe = load_recipe(path, run.overrides) if run.overrides else run.recipe
+        with atomic_file(path) as partial:
+            save_recipe(recipe, partial)
 
 
 @contextlib.contextmanager

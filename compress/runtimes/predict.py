@@ -31,7 +31,7 @@ def load_predict(model: Path, task: Task, search: Search, threads: int | None = 
     engines = engines_in(model)
     if task.GENERATES:
         if engines:
-            raise UnavailableError(f"{model.name}: nothing here runs engines of models that write")
+            raise UnavailableError("nothing here runs engines of models that write")
         return load_generator(model, search, threads, cuda=cuda)
     if engines:
         from compress.runtimes.tensorrt import load_engine

@@ -42,9 +42,19 @@ def choose_builder() -> EngineBuilder:
     :raises CompressError: If neither can be used, saying which extra to install.
     """
     if gpu_name() is not None and importlib.util.find_spec("tensorrt"):
-        import tensorrt
+        return _native_builder()
+    return _ahead_of_time_builder()
 
-        return EngineBuilder("TensorRT", tensorrt.__version__, tensorrt, ahead_of_time=False)
+
+def _native_builder() -> EngineBuilder:
+    try:
+        module = importlib.import_module("tensorrt")
+    except ImportError as error:
+        raise UnavailableError("TensorRT is not installed; install the extra `trt`") from error
+    return EngineBuilder("TensorRT", module.__version__, module, ahead_of_time=False)
+
+
+def _ahead_of_time_builder() -> EngineBuilder:
     module = _load_ahead_of_time()
     return EngineBuilder("TensorRT-RTX", module.__version__, module, ahead_of_time=True)
 
@@ -80,10 +90,10 @@ def load_engine(path: Path, task: Task) -> Predict:
     sidecar = read_sidecar(path)
     require(path.name, "pytorch")
     if not runs_here(sidecar):
-        raise UnavailableError(f"{path.name}: needs a GPU of {sidecar.generations}; choose another variant")
+        raise UnavailableError(f"{path.name}: needs a GPU of {sidecar.generations}")
     import torch
 
-    builder = choose_builder()
+    builder = _ahead_of_time_builder() if sidecar.ahead_of_time else _native_builder()
     trt = builder.module
     log = collecting_logger(trt)
     engine = trt.Runtime(log).deserialize_cuda_engine(path.read_bytes())
@@ -149,11 +159,11 @@ def _load_ahead_of_time() -> ModuleType:
     """The bindings need NVIDIA's libraries in the process: the ONNX Runtime plug-in's wheel carries them."""
     carrier = importlib.util.find_spec("onnxruntime_ep_nv_tensorrt_rtx")
     if not importlib.util.find_spec("tensorrt_rtx_bindings") or carrier is None or carrier.origin is None:
-        raise CompressError(f"--trt: no TensorRT builder is installed; {_INSTALL}")
+        raise UnavailableError(f"no TensorRT builder is installed; {_INSTALL}")
     try:
         for pattern in _AHEAD_OF_TIME_LIBRARIES:
             library = next(Path(carrier.origin).parent.glob(pattern))
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
         return importlib.import_module("tensorrt_rtx_bindings")
     except (OSError, StopIteration, ImportError) as error:
-        raise CompressError(f"--trt: TensorRT-RTX cannot be loaded ({error}); {_INSTALL}") from error
+        raise UnavailableError(f"TensorRT-RTX cannot be loaded ({error}); {_INSTALL}") from error

@@ -163,7 +163,10 @@ def _runtime(folder: Path, description: Description, task: Task, search: Search,
             f"{folder}: made for {description.runtime} by its {DESCRIPTION}, for {found} by its files; get the bundle "
             "again"
         )
-    predict = load_predict(folder, task, search, threads, cuda=is_for_gpu(description.target))
+    try:
+        predict = load_predict(folder, task, search, threads, cuda=is_for_gpu(description.target))
+    except UnavailableError as error:
+        raise UnavailableError(f"{description.name}: {error}; load another model of the bundle") from error
     return predict if description.runtime == "ONNX Runtime" else _one_at_a_time(predict)
 
 

@@ -163,6 +163,11 @@ GENERATION_ONLY: Mapping[str, str] = {
 """Fields that ask for models that write text, by whom they are for."""
 
 
+def refuses(task: Task, field: str, value: str) -> bool:
+    """Whether a task has no use for a value of a recipe's field."""
+    return field in task.REFUSED_FIELDS or f"{field}={value}" in task.REFUSED_FIELDS
+
+
 def encoder_inputs(config: Any, inputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
     """`Task.model_inputs` of models that read, but write nothing."""
     return inputs

@@ -31,8 +31,9 @@ Limits = Literal["onnx", "int8", "int4", "fp16"]
 
 Maker = Literal["export", "fuse", "dynamic-int8", "static-int8", "int4", "fp16", "search", "engine"]
 Runtime = Literal["PyTorch", "ONNX Runtime", "OpenVINO", "TensorRT", "TensorRT-RTX"]
-Place = Literal["everywhere", "CPU", "GPU", "CPU, GPU"]
-STUDENT: Literal["student"] = "student"
+Processor = Literal["CPU", "GPU"]
+STUDENT_NAME: Literal["student"] = "student"
+_EVERYWHERE: tuple[Processor, ...] = ("CPU", "GPU")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Variant:
     differs. ``made_by`` names the maker (`export.variants.making`), ``runtime`` what opens it. ``default_for`` are the
     kinds of target that are best served with it. ``excludable`` says that single layers can be left in 32 bits,
     ``calibrated`` that ranges are found on real rows, ``follows_target`` that another target of the same kind gets
-    other files.
+    other files, ``searched`` that a search within a budget tries it.
     """
 
     name: VariantName
@@ -52,15 +53,16 @@ class Variant:
     limits: Limits
     made_by: Maker
     runtime: Runtime
-    runs_on: Place
+    runs_on: tuple[Processor, ...]
     purpose: str
     gpu_parent: VariantName | None = None
-    default_for: tuple[Literal["CPU", "GPU"], ...] = ()
+    default_for: tuple[Processor, ...] = ()
     excludable: bool = False
     calibrated: bool = False
     follows_target: bool = False
+    searched: bool = False
 
-    def parent_for(self, target: Target) -> str:
+    def parent_for(self, target: Target) -> VariantName | Literal["student"]:
         """The variant that it is made from for a target, or the student."""
         return self.gpu_parent if target.is_gpu and self.gpu_parent else self.parent
 
@@ -72,56 +74,58 @@ class Variant:
 
 _ALL = (
     Variant(
-        "onnx", "student", "fp32", "onnx", "export", "ONNX Runtime", "everywhere",
+        "onnx", "student", "fp32", "onnx", "export", "ONNX Runtime", _EVERYWHERE,
         "32 bits, standard operators (opset 20); the root of all others",
     ),
     Variant(
-        "onnx-fused", "onnx", "fp32", "onnx", "fuse", "ONNX Runtime", "CPU",
+        "onnx-fused", "onnx", "fp32", "onnx", "fuse", "ONNX Runtime", ("CPU",),
         "attention as one operator, residual sums apart from their norms: the fastest form in 32 bits, same answers",
-        default_for=("CPU",),
+        default_for=("CPU",), searched=True,
     ),
     Variant(
-        "onnx-int8", "onnx-fused", "int8", "int8", "dynamic-int8", "ONNX Runtime", "CPU",
+        "onnx-int8", "onnx-fused", "int8", "int8", "dynamic-int8", "ONNX Runtime", ("CPU",),
         "dynamic int8: weights per channel, embeddings per token, activations at run time; no calibration",
         gpu_parent="onnx", default_for=("CPU",), excludable=True, follows_target=True,
+        searched=True,
     ),
     Variant(
-        "onnx-static", "onnx-fused", "int8", "int8", "static-int8", "ONNX Runtime", "CPU, GPU",
+        "onnx-static", "onnx-fused", "int8", "int8", "static-int8", "ONNX Runtime", _EVERYWHERE,
         "int8 with fixed ranges; for x86 with unsigned activations, for GPUs signed and symmetric as TensorRT takes it",
         gpu_parent="onnx", default_for=("GPU",), excludable=True, calibrated=True, follows_target=True,
+        searched=True,
     ),
     Variant(
-        "onnx-fp16", "onnx", "fp16", "fp16", "fp16", "ONNX Runtime", "GPU",
+        "onnx-fp16", "onnx", "fp16", "fp16", "fp16", "ONNX Runtime", ("GPU",),
         "half precision",
         default_for=("GPU",),
     ),
     Variant(
-        "onnx-int4", "onnx-fused", "int4", "int4", "int4", "ONNX Runtime", "CPU",
+        "onnx-int4", "onnx-fused", "int4", "int4", "int4", "ONNX Runtime", ("CPU",),
         "weights in 4 bits, embeddings in 8: for memory, not for speed",
-        gpu_parent="onnx",
+        gpu_parent="onnx", searched=True,
     ),
     Variant(
-        "openvino-int8", "onnx-fused", "int8", "int8", "static-int8", "OpenVINO", "CPU",
+        "openvino-int8", "onnx-fused", "int8", "int8", "static-int8", "OpenVINO", ("CPU",),
         "static int8 for OpenVINO: the faster one for batches of long texts",
-        calibrated=True, follows_target=True,
+        calibrated=True, follows_target=True, searched=True,
     ),
     Variant(
-        "onnx-chosen", "onnx", "int8", "int8", "search", "ONNX Runtime", "CPU",
+        "onnx-chosen", "onnx", "int8", "int8", "search", "ONNX Runtime", ("CPU",),
         "what `--budget` found: the fastest form within a loss of accuracy",
         follows_target=True,
     ),
     Variant(
-        "tensorrt-fp16", "onnx-fp16", "fp16", "fp16", "engine", "TensorRT", "GPU",
+        "tensorrt-fp16", "onnx-fp16", "fp16", "fp16", "engine", "TensorRT", ("GPU",),
         "an engine (`--trt`)",
         follows_target=True,
     ),
     Variant(
-        "tensorrt-int8", "onnx-static", "int8", "int8", "engine", "TensorRT", "GPU",
+        "tensorrt-int8", "onnx-static", "int8", "int8", "engine", "TensorRT", ("GPU",),
         "an engine (`--trt --precision int8`)",
         follows_target=True,
     ),
     Variant(
-        "tensorrt-fp32", "onnx", "fp32", "fp16", "engine", "TensorRT", "GPU",
+        "tensorrt-fp32", "onnx", "fp32", "fp16", "engine", "TensorRT", ("GPU",),
         "an engine (`--trt --precision fp32`), in which TF32 may be used",
         follows_target=True,
     ),
@@ -165,6 +169,7 @@ def variants_table() -> Sequence[str]:
     """The variants for people, as lines of a Markdown table."""
     lines = ["| variant | made from | runs on | what for |", "|---|---|---|---|"]
     for variant in _ALL:
-        made_from = f"`{variant.parent}`" + (f"; for GPUs `{variant.gpu_parent}`" if variant.gpu_parent else "")
-        lines.append(f"| `{variant.name}` | {made_from} | {variant.runs_on} | {variant.purpose} |")
+        for_gpus = f"; for GPUs `{variant.gpu_parent}`" if variant.gpu_parent and "GPU" in variant.runs_on else ""
+        runs_on = ", ".join(variant.runs_on)
+        lines.append(f"| `{variant.name}` | `{variant.parent}`{for_gpus} | {runs_on} | {variant.purpose} |")
     return lines

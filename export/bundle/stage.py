@@ -46,7 +46,7 @@ def run_bundle_stage(run: Run, wanted: Wanted, report: Report | None) -> BundleS
     """Fill ``bundle/``, and make what the command sets in the recipe the run's own.
 
     :param report: Of the run's bench stage, if it has been run.
-    :raises CompressError: If a variant may not be packed, or cannot be with what is asked for; nothing is written then.
+    :raises CompressError: If a variant may not be packed, or cannot be with what is asked for.
     """
     chosen = choose_variants(run, report, wanted.variants, wanted.accepted)
     if wanted.text_input:

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from compress.console import swallowed_output, working
+from compress.console import swallowed_output
 from compress.errors import CompressError, first_line
 from compress.models.load import load_model, load_tokenizer, save_tokenizer
-from compress.tasks.contract import ENCODER_GRAPHS, Task
-from export.onnx.graphs import GraphFacts, exported_graph, save_graph
+from compress.tasks.contract import Task
+from export.onnx.graphs import Announce, GraphFacts, exported_graph, save_graph
 from export.onnx.seq2seq import seq2seq_graphs
 
 
-def export_onnx(task: Task, source: Path, folder: Path, labels: list[str]) -> GraphFacts:
+def export_onnx(
+    task: Task, source: Path, folder: Path, labels: list[str], announce: Announce = nullcontext
+) -> GraphFacts:
     """Write ``model.onnx``, or the graphs of `export.onnx.seq2seq`, with dynamic batch and length, and tokenizer and
     configuration beside it.
 
     :param source: A ``save_pretrained`` folder.
+    :param announce: Says what is being done.
     :raises CompressError: If the architecture cannot be exported.
     """
-    with working("onnx: loading the model"):
+    with announce("loading the model"):
         model = load_model(task, str(source), labels, as_is=True).eval()
         tokenizer = load_tokenizer(str(source))
     try:
-        graphs = _graphs_of(task, model, tokenizer)
+        graphs = _graphs_of(task, model, tokenizer, announce)
     except Exception as error:
         raise CompressError(f"onnx: {model.config.model_type} cannot be exported ({first_line(error)})") from error
     for name, graph in graphs.items():
@@ -50,16 +53,13 @@ def save_companions(source: Path, folder: Path) -> None:
     save_tokenizer(load_tokenizer(str(source)), folder)
 
 
-def _graphs_of(task: Task, model: Any, tokenizer: Any) -> dict[str, Any]:
+def _graphs_of(task: Task, model: Any, tokenizer: Any, announce: Announce) -> dict[str, Any]:
     """The graphs of a PyTorch model, ``onnx_ir.Model``, by their files' names."""
 
-    def announce(name: str) -> AbstractContextManager[None]:
-        return working(f"onnx: exporting {name}")
-
-    if task.GRAPHS != ENCODER_GRAPHS:
-        return seq2seq_graphs(model, announce)
+    if len(task.GRAPHS) > 1:
+        return seq2seq_graphs(model, lambda name: announce(f"exporting {name}"))
     (name,) = task.GRAPHS
-    with announce(name), swallowed_output():
+    with announce(f"exporting {name}"), swallowed_output():
         return {name: _encoder_graph(model, tokenizer)}
 
 

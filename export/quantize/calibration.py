@@ -15,7 +15,6 @@ from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
 from compress.runtimes.generation import OnnxDecoder, Search, generate_tokens
 from compress.runtimes.onnx import onnx_session
-from compress.tasks.contract import ENCODER_GRAPHS
 from export.quantize.int8 import Feeds
 
 _BATCH_SIZE = 8
@@ -45,7 +44,7 @@ def calibration_feeds(run: Run, data: DataSet, source: Path) -> Feeds:
         pad([examples[index] for index in indices], tokenizer.pad_token_id)
         for indices in batches_by_length(examples, _BATCH_SIZE)
     ]
-    if run.task.GRAPHS != ENCODER_GRAPHS:
+    if len(run.task.GRAPHS) > 1:
         return _recorded(source, batches, Search.of(run.recipe, beams=1))
     (graph,) = run.task.GRAPHS
     accepted = {value.name for value in onnx_session(source / graph).get_inputs()}

@@ -19,6 +19,7 @@ from compress.errors import CompressError
 from compress.runs.directory import Run
 from compress.runs.files import content_hash
 from compress.runs.stages import run_stage
+from compress.runs.versions import program_version
 from compress.student.summary import STUDENT
 from compress.targets import Target
 from compress.teacher.summary import CACHE, TEACHER
@@ -71,6 +72,7 @@ def run_search_stage(run: Run, ingredients: Ingredients, sample: Sample) -> Vari
         **inputs,
         "budget": budget.model_dump(exclude={"points"}),
         "parents": [run.digest(name) for name in parents],
+        "code": program_version(),
     }
 
     def build(folder: Path, _: Path) -> VariantSummary:

@@ -11,18 +11,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from compress.console import progress, say, working
 from compress.runs.directory import Run
 from compress.runs.files import atomic_file, content_hash, write_json
-from compress.tasks.contract import Task
+from compress.tasks.contract import Task, refuses
 from compress.variants.registry import FUSED, VARIANTS, Variant
 from export.quantize.int8 import CalibrationMethod
 from export.quantize.layers import quantisable_layers
 from export.search.judge import Judge
 from export.search.report import Candidate, LayerSensitivity, Trial
-from export.variants.making import MAKERS, Ingredients, make
+from export.variants.making import Ingredients, make
 from export.variants.sample import Sample
 from export.variants.summary import Made
 
@@ -33,7 +33,7 @@ def usual_candidates(task: Task) -> list[Candidate]:
     """The forms for a CPU that the task and this machine know; static int8 with every way to calibrate it."""
     found = []
     for variant in VARIANTS.values():
-        if "CPU" in variant.runs_on and (variant.made_by, variant.runtime) in MAKERS and _can_be_tried(variant, task):
+        if variant.searched and _can_be_tried(variant, task):
             found += [Candidate(variant=variant.name, calibration=method) for method in _calibrations(variant)]
     return found
 
@@ -41,7 +41,7 @@ def usual_candidates(task: Task) -> list[Candidate]:
 def _can_be_tried(variant: Variant, task: Task) -> bool:
     if variant.runtime == "OpenVINO" and not importlib.util.find_spec("openvino"):
         return False
-    return f"export.variants={variant.name}" not in task.REFUSED_FIELDS
+    return not refuses(task, "export.variants", variant.name)
 
 
 def _calibrations(variant: Variant) -> list[CalibrationMethod] | list[None]:
@@ -67,8 +67,9 @@ class TrialRunner:
     def trial(self, candidate: Candidate) -> Trial:
         """Size, latency at batch 1, and the losses against the student in 32 bits on both halves of the rows."""
         path = self.folder / f"{_key(candidate)}.json"
-        if path.exists():
-            return Trial.model_validate_json(path.read_text("utf-8"))
+        known = _read(path)
+        if known is not None:
+            return known
         ingredients = self._of(candidate)  # distils where it must, which says by itself what it does
         with working(f"search: trying {candidate.name}"), TemporaryDirectory(dir=self.folder) as scratch:
             make(candidate.form, ingredients, Path(scratch))
@@ -89,7 +90,7 @@ class TrialRunner:
     def sensitivity(self, candidate: Candidate) -> list[LayerSensitivity]:
         """How far the outputs move where one layer alone is quantised, the layers that move them most first."""
         path = self.folder / f"sensitivity-{_key(candidate)}.json"
-        known = _SENSITIVITIES.validate_json(path.read_text("utf-8")) if path.exists() else []
+        known = _read_sensitivities(path)
         layers = quantisable_layers(self._ingredients.plain)
         with progress() as bar:
             task = bar.add_task("quantising one layer at a time", total=len(layers), completed=len(known))
@@ -140,3 +141,18 @@ class TrialRunner:
 
 def _key(candidate: Candidate) -> str:
     return content_hash(candidate.model_dump(mode="json"))
+
+
+def _read(path: Path) -> Trial | None:
+    """A trial that was kept; none where it is missing or damaged: it is made again."""
+    try:
+        return Trial.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def _read_sensitivities(path: Path) -> list[LayerSensitivity]:
+    try:
+        return _SENSITIVITIES.validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return []

@@ -12,7 +12,6 @@ from compress.runs.directory import Run
 from compress.runs.stages import run_stage
 from compress.runtimes.tensorrt import EngineBuilder, choose_builder, gpu_name, runs_here
 from compress.targets import Target
-from compress.tasks.contract import ENCODER_GRAPHS
 from compress.variants.engine import EngineSidecar
 from compress.variants.registry import ENGINES, EnginePrecision, Variant
 from export.tensorrt.builder import EngineRequest, build_engine
@@ -39,7 +38,7 @@ def run_engine_stage(run: Run, precision: EnginePrecision, target: Target, sampl
     def build(folder: Path, _: Path) -> VariantSummary:
         engines = _build(run, precision, builder, settings, folder)
         parity = None
-        if run.task.GRAPHS == ENCODER_GRAPHS and not settings.strip_weights and runs_here(engines[0]):
+        if len(run.task.GRAPHS) == 1 and not settings.strip_weights and runs_here(engines[0]):
             parity = _parity(run, engine, folder, engines[0], sample)
         return VariantSummary(
             form=engine.name,

@@ -17,7 +17,7 @@ from compress.variants.registry import (
     ENGINES,
     FUSED,
     PLAIN,
-    STUDENT,
+    STUDENT_NAME,
     Maker,
     Runtime,
     Variant,
@@ -58,7 +58,7 @@ class Ingredients:
 
     def parent_of(self, variant: Variant) -> Path:
         """The folder that a variant is made from."""
-        folders: dict[str, Path] = {STUDENT: self.student, PLAIN.name: self.plain, FUSED.name: self.fused}
+        folders: dict[str, Path] = {STUDENT_NAME: self.student, PLAIN.name: self.plain, FUSED.name: self.fused}
         return folders[variant.parent_for(self.target)]
 
     def announcing(self, what: str) -> Announce:
@@ -71,7 +71,7 @@ def ingredients_of(run: Run, data: DataSet, target: Target) -> Ingredients:
     return Ingredients(
         task=run.task,
         labels=data.labels,
-        student=run.folder / STUDENT,
+        student=run.folder / STUDENT_NAME,
         plain=run.folder / PLAIN.name,
         fused=run.folder / FUSED.name,
         target=target,
@@ -111,9 +111,10 @@ def target_for(variant: Variant, settings: Export, target: Target) -> Target:
 
 def place_of(variant: Variant, target: Target) -> str:
     """What a summary says that a variant is for: ``any``, ``cpu``, ``cuda`` (all GPUs alike) or the target's name."""
-    if variant.follows_target and not (target.is_gpu and "GPU" in variant.runs_on):
-        return target.name
-    return {"everywhere": "any", "CPU": "cpu"}.get(variant.runs_on, "cuda")
+    on_gpu = "GPU" in variant.runs_on
+    if variant.follows_target:
+        return "cuda" if target.is_gpu and on_gpu else target.name
+    return "cpu" if not on_gpu else "any" if "CPU" in variant.runs_on else "cuda"
 
 
 def make(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
@@ -125,7 +126,8 @@ def make(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
 
 
 def _plain(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
-    facts = export_onnx(ingredients.task, ingredients.parent_of(variant), folder, ingredients.labels)
+    announce = ingredients.announcing(f"{variant.name}:")
+    facts = export_onnx(ingredients.task, ingredients.parent_of(variant), folder, ingredients.labels, announce)
     return Made(form=variant.name, target=place_of(variant, ingredients.target), graph=facts)
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import jinja2
 
 _SURE = 0.05
-_TEACHER = "teacher"
 _FILES = Path(__file__).parent / "files"
 
 
@@ -103,10 +102,10 @@ def _measured(run: Run, models: Sequence[BundleModel], report: Report | None) ->
 def quality_rows(report: Report, models: Sequence[BundleModel]) -> list[list[str]]:
     """The main metric by language, of the teacher and each model: percent with its 95 % interval."""
     metric = report.metrics[0]
-    measured = [report.models[name] for name in (_TEACHER, *(model.name for model in models))]
+    measured = [report.models[name] for name in (TEACHER.name, *(model.name for model in models))]
     return [
         [language, *(percent(model.quality[language][metric]) for model in measured)]
-        for language in report.models[_TEACHER].quality
+        for language in report.models[TEACHER.name].quality
     ]
 
 
@@ -132,7 +131,7 @@ def weak_languages(
 
 def _weaknesses(name: str, measured: ModelReport, metric: str) -> Mapping[str, Sequence[str]]:
     """By language, where there is one: significantly worse than the teacher, or than all languages together."""
-    overall, drop = measured.quality[ALL][metric].value, measured.against[_TEACHER].drop
+    overall, drop = measured.quality[ALL][metric].value, measured.against[TEACHER.name].drop
     found: dict[str, list[str]] = {}
     for language, figures in measured.quality.items():
         if language == ALL:

@@ -58,7 +58,9 @@ def verify(
         raise CompressError(f"--unpack {unpack_to}: is there already; name a new folder")
     with _opened(bundle, unpack_to.parent if unpack_to else None) as folder:
         checks = [*_files_checks(folder), *_signature_checks(folder, key, certificates)]
-        if all(check.passed for check in checks if check.passed is not None):
+        if _nothing_failed(checks):  # what a library parses or runs comes after hashes and signature
+            checks.append(_judged("descriptions and graphs", _malformed(folder, read_bundle_manifest(folder))))
+        if _nothing_failed(checks):
             checks += [_model_check(folder, model) for model in read_bundle_manifest(folder).models]
         # Where an archive was unpacked to tells the user nothing.
         told = [check.model_copy(update={"found": check.found.replace(str(folder), str(bundle))}) for check in checks]
@@ -67,6 +69,10 @@ def verify(
         if unpack_to is not None and found.passed:
             folder.rename(unpack_to)
     return found
+
+
+def _nothing_failed(checks: Sequence[Check]) -> bool:
+    return all(check.passed is not False for check in checks)
 
 
 def verification_table(found: Verification) -> Table:
@@ -114,8 +120,6 @@ def _files_checks(folder: Path) -> list[Check]:
         _judged("SHA-256 of every file", _altered(folder, there), f"{sum(file.bytes for file in there):,} bytes")
     )
     checks.append(_judged("no pickle, no unknown kind of file", _harmful(folder, there)))
-    if all(check.passed for check in checks):
-        checks.append(_judged("descriptions and graphs", _malformed(folder, manifest)))
     return checks
 
 
@@ -172,6 +176,8 @@ def _malformed(folder: Path, manifest: Manifest) -> list[str]:
                 check_weights_are_beside(path)
         except CompressError as error:
             problems.append(str(error))
+        except Exception as error:  # whatever the libraries raise over files that are not what they should be
+            problems.append(f"{model.folder}: cannot be read ({error!r:.200})")
     return problems
 
 

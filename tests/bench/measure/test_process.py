@@ -22,7 +22,7 @@ from bench.measure.protocol import (
     ServeRequest,
     SizeBatch,
     TextSetup,
-    WarmUpRequest,
+    TimingWarmUpRequest,
     WorkerSetup,
 )
 from bench.measure.reference import REFERENCE
@@ -55,7 +55,7 @@ def setup(tmp_path: Path) -> WorkerSetup:
 @pytest.mark.parametrize(
     "message",
     [
-        WarmUpRequest(RowsBatch([1, 2])),
+        TimingWarmUpRequest(RowsBatch([1, 2])),
         RunRequest(SizeBatch(8, 32)),
         ServeRequest([0.1, 0.25], [[0], [1, 2]], largest_batch=8, bound_ms=12.5, allowed=1),
         WorkerSetup("translation", None, "examples.json", 0, TEXT, Search(2, 0.6, 64), 1, [0, 1], SizeBatch(8, 64)),
@@ -117,7 +117,7 @@ def shadowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_folder_named_as_ours_does_not_come_first(shadowed: Path, setup: WorkerSetup):
     worker = Worker("ours", ModelSetup(setup, []))
     try:
-        assert worker.ask(WarmUpRequest(RowsBatch([0, 1]))).runs > 0
+        assert worker.ask(TimingWarmUpRequest(RowsBatch([0, 1]))).runs > 0
     finally:
         worker.end()
 

@@ -2,7 +2,7 @@ import gc
 import time
 from itertools import chain, repeat
 
-from bench.measure.protocol import WarmUpAnswer
+from bench.measure.protocol import TimingWarmUpAnswer
 from bench.measure.timing import collect_and_keep_off, milliseconds_of, timing_warm_up
 
 
@@ -17,7 +17,7 @@ def test_a_model_that_gets_slower_and_slower_is_not_stable(monkeypatch):
     monkeypatch.setattr("bench.measure.timing._MOST_RUNS", 30)
     growing = iter(1.3**step / 1000 for step in range(30))
     monkeypatch.setattr("bench.measure.timing.milliseconds_of", lambda run: next(growing))
-    assert timing_warm_up(lambda: None) == WarmUpAnswer(30, stable=False)
+    assert timing_warm_up(lambda: None) == TimingWarmUpAnswer(30, stable=False)
 
 
 def test_times_are_milliseconds():

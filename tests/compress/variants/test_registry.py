@@ -8,7 +8,7 @@ from compress.recipe.export import ParityLimits
 from compress.targets import TARGETS
 from compress.variants.registry import (
     ENGINES,
-    STUDENT,
+    STUDENT_NAME,
     VARIANTS,
     EnginePrecision,
     SelectableName,
@@ -32,7 +32,7 @@ def test_every_name_has_an_entry():
 
 
 def test_parents_come_before_children():
-    known = [STUDENT]
+    known = [STUDENT_NAME]
     for name, variant in VARIANTS.items():
         assert variant.parent in known
         assert variant.gpu_parent is None or variant.gpu_parent in known
