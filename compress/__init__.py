@@ -20,3 +20,12 @@ def load(bundle: str | Path, model: str | None = None, threads: int | None = Non
     from compress.serving.client import open_model
 
     return open_model(Path(bundle), model, threads)
+
+
+def __getattr__(name: str) -> str:
+    """``__version__``, from the package's metadata, which is looked up only where somebody asks."""
+    if name == "__version__":
+        from compress.runs.versions import program_version
+
+        return program_version()
+    raise AttributeError(f"module 'compress' has no attribute {name!r}")

@@ -36,6 +36,7 @@ _LIBRARIES = ("torch", "onnxscript", "onnx_ir", "accelerate", "datasets", "huggi
 _LONG_SECONDS = 5.0
 _LOG = "logs/compress.log"
 _log_file: Path | None = None
+_handlers: list[logging.Handler] = []
 _is_drawing = False
 
 
@@ -54,7 +55,7 @@ def working(what: str) -> Iterator[None]:
     if _is_drawing or not console.is_terminal or console.quiet:
         yield
     else:
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
         with Progress(*columns, console=_terminal, transient=True, redirect_stderr=False) as bar:
             bar.add_task(what, total=None)
             _is_drawing = True
@@ -73,7 +74,7 @@ def progress(*more: ProgressColumn) -> Progress:
     :param more: Columns after the usual ones.
     """
     return Progress(
-        TextColumn("  {task.description}"),
+        TextColumn("  {task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -89,21 +90,26 @@ def quiet_libraries(*, verbose: bool = False) -> None:
 
     :param verbose: Show what they log on standard error all the same.
     """
+    global _log_file
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that PyTorch is not installed
     if not verbose:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    warnings.simplefilter("default" if verbose else "ignore")
+    warnings.simplefilter("default")
     logging.captureWarnings(True)
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
-    root.addHandler(logging.StreamHandler() if verbose else logging.NullHandler())
-    _log.propagate = True
-    if verbose:  # our own lines are printed already
-        root.handlers[-1].addFilter(lambda record: record.name != _log.name)
-    _adopt_loggers()
+    logging.getLogger().setLevel(logging.INFO)
+    while _handlers:  # of an earlier command in this process
+        handler = _handlers.pop()
+        logging.getLogger().removeHandler(handler)
+        with contextlib.suppress(OSError):
+            handler.close()
+    _log_file = None
+    shown = logging.StreamHandler() if verbose else logging.NullHandler()
+    shown.addFilter(lambda record: record.name != _log.name)  # our own lines are printed already
+    _add_handler(shown)
+    adopt_loggers()
 
 
 def quiet_transformers() -> None:
@@ -112,21 +118,33 @@ def quiet_transformers() -> None:
 
     transformers.logging.set_verbosity(logging.WARNING)
     transformers.logging.disable_progress_bar()
-    _adopt_loggers()
+    adopt_loggers()
 
 
 def start_log(folder: Path) -> None:
     """Keep our lines and what libraries log in a file of a run directory."""
     global _log_file
-    if not is_main_process():
-        return
     path = folder / _LOG
+    if not is_main_process() or path == _log_file:
+        return
     with contextlib.suppress(OSError):  # a run that can be read alone is measured without
         path.parent.mkdir(exist_ok=True)
-        handler = logging.FileHandler(path, encoding="utf-8", delay=False)
+        handler = _LogFile(path, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-        logging.getLogger().addHandler(handler)
+        _add_handler(handler)
         _log_file = path
+
+
+class _LogFile(logging.FileHandler):
+    """A log that ends silently where the disk is full: the command itself says so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        """Say nothing."""
+
+
+def _add_handler(handler: logging.Handler) -> None:
+    logging.getLogger().addHandler(handler)
+    _handlers.append(handler)
 
 
 def log_error(error: BaseException) -> Path | None:
@@ -142,7 +160,7 @@ def log_error(error: BaseException) -> Path | None:
 def swallowed_output() -> Iterator[None]:
     """Keep what libraries print inside the block away from the user; it goes to the log."""
     out = io.StringIO()
-    _adopt_loggers()  # of libraries that were imported since
+    adopt_loggers()  # of libraries that were imported since
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             yield
@@ -151,8 +169,8 @@ def swallowed_output() -> Iterator[None]:
             logging.getLogger("libraries").info("%s", out.getvalue().strip())
 
 
-def _adopt_loggers() -> None:
-    """Let the libraries' loggers hand on to ours: some print by themselves."""
+def adopt_loggers() -> None:
+    """Let the libraries' loggers hand on to ours: some print by themselves once they are imported."""
     known = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _LIBRARIES]
     for logger in map(logging.getLogger, {*_LIBRARIES, *known}):
         logger.handlers.clear()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from compress.machine import CpuFeatures, cpu_features
 
-_CPUINFO = Path("/proc/cpuinfo")
 _X86 = ("x86", "amd64", "i386", "i686")
 
 

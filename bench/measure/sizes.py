@@ -9,7 +9,7 @@ from typing import Any
 
 from compress.reports.bench import Size
 from compress.runtimes.openvino import OPENVINO_MODEL
-from compress.variants.engine import engines_in
+from compress.variants.files import engines_in
 from export.onnx.graphs import graph_files
 
 

@@ -157,7 +157,7 @@ def export(
         if not trt and (explain or onnx):
             raise CompressError(f"{'--explain' if explain else '--onnx'} is about TensorRT: add --trt")
         if onnx is not None and explain:
-            return commands.explain_file(onnx, json_)
+            return commands.explain_file(onnx, wanted, json_)
         if onnx is not None:
             return commands.compile_file(onnx, output, wanted, precision, json_)
         found = _found_run(run, output, wanted)

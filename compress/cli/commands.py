@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from compress.cli.outcome import show
 from compress.console import quiet_transformers, say
 from compress.errors import CompressError
+from compress.processes import is_main_process
 
 if TYPE_CHECKING:
     from bench.gate.judgement import Limits
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 def distill(run: Run, in_json: bool) -> DistillResult:
     """Teacher, student, and both compared."""
     from compress.data.stage import run_data_stage
+    from compress.runs.directory import keep_recipe
 
     say(f"run: {run.folder}")
     data = run_data_stage(run)
+    if is_main_process():
+        keep_recipe(run)  # its rows can be read
     quiet_transformers()
     from compress.teacher.outputs import run_cache_stage
     from compress.teacher.stage import run_teacher_stage
@@ -87,16 +91,20 @@ def explain(run: Run, in_json: bool) -> ExplainResult:
     return ExplainResult(run=str(run.folder), graphs=found)
 
 
-def explain_file(path: Path, in_json: bool) -> ExplainResult:
+def explain_file(path: Path, overrides: Mapping[str, object], in_json: bool) -> ExplainResult:
     """What TensorRT would make of an ONNX file that no run has made."""
     from compress.cli.export_results import ExplainResult
+    from compress.recipe.file import load_recipe
     from compress.runtimes.tensorrt import choose_builder
     from export.onnx.checks import check_onnx
+    from export.tensorrt.builder import check_options
     from export.tensorrt.explain import explain as explain_graph
     from export.tensorrt.explain import explanation_table
 
+    builder = choose_builder()
+    check_options(builder, load_recipe(None, overrides).export.tensorrt)
     check_onnx(path)
-    found = explain_graph(choose_builder(), path)
+    found = explain_graph(builder, path)
     show([explanation_table(path.name, found)], in_json)
     return ExplainResult(run=None, graphs={path.name: found})
 

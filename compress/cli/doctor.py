@@ -96,15 +96,17 @@ def doctor_tables(report: DoctorReport) -> list[Table]:
 def _abilities(gpu: bool) -> list[Ability]:
     runtime = importlib.util.find_spec("onnxruntime") is not None
     bits = "7-bit weights, as this CPU has no VNNI" if resolve_target("auto").reduce_range else "8-bit weights"
-    openvino = importlib.util.find_spec("openvino") is not None
-    native = gpu and importlib.util.find_spec("tensorrt") is not None
-    ahead = all(importlib.util.find_spec(name) for name in ("tensorrt_rtx_bindings", "onnxruntime_ep_nv_tensorrt_rtx"))
+    distills, exports, measures = (not missing_modules(extra) for extra in ("distill", "export", "bench"))
+    openvino = exports and importlib.util.find_spec("openvino") is not None
+    native = exports and gpu and importlib.util.find_spec("tensorrt") is not None
+    ahead = exports and all(
+        importlib.util.find_spec(name) for name in ("tensorrt_rtx_bindings", "onnxruntime_ep_nv_tensorrt_rtx")
+    )
     text, signs = (importlib.util.find_spec(name) is not None for name in ("onnxruntime_extensions", "model_signing"))
     cuda = gpu and _version("onnxruntime-gpu") is not None
     install_gpu = "install the extra `gpu`" if gpu else "needs an NVIDIA GPU and the extra `gpu`"
-    install_native = "install the extra `trt`" if gpu else "needs an NVIDIA GPU and the extra `trt`"
+    install_native = "install the extras `export` and `trt`" if gpu else "needs an NVIDIA GPU and the extra `trt`"
     install_cpu = "install the extra `cpu`"
-    distills, exports, measures = (not missing_modules(extra) for extra in ("distill", "export", "bench"))
     install_distill, install_export = "install the extra `distill`", "install the extras `export` and `cpu`"
     return [
         Ability(what="distil on the CPU", available=distills, note="PyTorch" if distills else install_distill),
@@ -136,7 +138,7 @@ def _abilities(gpu: bool) -> list[Ability]:
         Ability(
             what="quantise to int8 for OpenVINO",
             available=openvino,
-            note="OpenVINO" if openvino else "install the extra `openvino`",
+            note="OpenVINO" if openvino else "install the extras `export` and `openvino`",
         ),
         Ability(what="run ONNX on a GPU", available=cuda, note="ONNX Runtime with CUDA" if cuda else install_gpu),
         Ability(
@@ -145,7 +147,7 @@ def _abilities(gpu: bool) -> list[Ability]:
         Ability(
             what="build TensorRT engines ahead of time",
             available=ahead,
-            note="TensorRT-RTX, no GPU needed" if ahead else "install the extra `trt-rtx`",
+            note="TensorRT-RTX, no GPU needed" if ahead else "install the extras `export` and `trt-rtx`",
         ),
         Ability(
             what="put tokenizers into graphs",

@@ -47,7 +47,10 @@ def assigned(assignments: list[str] | None) -> Overrides:
         field, separator, value = assignment.partition("=")
         if not separator:
             raise CompressError(f"--set {assignment}: expected FIELD=VALUE, for example --set student.layers=3")
-        overrides[field.strip()] = yaml.safe_load(value)
+        try:
+            overrides[field.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise CompressError(f"--set {assignment}: the value is not valid YAML; quote it") from error
     return overrides
 
 

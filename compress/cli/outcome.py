@@ -46,7 +46,7 @@ def finish(work: Callable[[], Result], in_json: bool, verbose: bool) -> Result:
         if verbose:
             traceback.print_exception(error)
         print(f"error: {message}" + (f" [log: {log}]" if log else ""), file=sys.stderr)
-        if in_json:
+        if in_json and is_main_process():
             print(json.dumps({"error": message}, ensure_ascii=False))
         raise typer.Exit(2) from error
     if in_json and is_main_process():

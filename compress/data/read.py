@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from compress.console import adopt_loggers
 from compress.errors import CompressError
 from compress.recipe.data import Data
 
@@ -56,12 +57,11 @@ def _read_labelled(data: Data, seed: int, task: str) -> dict[str, Iterable[RawRo
 
 
 def _built_in(data: Data, seed: int, task: str) -> Mapping[str, list[Any]]:
-    from compress.data.builtin import cldr
-    from compress.data.builtin import derived as cldr_tasks
+    from compress.data.builtin import cldr, derived
 
     if task == "token-classification":
-        return cldr_tasks.generate_words(seed)
-    return cldr_tasks.generate_pairs(seed) if data.fields.text_pair else cldr.generate(seed)
+        return derived.generate_words(seed)
+    return derived.generate_pairs(seed) if data.fields.text_pair else cldr.generate(seed)
 
 
 def read_file(path: Path) -> Iterator[RawRow]:
@@ -163,6 +163,7 @@ def _divided(path: Path, seed: int) -> dict[str, Iterable[RawRow]]:
 def _read_hub(data: Data) -> dict[str, Iterable[RawRow]]:
     import datasets
 
+    adopt_loggers()
     try:
         loaded = datasets.load_dataset(data.source, data.configuration)
     except Exception as error:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from compress.data.stage import DataSet
 from compress.data.table import RowTable
 from compress.tasks.contract import Prediction
-
-if TYPE_CHECKING:
-    pass
-
 
 BASELINE = "TF-IDF"
 

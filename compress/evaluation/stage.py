@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from compress.console import progress, say
 from compress.data.stage import DataSet, load_data
@@ -25,9 +24,6 @@ from compress.runtimes.predict import load_predict, predict_examples
 from compress.student.summary import STUDENT
 from compress.tasks.contract import Prediction
 from compress.teacher.summary import TEACHER
-
-if TYPE_CHECKING:
-    pass
 
 
 def run_evaluation_stage(run: Run) -> EvaluationSummary:

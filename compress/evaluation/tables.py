@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from compress.evaluation.summary import EvaluationSummary
 from compress.metrics.figures import Interval, ModelLosses
 from compress.metrics.languages import ALL
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluation_table(summary: EvaluationSummary) -> Table:

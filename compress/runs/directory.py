@@ -82,14 +82,18 @@ class Run:
 def open_run(recipe: Recipe, output: Path) -> Run:
     """Create the run directory of a recipe, or go on in the one that is there, and make it the latest run.
 
+    A run that is there keeps its own recipe until `keep_recipe` is called: another one may turn out to be no good.
+
     :param output: Folder that holds all runs.
-    :raises CompressError: If the folder cannot be written, or another process works in it.
+    :raises CompressError: If the folder cannot be written, another process works in it, or it is of another version.
     """
     folder = output / recipe.name
     try:
         if is_main_process():
             folder.mkdir(parents=True, exist_ok=True)
-            keep_recipe(Run(folder, recipe))
+            read_manifest(folder, recipe.name)  # of a run that an earlier version has made nothing is touched
+            if not (folder / "recipe.yaml").exists():
+                keep_recipe(Run(folder, recipe))
             _point_to(folder)
     except OSError as error:
         raise CompressError(f"{folder}: cannot be written ({error.strerror}); choose another --output") from error
@@ -106,6 +110,7 @@ def find_run(path: Path | None, output: Path, overrides: Mapping[str, JsonValue]
     folder = path or output / "latest"
     if not (folder / "recipe.yaml").is_file():
         raise CompressError(f"{folder}: no run here; run `compress distill` first or name a run directory")
+    read_manifest(folder, folder.name)  # an earlier version's recipe would be blamed for its names
     recipe = load_recipe(folder / "recipe.yaml", overrides)
     return Run(folder.resolve(), recipe, dict(overrides or {}))
 

@@ -95,7 +95,7 @@ def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = No
     plan = plan_signals(student.distillation, model.config.num_hidden_layers, teacher.config.num_hidden_layers)
     usual_attention = model.config._attn_implementation
     prepare(model, plan.student)
-    rows = _material(run, data, pool, chosen, tokenizer, outputs, scratch / "rows")
+    rows = _training_data(run, data, pool, chosen, tokenizer, outputs, scratch / "rows")
     languages = sorted(set(rows.train_languages))
     own = model.config
     model.companion = Companion(
@@ -104,9 +104,9 @@ def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = No
     del teacher
     shape = summary_of(model)
     say(f"student: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.2f} million weights")
-    job = _job(run, tokenizer, rows, plan, outputs, scratch)
+    job = _job(run, more.training if more else student.training, tokenizer, (rows, plan, outputs), scratch)
     with more.around(model) if more else nullcontext():
-        training = train(model, replace(job, settings=more.training) if more else job)
+        training = train(model, job)
     weights = None
     if student.distillation.group_dro:
         last = model.companion.language_weights.tolist()
@@ -162,7 +162,7 @@ def _sample(
         yield collate(examples[start : start + _SAMPLE_BATCH])
 
 
-def _material(
+def _training_data(
     run: Run,
     data: DataSet,
     pool: Pool,
@@ -187,25 +187,24 @@ def _material(
 
 def _job(
     run: Run,
+    training: Training,
     tokenizer: PreTrainedTokenizerBase,
-    rows: TrainingData,
-    plan: SignalPlan,
-    outputs: TeacherOutputs,
+    material: tuple[TrainingData, SignalPlan, TeacherOutputs],
     scratch: Path,
 ) -> TrainingJob:
-    """The student's training, as the recipe has it."""
-    student, seed = run.recipe.student, run.recipe.seed
+    """The student's training; ``material`` is what it learns from."""
+    seed, (rows, plan, outputs) = run.recipe.seed, material
     return TrainingJob(
         title="student",
         task=run.task,
         tokenizer=tokenizer,
         data=rows,
-        settings=student.training,
+        settings=training,
         seed=seed,
         scratch=scratch / "training",
         logs=run.folder / "logs" / "student",
         collate=DistillationCollator(
-            Collator(tokenizer, student.training.mask_probability, seed), outputs, run.task.OUTPUT_AXIS
+            Collator(tokenizer, training.mask_probability, seed), outputs, run.task.OUTPUT_AXIS
         ),
-        trainer=partial(DistillationTrainer, distillation=student.distillation, plan=plan),
+        trainer=partial(DistillationTrainer, distillation=run.recipe.student.distillation, plan=plan),
     )

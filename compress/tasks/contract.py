@@ -52,8 +52,9 @@ class Task(Protocol):
     ``labels``, each element of which has an output of its own; none where there is one for the whole example.
     ``SINGLE_LABEL`` tells whether a row has one label of a closed set, which a teacher may give it, ``GENERATES``
     whether models predict by writing text, token by token. ``REFUSED_FIELDS`` are the recipe's fields that it has no
-    use for, with whom they are for; ``BUILT_IN`` tells whether there is built-in data. ``KEPT_LOGITS`` says how many of
-    an element's logits are kept of the teacher, the largest; none for all.
+    use for (``field``, or ``field=value`` where only a value is refused), with whom they are for; ``BUILT_IN`` tells
+    whether there is built-in data. ``KEPT_LOGITS`` says how many of an element's logits are kept of the teacher, the
+    largest; none for all.
     """
 
     FIELDS: Mapping[str, str]

@@ -22,5 +22,10 @@ def hard_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
 
 
 def mean_over_tokens(values: Tensor, mask: Tensor) -> Tensor:
+    """The mean of each row's values where the mask is not 0, float (rows,); 0 where it is 0 throughout.
+
+    :param values: Float (rows, tokens).
+    :param mask: Of the same shape.
+    """
     weight = mask.to(values.dtype)
     return (values * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)

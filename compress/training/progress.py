@@ -20,7 +20,7 @@ class Reporter(TrainerCallback):
     def __init__(self, title: str, batch_size: int):
         self._title = title
         self._batch_size = batch_size
-        self._progress = progress(TextColumn("{task.fields[told]}"))
+        self._progress = progress(TextColumn("{task.fields[told]}", markup=False))
         self._losses: dict[str, list[float]] = defaultdict(list)
         self._weakest = ""
 

@@ -8,7 +8,6 @@ from pydantic import Field, ValidationError
 
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
-from compress.variants.files import engines_in as engines_in
 from compress.variants.registry import EnginePrecision
 
 

@@ -26,7 +26,7 @@ SelectableName = Literal["onnx-fused", "onnx-int8", "onnx-static", "openvino-int
 
 Precision = Literal["fp32", "fp16", "int8", "int4"]
 EnginePrecision = Literal["fp16", "int8", "fp32"]
-Limits = Literal["onnx", "int8", "int4", "fp16"]
+LimitsOf = Literal["onnx", "int8", "int4", "fp16"]
 """Whose limits of ``export.parity`` hold for a variant."""
 
 Maker = Literal["export", "fuse", "dynamic-int8", "static-int8", "int4", "fp16", "search", "engine"]
@@ -50,7 +50,7 @@ class Variant:
     name: VariantName
     parent: VariantName | Literal["student"]
     precision: Precision
-    limits: Limits
+    limits: LimitsOf
     made_by: Maker
     runtime: Runtime
     runs_on: tuple[Processor, ...]
@@ -156,7 +156,7 @@ def with_parents(
 ) -> list[Variant]:
     """The named variants and all that they are made from, in the order in which they are made.
 
-    :param parent_of: What each is made from; none: what it is made from on a CPU.
+    :param parent_of: What each is made from; left out: what it is made from on a CPU.
     """
     wanted = set(names)
     for variant in reversed(_ALL):

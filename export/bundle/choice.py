@@ -12,7 +12,7 @@ from compress.runs.directory import Run
 from compress.runtimes.predict import runtime_of
 from compress.serving.format import ServedRuntime
 from compress.targets import is_for_gpu
-from compress.variants.engine import engines_in
+from compress.variants.files import engines_in
 from compress.variants.registry import CHOSEN, VARIANTS, Variant
 from export.onnx.graphs import graph_files
 from export.variants.summary import VariantSummary, variant_stage

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from compress.errors import CompressError
 from compress.recipe.export import Tolerance
 from compress.recipe.file import load_recipe
-from compress.runs.directory import find_run
+from compress.runs.directory import find_run, keep_recipe
 from export.stage import explain_engines, run_export_stages
 from export.variants.parity import Answers, check_parity, measure_parity
 
@@ -91,13 +91,16 @@ def test_what_is_refused_does_not_change_the_run_s_recipe(finished_run: Path, ov
     assert (finished_run / "recipe.yaml").read_bytes() == before
 
 
-def test_what_is_begun_becomes_the_run_s_recipe_but_an_explanation_does_not(finished_run: Path, tmp_path: Path):
+def test_what_is_begun_becomes_the_run_s_recipe(finished_run: Path, tmp_path: Path):
     folder = tmp_path / "run"
     shutil.copytree(finished_run, folder)
-    before = (folder / "recipe.yaml").read_bytes()
     explained = explain_engines(find_run(folder, tmp_path, {"export.tensorrt.precisions": ["fp32"]}))
     assert list(explained) == ["onnx/model.onnx"]
-    assert (folder / "recipe.yaml").read_bytes() == before
+    assert load_recipe(folder / "recipe.yaml").export.tensorrt.precisions == ["fp32"]
+    with pytest.raises(CompressError, match=r"--sm 12: .* builds for"):
+        explain_engines(find_run(folder, tmp_path, {"export.tensorrt.sm": [12]}))
+    assert load_recipe(folder / "recipe.yaml").export.tensorrt.sm is None
+    keep_recipe(find_run(folder, tmp_path, {"export.tensorrt.precisions": ["fp16"]}))
     variants = run_export_stages(find_run(folder, tmp_path, {"export.variants": ["onnx-int4"]}))
     assert list(variants) == ["onnx", "onnx-fused", "onnx-fp16", "onnx-int4", "tensorrt-fp16"]
     assert variants["onnx-int4"].weights == "4 bit in blocks of 32, embeddings 8 bit per token"

@@ -16,7 +16,8 @@ from compress.serving.format import BundleModel
 from compress.student.summary import STUDENT
 from compress.tasks.rows import Row
 from compress.teacher.summary import TEACHER
-from compress.variants.engine import engines_in, read_sidecar
+from compress.variants.engine import read_sidecar
+from compress.variants.files import engines_in
 from export.bundle.contents.bom import materials_of
 from export.bundle.contents.client import ClientExample
 from export.onnx.graphs import depends_on_batch

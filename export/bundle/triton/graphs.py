@@ -8,7 +8,8 @@ from typing import Any
 
 from compress.runtimes.openvino import OPENVINO_MODEL, openvino_core
 from compress.serving.format import ServedRuntime
-from compress.variants.engine import engines_in, read_sidecar
+from compress.variants.engine import read_sidecar
+from compress.variants.files import engines_in
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from compress.runtimes.openvino import OPENVINO_MODEL
 from compress.serving.format import BundleModel
 from compress.tasks.contract import Example, Task
 from compress.tasks.rows import Row
-from compress.variants.engine import engines_in, read_sidecar
+from compress.variants.engine import read_sidecar
+from compress.variants.files import engines_in
 from export.bundle.triton.configuration import (
     TEXT_CONFIGURATION,
     Serving,

@@ -261,3 +261,23 @@ def test_the_cause_of_an_error_is_in_the_log_or_shown_if_asked_for(
     assert done.stderr.rstrip().endswith(f"[log: {run / 'logs/compress.log'}]")
     assert "The above exception was the direct cause" in (run / "logs/compress.log").read_text()
     assert "Traceback (most recent call last)" in compress_command("export", run, "--verbose").stderr
+
+
+@pytest.mark.parametrize("command", ["bench", "check"])
+def test_a_measurement_cannot_change_what_is_measured(compress_command, finished_run: Path, command: str):
+    baseline = ["--baseline", finished_run] if command == "check" else []
+    done = compress_command(command, finished_run, *baseline, "--set", "data.max_length=8")
+    assert_one_clear_line(done, "--set data.max_length: a measurement changes fields of `bench` alone")
+
+
+def test_a_value_that_is_not_yaml_is_named(compress_command, tmp_path: Path):
+    done = compress_command("distill", "--set", "bench.threads=[", "--output", tmp_path)
+    assert_one_clear_line(done, "--set bench.threads=[: the value is not valid YAML; quote it")
+
+
+def test_a_refused_recipe_leaves_the_run_s_own(compress_command, finished_run: Path, tmp_path: Path):
+    run = shutil.copytree(finished_run, tmp_path / "tiny")
+    before = (run / "recipe.yaml").read_bytes()
+    done = compress_command("distill", run / "recipe.yaml", "--data", tmp_path / "nowhere.jsonl", "--output", tmp_path)
+    assert_one_clear_line(done, "no such file or folder (data.source)")
+    assert (run / "recipe.yaml").read_bytes() == before

@@ -149,6 +149,31 @@ def test_a_recipe_is_not_changed_beside_other_work(run: Run):
     changed = find_run(run.folder, run.folder.parent, {"bench.rows": 7})
     with locked(run.folder), pytest.raises(CompressError, match=r"another compress is working in this run"):
         keep_recipe(changed)
-    with locked(run.folder), pytest.raises(CompressError, match=r"another compress is working in this run"):
-        open_run(Recipe(name="first", seed=1), run.folder.parent)
     assert find_run(run.folder, run.folder.parent).recipe == run.recipe
+
+
+def test_a_run_that_is_there_keeps_its_recipe_until_another_proves_good(run: Run):
+    other = open_run(Recipe(name="first", seed=1), run.folder.parent)
+    assert find_run(run.folder, run.folder.parent).recipe.seed == 0
+    keep_recipe(other)
+    assert find_run(run.folder, run.folder.parent).recipe.seed == 1
+
+
+def test_overrides_are_kept_on_top_of_what_others_have_changed_meanwhile(run: Run):
+    one, two = (find_run(run.folder, run.folder.parent, {field: 7}) for field in ("bench.rows", "bench.rounds"))
+    keep_recipe(one)
+    keep_recipe(two)
+    kept = find_run(run.folder, run.folder.parent).recipe.bench
+    assert (kept.rows, kept.rounds) == (7, 7)
+
+
+def test_a_run_of_another_version_is_not_touched(run: Run):
+    (run.folder / "manifest.json").write_text('{"schema": 2}')
+    (run.folder / "recipe.yaml").write_text("evaluation: {yardstick: true}")
+    for reached in (
+        lambda: open_run(Recipe(name="first"), run.folder.parent),
+        lambda: find_run(run.folder, run.folder),
+    ):
+        with pytest.raises(CompressError, match=r"written by another version"):
+            reached()
+    assert (run.folder / "recipe.yaml").read_text() == "evaluation: {yardstick: true}"

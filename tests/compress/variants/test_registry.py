@@ -67,4 +67,5 @@ def test_people_can_read_it():
     assert heading == "| variant | made from | runs on | what for |"
     assert line.count("|") == heading.count("|")
     assert [row.split("`")[1] for row in rows] == list(VARIANTS)
-    assert "| `onnx-int8` | `onnx-fused`; for GPUs `onnx` | CPU |" in "\n".join(rows)
+    assert "| `onnx-int8` | `onnx-fused` | CPU |" in "\n".join(rows)
+    assert "| `onnx-static` | `onnx-fused`; for GPUs `onnx` | CPU, GPU |" in "\n".join(rows)

@@ -254,7 +254,7 @@ def test_without_a_builder_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
 @without_gpu
 def test_an_engine_for_another_machine_is_not_run(finished_run: Path):
     assert not runs_here(read_sidecar(finished_run / "tensorrt-fp16/student-fp16.engine"))
-    with pytest.raises(UnavailableError, match=r"student-fp16.engine: needs a GPU of sm80, .*; choose another variant"):
+    with pytest.raises(UnavailableError, match=r"student-fp16.engine: needs a GPU of sm80, "):
         load_predict(finished_run / "tensorrt-fp16", task_named("text-classification"), SEARCH)
 
 

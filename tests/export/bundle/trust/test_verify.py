@@ -303,3 +303,34 @@ def test_unusable_keys_are_named(copied: Path, keys: Keys, tmp_path: Path):
         verify(copied, tmp_path / "bad.pem")
     with pytest.raises(CompressError, match=r"none\.pem: no such file"):
         verify(copied, certificates=[tmp_path / "none.pem"])
+
+
+def test_a_graph_that_no_library_can_read_fails_the_check(copied: Path):
+    path = copied / "models/cpu/onnx/1/model.onnx"
+    model = onnx.load(path)
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", "weights.bin"), ("offset", "abc")):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    (copied / "models/cpu/onnx/1/weights.bin").write_bytes(b"\0" * 64)
+    path.write_bytes(model.SerializeToString())
+    packed_again(copied)
+    found = verify(copied)
+    assert not found.passed
+    assert "models/cpu/onnx/1: cannot be read" in failures(found)
+
+
+def test_no_graph_is_read_before_the_signature_is_checked(copied: Path, tmp_path: Path):
+    (copied / "models/cpu/onnx/1/model.onnx").write_bytes(b"\x00 not a graph")
+    packed_again(copied)
+    key = tmp_path / "public.pem"
+    key.write_bytes(_public(ec.generate_private_key(ec.SECP256R1())))
+    checks = [check.what for check in verify(copied, key).checks]
+    assert checks[-1] == "signature"
+    assert "descriptions and graphs" not in checks
+
+
+def _public(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,74 @@
+"""What is said, what is kept in the log, and what neither may do: end a command."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import pytest
+
+from compress import console
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """Handlers of one test are gone in the next."""
+    yield
+    console.quiet_libraries()
+
+
+def test_the_log_keeps_our_lines_and_what_libraries_log_print_and_warn(tmp_path: Path, capsys: pytest.CaptureFixture):
+    console.quiet_libraries()
+    console.start_log(tmp_path)
+    console.say("data: 3 rows")
+    logging.getLogger("datasets.builder").warning("cache is full")
+    with console.swallowed_output():
+        print("a library talks")
+    warnings.warn("a library warns", stacklevel=1)
+    kept = (tmp_path / "logs/compress.log").read_text()
+    for line in ("compress INFO data: 3 rows", "WARNING cache is full", "a library talks", "a library warns"):
+        assert line in kept
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "cache is full" not in shown.err
+    assert "a library" not in shown.err
+
+
+def test_verbose_shows_what_libraries_log_and_our_lines_once(tmp_path: Path, capsys: pytest.CaptureFixture):
+    console.quiet_libraries(verbose=True)
+    logging.getLogger("datasets.builder").warning("cache is full")
+    logging.getLogger("compress").info("data: 3 rows")  # as `say` logs what it has printed
+    assert capsys.readouterr().err == "cache is full\n"
+
+
+def test_each_command_of_a_process_has_a_log_of_its_own(tmp_path: Path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        console.quiet_libraries()
+        console.start_log(tmp_path / name)
+        console.say(name)
+    assert "two" not in (tmp_path / "one/logs/compress.log").read_text()
+    assert console.log_error(ValueError("why")) == tmp_path / "two/logs/compress.log"
+    console.quiet_libraries()
+    assert console.log_error(ValueError("why")) is None
+
+
+def test_a_log_on_a_full_disk_ends_silently(tmp_path: Path, capsys: pytest.CaptureFixture):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/compress.log").symlink_to("/dev/full")
+    console.quiet_libraries()
+    console.start_log(tmp_path)
+    console.say("student: epoch 1")
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_text_that_is_not_ours_is_never_markup(monkeypatch: pytest.MonkeyPatch):
+    from rich.console import Console
+
+    drawn = Console(force_terminal=True, width=80, record=True)
+    monkeypatch.setattr(console, "console", drawn)
+    monkeypatch.setattr(console, "_terminal", drawn)
+    with console.working("teacher: loading models/a[/b] [bold]x"):
+        pass
+    with console.progress() as bar:
+        bar.add_task("[/x]", total=1)
+    assert "models/a[/b] [bold]x" in drawn.export_text()
