@@ -93,7 +93,7 @@ def test_every_page_is_in_the_navigation():
 def test_recipes_are_valid(page: Path):
     for block in fenced_blocks(page, "yaml"):
         content = yaml.safe_load(block)
-        if set(content) & set(Recipe.model_fields) != set(content):
+        if not set(content) & set(Recipe.model_fields) or "jobs" in content:
             continue  # something else, such as a workflow
         Recipe.model_validate(content)
 
