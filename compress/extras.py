@@ -18,7 +18,7 @@ PROOF: Mapping[Extra, tuple[str, ...]] = {
     "pytorch": ("torch",),
     "distill": ("torch", "accelerate", "datasets", "babel", "sklearn", "skeletoken", "sentencepiece"),
     "export": ("torch", "accelerate", "datasets", "onnxscript", "onnx_ir", "cyclonedx", "jinja2", "matplotlib"),
-    "bench": ("torch", "datasets", "onnx_ir", "jinja2", "matplotlib"),
+    "bench": ("torch", "datasets", "onnx_ir", "jinja2", "matplotlib", "pytest_benchmark"),
 }
 """Modules that an extra brings, those first that tell most."""
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -69,11 +70,6 @@ def test_the_readme_is_read_in_five_minutes():
     assert len(README.read_text("utf-8").splitlines()) <= 200
 
 
-def test_the_readme_has_a_table_of_variants():
-    table = README.read_text("utf-8").partition("<!-- variants: begin -->\n")[2].partition("<!-- variants: end -->")[0]
-    assert table.startswith("| variant | made from | runs on | what for |\n")
-
-
 @pytest.mark.parametrize("page", [*PAGES, HISTORY], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path):
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose_of(page)):
@@ -127,6 +123,12 @@ def test_what_is_looked_for_is_found():
     assert "student-distillation" in anchors_of(ROOT / "docs/recipe.md")
     assert any(code == "data.unlabelled" for code in code_in(ROOT / "docs/guides/distil.md"))
     assert any(code.startswith("--task") for code in code_in(data))
+
+
+@every_page
+def test_the_modules_that_a_page_runs_exist(page: Path):
+    for module in re.findall(r"python -m ((?:compress|export|bench)[\w.]*)", text_of(page)):
+        assert find_spec(module), module
 
 
 def test_the_table_of_variants_is_the_registry_s():

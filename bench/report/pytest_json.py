@@ -9,20 +9,14 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from compress.errors import CompressError
 from compress.reports.bench import Report
 from compress.runs.files import atomic_file
 
 
 def write_pytest_json(report: Report, path: Path) -> None:
-    """Write one benchmark for each model and batch size, and each cell of the grid; seconds, raw samples included.
+    """Write one benchmark for each model and batch size, and each cell of the grid; seconds, raw samples included."""
+    from pytest_benchmark import __version__, plugin, utils
 
-    :raises CompressError: If pytest-benchmark, which computes the statistics, is not installed.
-    """
-    try:
-        from pytest_benchmark import __version__, plugin, utils
-    except ImportError as error:
-        raise CompressError("--pytest-json: pytest-benchmark is not installed; install the extra `bench`") from error
     about: Any = plugin
     commit: Any = utils
     content = {

@@ -69,10 +69,13 @@ class ParityLimits(Section):
     fp16: Tolerance = Tolerance(max_difference=0.1, agreement=0.99)
 
 
+CalibrationMethod = Literal["minmax", "entropy", "percentile"]
+
+
 class Calibration(Section):
     """Rows on which static int8 finds the ranges of its activations."""
 
-    method: Literal["minmax", "entropy", "percentile"] = Field(
+    method: CalibrationMethod = Field(
         "percentile",
         description="how a range is found: all values, the least information lost, or nearly all values",
     )

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from compress.recipe.export import CalibrationMethod
 from compress.targets import Target
 from export.onnx.graphs import Announce
 from export.quantize.embeddings import quantize_embeddings
@@ -21,9 +21,6 @@ from export.quantize.layers import WITH_WEIGHTS
 
 Feeds = Mapping[str, list[dict[str, np.ndarray]]]
 """For each graph, by file name, what it is fed with."""
-
-CalibrationMethod = Literal["minmax", "entropy", "percentile"]
-"""As in the recipe."""
 
 
 def quantize_dynamic_int8(

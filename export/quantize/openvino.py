@@ -7,11 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from compress.console import swallowed_output
+from compress.recipe.export import CalibrationMethod
 from compress.runtimes.openvino import OPENVINO_MODEL, openvino_core
 from compress.targets import Target
 from export.onnx.graphs import Announce
 from export.onnx.plain import save_companions
-from export.quantize.int8 import CalibrationMethod, Feeds, quantize_static_int8
+from export.quantize.int8 import Feeds, quantize_static_int8
 
 
 def convert_openvino_int8(

@@ -9,9 +9,9 @@ from pydantic import Field, ValidationError
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
 from compress.metrics.figures import LanguageLosses
+from compress.recipe.export import CalibrationMethod
 from compress.runs.files import write_json
 from compress.variants.registry import VARIANTS, Variant, VariantName
-from export.quantize.int8 import CalibrationMethod
 
 _REPORT = "search.json"
 

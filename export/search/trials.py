@@ -14,11 +14,11 @@ from typing import get_args
 from pydantic import TypeAdapter, ValidationError
 
 from compress.console import progress, say, working
+from compress.recipe.export import CalibrationMethod
 from compress.runs.directory import Run
 from compress.runs.files import atomic_file, content_hash, write_json
 from compress.tasks.contract import Task, refuses
 from compress.variants.registry import FUSED, VARIANTS, Variant
-from export.quantize.int8 import CalibrationMethod
 from export.quantize.layers import quantisable_layers
 from export.search.judge import Judge
 from export.search.report import Candidate, LayerSensitivity, Trial

@@ -32,7 +32,7 @@ from export.quantize.fp16 import convert_fp16
 from export.quantize.int4 import quantize_int4
 from export.quantize.int8 import Feeds, quantize_dynamic_int8, quantize_static_int8
 from export.quantize.openvino import convert_openvino_int8
-from export.variants.summary import CalibrationFacts, Made
+from export.variants.summary import Made
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _static_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> Ma
     return Made(
         form=variant.name,
         target=place_of(variant, target),
-        calibration=CalibrationFacts(**ingredients.calibration.model_dump()),
+        calibration=ingredients.calibration,
         activations="signed, symmetric" if target.signed_activations else "unsigned",
     )
 
@@ -162,8 +162,7 @@ def _openvino_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> 
     feeds, method = _feeds(variant, ingredients), ingredients.calibration.method
     announce = ingredients.announcing(f"{variant.name}: calibrating and quantising")
     convert_openvino_int8(source, folder, target, feeds, method, announce)
-    calibration = CalibrationFacts(**ingredients.calibration.model_dump())
-    return Made(form=variant.name, target=place_of(variant, target), calibration=calibration)
+    return Made(form=variant.name, target=place_of(variant, target), calibration=ingredients.calibration)
 
 
 def _fp16(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from compress.contract import Contract
+from compress.recipe.export import Calibration
 from compress.runs.manifest import Stage
 from compress.variants.engine import EngineSidecar
 from compress.variants.registry import VariantName
@@ -20,14 +21,6 @@ class Parity(Contract):
     agreement: float
 
 
-class CalibrationFacts(Contract):
-    """Which rows static int8 found its ranges on, and how."""
-
-    method: str
-    rows: int
-    split: str
-
-
 class Made(Contract):
     """What a maker says of the files that it wrote."""
 
@@ -37,7 +30,7 @@ class Made(Contract):
     fused_attentions: int | None = None
     weights: str | None = Field(None, description="how they are rounded, for people")
     activations: str | None = None
-    calibration: CalibrationFacts | None = None
+    calibration: Calibration | None = Field(None, description="on which rows static int8 found its ranges, and how")
     engines: list[EngineSidecar] = Field(default_factory=list)
 
 
