@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from compress.console import swallowed_output
 from compress.contract import Contract
+
+if TYPE_CHECKING:
+    from onnx_ir import Model
 
 _MODEL_FILES = ("*.onnx", "*.onnx.data", "*.onnx_data", "openvino_model.*")  # onnx_data is Optimum's name
 _DYNAMIC_OPERATORS = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul")
@@ -28,8 +31,8 @@ class GraphFacts(Contract):
     inputs: list[str] = Field(description="of the first graph")
 
 
-def exported_graph(model: Any, sample: dict[str, Any], dynamic_shapes: dict[str, Any] | None = None) -> Any:
-    """The ``onnx_ir.Model`` of a model that is called with a sample.
+def exported_graph(model: Any, sample: dict[str, Any], dynamic_shapes: dict[str, Any] | None = None) -> Model:
+    """The graph of a model that is called with a sample.
 
     :param dynamic_shapes: Which axes vary; none: all that the exporter can leave open.
     """
@@ -45,11 +48,13 @@ def exported_graph(model: Any, sample: dict[str, Any], dynamic_shapes: dict[str,
     return ClearMetadataAndDocStringPass()(exported).model
 
 
-def save_graph(graph: Any, path: Path) -> None:
-    """Write an ``onnx_ir.Model``: one file below 1.5 GB, else the weights in ``model.onnx.data`` beside it."""
+def save_graph(graph: Model, path: Path) -> None:
+    """Write a graph: one file below 1.5 GB, else the weights in ``model.onnx.data`` beside it."""
     import onnx_ir
 
-    weights = sum(value.const_value.nbytes for value in graph.graph.initializers.values())
+    weights = sum(
+        value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value is not None
+    )
     onnx_ir.save(graph, path, external_data=f"{path.name}.data" if weights > SINGLE_FILE_LIMIT else None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compress.console import swallowed_output
 from compress.errors import CompressError, first_line
@@ -13,6 +13,9 @@ from compress.models.load import load_model, load_tokenizer, save_tokenizer
 from compress.tasks.contract import Task
 from export.onnx.graphs import Announce, GraphFacts, exported_graph, save_graph
 from export.onnx.seq2seq import seq2seq_graphs
+
+if TYPE_CHECKING:
+    from onnx_ir import Model
 
 
 def export_onnx(
@@ -53,9 +56,8 @@ def save_companions(source: Path, folder: Path) -> None:
     save_tokenizer(load_tokenizer(str(source)), folder)
 
 
-def _graphs_of(task: Task, model: Any, tokenizer: Any, announce: Announce) -> dict[str, Any]:
-    """The graphs of a PyTorch model, ``onnx_ir.Model``, by their files' names."""
-
+def _graphs_of(task: Task, model: Any, tokenizer: Any, announce: Announce) -> dict[str, Model]:
+    """The graphs of a PyTorch model, by their files' names."""
     if len(task.GRAPHS) > 1:
         return seq2seq_graphs(model, lambda name: announce(f"exporting {name}"))
     (name,) = task.GRAPHS

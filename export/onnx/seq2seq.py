@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compress.console import swallowed_output
 from compress.runtimes.generation import DECODER, DECODER_WITH_PAST, ENCODER
 from export.onnx.graphs import Announce, exported_graph
+
+if TYPE_CHECKING:
+    from onnx_ir import Model
 
 _NAMES = {
     "decoder_input_ids": "input_ids",
@@ -22,8 +25,8 @@ _CACHED = re.compile(r"past_key_values\.(self|cross)_attention_cache\.layers\.(\
 _SIDES = {"self": "decoder", "cross": "encoder"}
 
 
-def seq2seq_graphs(model: Any, announce: Announce = nullcontext) -> dict[str, Any]:
-    """The three graphs, ``onnx_ir.Model``, by their files' names.
+def seq2seq_graphs(model: Any, announce: Announce = nullcontext) -> dict[str, Model]:
+    """The three graphs, by their files' names.
 
     :param model: A PyTorch model in evaluation mode.
     """

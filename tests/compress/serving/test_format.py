@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_bundles import bundled
 
 from compress.errors import CompressError
-from compress.recipe.export import Tolerance
 from compress.serving.format import (
     BundleFile,
-    BundleModel,
     Description,
     Manifest,
     read_bundle_manifest,
@@ -25,18 +24,7 @@ NOT_IN_THE_BASE_INSTALL = ("torch", "onnxruntime", "datasets", "sklearn")
 
 
 def manifest() -> Manifest:
-    model = BundleModel(
-        name="onnx",
-        folder="models/cpu/onnx/1",
-        runtime="ONNX Runtime",
-        target="any",
-        bytes=1,
-        parent="student",
-        measured=True,
-        parity=None,
-        tolerance=Tolerance(max_difference=1, agreement=1),
-        versions={},
-    )
+    model = bundled("onnx", "student", target="any")
     file = BundleFile(path="README.md", role="report", sha256="0" * 64, bytes=1)
     made = Manifest(run="tiny", task="translation", parents={}, versions={}, models=[model], files=[file])
     return made.sealed()

@@ -5,27 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from small_bundles import bundled
 from small_reports import small_model, small_report
 
-from compress.recipe.export import Tolerance
-from compress.serving.format import BundleModel
 from compress.tasks.registry import TASKS, TaskName
 from compress.tasks.rows import Row
 from export.bundle.contents.card import quality_rows, weak_languages
 from export.bundle.contents.client import client_script, write_client
 
-MODEL = BundleModel(
-    name="onnx-int8",
-    folder="models/cpu/onnx-int8/1",
-    runtime="ONNX Runtime",
-    target="cpu-vnni",
-    bytes=1,
-    parent="onnx",
-    measured=True,
-    parity=None,
-    tolerance=Tolerance(max_difference=1, agreement=1),
-    versions={},
-)
+MODEL = bundled("onnx-int8", "onnx", target="cpu-vnni")
 ROWS: dict[TaskName, Row] = {
     "text-classification": Row("12:30", "time", "en"),
     "token-classification": Row(["at", "12:30"], ["O", "B-time"], "en"),

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from small_bundles import bundled
 from small_reports import small_model, small_report
 
-from compress.recipe.export import Tolerance
-from compress.serving.format import BundleModel
 from export.bundle.triton.repository import serving_of
 
-MODEL = BundleModel(
-    name="onnx-int8-text",
-    folder="models/cpu/onnx-int8-text/1",
-    runtime="ONNX Runtime",
-    target="cpu-vnni",
-    bytes=1,
-    parent="onnx-int8",
-    measured=True,
-    parity=None,
-    tolerance=Tolerance(max_difference=1, agreement=1),
-    versions={},
-)
+MODEL = bundled("onnx-int8-text", "onnx-int8", target="cpu-vnni")
 
 
 def test_what_was_measured_decides(tmp_path: Path):
