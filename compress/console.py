@@ -6,11 +6,12 @@ import contextlib
 import io
 import logging
 import os
+import re
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -24,6 +25,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
+from rich.text import Text
 
 from compress.processes import is_main_process
 
@@ -35,15 +38,61 @@ _LIBRARIES = ("torch", "onnxscript", "onnx_ir", "accelerate", "datasets", "huggi
               "py.warnings")  # fmt: skip
 _LONG_SECONDS = 5.0
 _LOG = "logs/compress.log"
+# Control characters, with which terminals are steered; what turns the direction of writing; and halves of surrogates.
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_MARKDOWN = re.compile(r"[\\`*_\[\]<>|~&]")
 _log_file: Path | None = None
 _handlers: list[logging.Handler] = []
 _is_drawing = False
 
 
+def plain(text: str) -> str:
+    """Text that is not ours (of data, files, bundles, libraries) on one line that any terminal and page can show.
+
+    Line breaks and tabs become spaces, other control characters are shown as they are written in Python.
+    """
+    return visible(" ".join(part.strip() for part in text.splitlines())).replace("\t", " ")
+
+
+def visible(text: str) -> str:
+    """The same for text of several lines, which it keeps."""
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def markdown(text: str) -> str:
+    """Text that is not ours, for a place in Markdown: none of its characters is markup."""
+    return _MARKDOWN.sub(r"\\\g<0>", plain(text))
+
+
+def table(
+    title: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    left: int = 1,
+    total: str | None = None,
+) -> Table:
+    """A table for the terminal, whose text is shown as it is.
+
+    :param headings: Empty ones alone: the table has none.
+    :param rows: Cells; those that are ours may have a style.
+    :param left: So many columns are text, the others figures.
+    :param total: How the row begins that a line divides from those before it.
+    """
+    drawn = Table(title=Text(plain(title), "table.title"), show_header=any(headings))
+    for position, heading in enumerate(headings):
+        drawn.add_column(Text(plain(heading)), justify="left" if position < left else "right")
+    for row in rows:
+        if row[0] == total:
+            drawn.add_section()
+        drawn.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
+    return drawn
+
+
 def say(message: str) -> None:
     """Print one line about what is going on to standard error."""
-    console.print(message, markup=False, soft_wrap=True)
-    _log.info(message)
+    console.print(Text(plain(message)), soft_wrap=True)
+    _log.info(plain(message))
 
 
 @contextlib.contextmanager
@@ -57,7 +106,7 @@ def working(what: str) -> Iterator[None]:
     else:
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
         with Progress(*columns, console=_terminal, transient=True, redirect_stderr=False) as bar:
-            bar.add_task(what, total=None)
+            bar.add_task(plain(what), total=None)
             _is_drawing = True
             try:
                 yield
@@ -107,6 +156,7 @@ def quiet_libraries(*, verbose: bool = False) -> None:
             handler.close()
     _log_file = None
     shown = logging.StreamHandler() if verbose else logging.NullHandler()
+    shown.setFormatter(_Visible())
     shown.addFilter(lambda record: record.name != _log.name)  # our own lines are printed already
     _add_handler(shown)
     adopt_loggers()
@@ -130,7 +180,7 @@ def start_log(folder: Path) -> None:
     with contextlib.suppress(OSError):  # a run that can be read alone is measured without
         path.parent.mkdir(exist_ok=True)
         handler = _LogFile(path, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        handler.setFormatter(_Visible("%(asctime)s %(name)s %(levelname)s %(message)s"))
         _add_handler(handler)
         _log_file = path
 
@@ -140,6 +190,14 @@ class _LogFile(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
         """Say nothing."""
+
+
+class _Visible(logging.Formatter):
+    """Lines that do nothing to the terminal that shows them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As the library does, and then `visible`."""
+        return visible(super().format(record))
 
 
 def _add_handler(handler: logging.Handler) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from compress.console import say, working
+from compress.console import say, table, working
 from compress.data.stage import load_data
 from compress.data.summary import DATA
 from compress.runs.directory import Run, keep_recipe
@@ -90,17 +90,16 @@ def explain_engines(run: Run) -> dict[str, Explanation]:
 
 def export_table(variants: Mapping[str, VariantSummary]) -> Table:
     """One row a variant: what it is, size, parity."""
-    table = Table(title="Variants of the student")
-    for heading in ("variant", "parent", "target", "MB", "max diff", "mean diff", "same prediction"):
-        table.add_column(heading, justify="left" if heading in ("variant", "parent", "target") else "right")
+    rows = []
     for name, summary in variants.items():
         parity = summary.parity
         cells = ["needs a GPU", "", ""]
         if parity is not None:
             differences = [f"{parity.max_difference:.2g}", f"{parity.mean_difference:.2g}"]
             cells = [*differences, f"{100 * parity.agreement:.2f} %"]
-        table.add_row(name, summary.parent, summary.target, f"{summary.bytes / 1e6:.2f}", *cells)
-    return table
+        rows.append((name, summary.parent, summary.target, f"{summary.bytes / 1e6:.2f}", *cells))
+    headings = ("variant", "parent", "target", "MB", "max diff", "mean diff", "same prediction")
+    return table("Variants of the student", headings, rows, left=3)
 
 
 def _check(run: Run, variants: list[Variant], target: Target) -> None:

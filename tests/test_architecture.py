@@ -53,6 +53,17 @@ def test_no_error_hides_its_cause():
     assert hiding == []
 
 
+def test_what_the_terminal_shows_is_made_in_one_place():
+    """Text of data, files and bundles is never markup: tables and lines come from `compress.console`."""
+    making = [
+        f"{name}:{node.lineno}"
+        for name, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Table", "Panel", "Rule")
+    ]
+    assert [place for place in making if not place.startswith(("compress/console.py", "bench/studies/"))] == []
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_folder_with_modules_is_a_package(package: str):
     folders = {path.parent for path in (ROOT / package).rglob("*.py")}

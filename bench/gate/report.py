@@ -10,6 +10,7 @@ from bench.gate.judgement import Finding
 from bench.gate.result import CheckReport
 from bench.report.tables import ReportTable, overrides_line
 from bench.report.text import markdown_table
+from compress.console import markdown, plain
 
 _WORST_FIRST = ("fail", "inconclusive", "pass")
 
@@ -52,7 +53,7 @@ def check_lines(report: CheckReport) -> list[str]:
 def write_check_markdown(report: CheckReport, path: Path) -> None:
     """For a pull request."""
     first, *others = check_lines(report)
-    lines = [f"**{first}**", "", *markdown_table(check_table(report)), "", *others, ""]
+    lines = [f"**{markdown(first)}**", "", *markdown_table(check_table(report)), "", *map(markdown, others), ""]
     path.write_text("\n".join(lines), "utf-8")
 
 
@@ -67,13 +68,13 @@ def write_junit(report: CheckReport, path: Path) -> None:
         skipped=str(sum(finding.verdict == "inconclusive" for finding in report.findings)),
     )
     for finding in report.findings:
-        name = f"{finding.figure}, {finding.language}" if finding.language else finding.figure
-        case = ElementTree.SubElement(suite, "testcase", classname=finding.variant, name=name)
-        message = f"{finding.variant}: {name}: {finding.told}, limit {finding.limit:g}"
+        name = plain(f"{finding.figure}, {finding.language}" if finding.language else finding.figure)
+        case = ElementTree.SubElement(suite, "testcase", classname=plain(finding.variant), name=name)
+        message = plain(f"{finding.variant}: {name}: {finding.told}, limit {finding.limit:g}")
         if finding.verdict == "fail":
             ElementTree.SubElement(case, "failure", message=message)
         elif finding.verdict == "inconclusive":
-            ElementTree.SubElement(case, "skipped", message=f"inconclusive: {message}; {finding.note}")
+            ElementTree.SubElement(case, "skipped", message=plain(f"inconclusive: {message}; {finding.note}"))
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)

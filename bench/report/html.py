@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bench.report.plots import draw_plots
 from bench.report.tables import sentences
 from bench.report.text import all_tables
+from compress.console import plain
 from compress.metrics.languages import ALL
 from compress.reports.bench import Report
 
@@ -18,6 +19,7 @@ def write_html(report: Report, path: Path) -> None:
     environment = Environment(
         loader=PackageLoader("bench.report", "."),
         autoescape=True,
+        finalize=lambda value: plain(value) if type(value) is str else value,  # not what is markup
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

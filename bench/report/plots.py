@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from compress.console import visible
 from compress.reports.bench import Report
 from compress.teacher.summary import TEACHER
 
@@ -28,6 +29,7 @@ _STYLE: Any = {
     "grid.alpha": 0.18,
     "font.size": 11,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names are names
     **dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), _INK
     ),
@@ -190,7 +192,7 @@ def _figure(name: str, inches: tuple[float, float]) -> Iterator[tuple[Any, Calla
         def finish(title: str) -> str:
             buffer = io.StringIO()
             figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-            return _for_pages(buffer.getvalue(), title, name)
+            return _for_pages(visible(buffer.getvalue()), title, name)
 
         yield figure.subplots(), finish
 

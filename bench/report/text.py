@@ -24,6 +24,7 @@ from bench.report.tables import (
     text_table,
     versions_line,
 )
+from compress.console import markdown, table
 from compress.metrics.languages import ALL
 from compress.reports.bench import Report
 
@@ -46,14 +47,15 @@ def bench_tables(report: Report) -> list[Table | str]:
 def write_markdown(report: Report, path: Path) -> None:
     """Write the report for a pull request."""
     lines = [f"# {report.run}", ""]
-    for table in all_tables(report):
-        lines += [*markdown_table(table), ""]
-    lines += [*(f"- {sentence}" for sentence in sentences(report)), ""]
+    for shown in all_tables(report):
+        lines += [*markdown_table(shown), ""]
+    lines += [*(f"- {markdown(sentence)}" for sentence in sentences(report)), ""]
     if report.not_measured:
-        lines += ["Not measured:", "", *(f"- {entry.what}: {entry.why}" for entry in report.not_measured), ""]
+        missing = [markdown(f"{entry.what}: {entry.why}") for entry in report.not_measured]
+        lines += ["Not measured:", "", *(f"- {what}" for what in missing), ""]
     overridden = overrides_line(report.overrides)
-    lines += [f"{overridden.capitalize()}.", ""] if overridden else []
-    lines += [f"Versions: {versions_line(report)}", ""]
+    lines += [markdown(f"{overridden.capitalize()}."), ""] if overridden else []
+    lines += [markdown(f"Versions: {versions_line(report)}"), ""]
     path.write_text("\n".join(lines), "utf-8")
 
 
@@ -75,23 +77,17 @@ def all_tables(report: Report) -> list[ReportTable]:
     return [table for table in found if table]
 
 
-def terminal_table(table: ReportTable) -> Table:
+def terminal_table(drawn: ReportTable) -> Table:
     """A table as the terminal shows it."""
-    drawn = Table(title=table.title)
-    for position, heading in enumerate(table.headings):
-        drawn.add_column(heading, justify="left" if position < table.left else "right")
-    for row in table.rows:
-        if row[0] == ALL:
-            drawn.add_section()
-        drawn.add_row(*row)
-    return drawn
+    return table(drawn.title, drawn.headings, drawn.rows, left=drawn.left, total=ALL)
 
 
-def markdown_table(table: ReportTable) -> list[str]:
+def markdown_table(shown: ReportTable) -> list[str]:
     """Lines of a table in Markdown, its title before it."""
 
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(map(markdown, cells)) + " |"
 
-    aligned = ["---" if position < table.left else "--:" for position in range(len(table.headings))]
-    return [f"{table.title}.", "", line(table.headings), "|" + "|".join(aligned) + "|", *map(line, table.rows)]
+    aligned = ["---" if position < shown.left else "--:" for position in range(len(shown.headings))]
+    title = markdown(f"{shown.title}.")
+    return [title, "", line(shown.headings), "|" + "|".join(aligned) + "|", *map(line, shown.rows)]

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import psutil
 from rich.table import Table
+from rich.text import Text
 
+from compress.console import table
 from compress.contract import Contract
 from compress.extras import missing_modules
 from compress.machine import cpu_features, gpus
@@ -76,21 +78,19 @@ def examine(output: Path) -> DoctorReport:
 
 def doctor_tables(report: DoctorReport) -> list[Table]:
     """Three tables: machine, packages, abilities."""
-    machine, packages, abilities = Table(title="Machine"), Table(title="Packages"), Table(title="What works here")
-    for table, headings in ((machine, ("", "")), (packages, ("package", "version")), (abilities, ("", "", "note"))):
-        table.show_header = headings[0] != ""
-        for heading in headings:
-            table.add_column(heading)
+    machine: list[tuple[str, str]] = []
     for name, value in report.machine:
         label = name.removesuffix("_bytes").replace("_", " ")
         shown = f"{value / 2**30:.1f} GiB" if name.endswith("_bytes") else value
-        machine.add_row(label, ", ".join(shown) or "none" if isinstance(shown, list) else str(shown))
-    for name, version in report.packages.items():
-        packages.add_row(name, version or "[dim]not installed[/dim]")
-    for ability in report.abilities:
-        mark = "[green]yes[/green]" if ability.available else "[yellow]no[/yellow]"
-        abilities.add_row(ability.what, mark, ability.note)
-    return [machine, packages, abilities]
+        machine.append((label, ", ".join(shown) or "none" if isinstance(shown, list) else str(shown)))
+    packages = [(name, version or Text("not installed", "dim")) for name, version in report.packages.items()]
+    yes, no = Text("yes", "green"), Text("no", "yellow")
+    abilities = [(ability.what, yes if ability.available else no, ability.note) for ability in report.abilities]
+    return [
+        table("Machine", ("", ""), machine, left=2),
+        table("Packages", ("package", "version"), packages, left=2),
+        table("What works here", ("", "", "note"), abilities, left=3),
+    ]
 
 
 def _abilities(gpu: bool) -> list[Ability]:

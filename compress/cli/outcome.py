@@ -29,7 +29,7 @@ def finish(work: Callable[[], Result], in_json: bool, verbose: bool) -> Result:
     :param verbose: Show what libraries say and, on an error, the traceback.
     :raises typer.Exit: With code 2 for what the user can mend, 130 for Ctrl-C.
     """
-    from compress.console import log_error, quiet_libraries
+    from compress.console import log_error, plain, quiet_libraries, visible
 
     quiet_libraries(verbose=verbose)
     remember_interrupts()
@@ -44,10 +44,10 @@ def finish(work: Callable[[], Result], in_json: bool, verbose: bool) -> Result:
         if message is None:
             raise
         if verbose:
-            traceback.print_exception(error)
-        print(f"error: {message}" + (f" [log: {log}]" if log else ""), file=sys.stderr)
+            print(visible("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+        print(plain(f"error: {message}" + (f" [log: {log}]" if log else "")), file=sys.stderr)
         if in_json and is_main_process():
-            print(json.dumps({"error": message}, ensure_ascii=False))
+            print(json.dumps({"error": plain(message)}, ensure_ascii=False))
         raise typer.Exit(2) from error
     if in_json and is_main_process():
         print(result.model_dump_json(by_alias=True))
@@ -57,6 +57,9 @@ def finish(work: Callable[[], Result], in_json: bool, verbose: bool) -> Result:
 def show(results: Iterable[RenderableType], in_json: bool) -> None:
     """Print tables and sentences: to standard output, or to standard error where that is kept for JSON."""
     from rich.console import Console
+    from rich.text import Text
+
+    from compress.console import plain
 
     if not is_main_process():
         return
@@ -64,7 +67,7 @@ def show(results: Iterable[RenderableType], in_json: bool) -> None:
     if not console.is_terminal:
         console = Console(stderr=in_json, highlight=False, width=_NO_TERMINAL_WIDTH)
     for result in results:
-        console.print(result, markup=False) if isinstance(result, str) else console.print(result)
+        console.print(Text(plain(result)) if isinstance(result, str) else result)
 
 
 def _user_message(error: Exception) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
+from compress.console import table
 from compress.evaluation.summary import EvaluationSummary
 from compress.metrics.figures import Interval, ModelLosses
 from compress.metrics.languages import ALL
@@ -15,18 +16,12 @@ def evaluation_table(summary: EvaluationSummary) -> Table:
     """The metrics of each model per language, in percent, and the student's drop in points."""
     models = summary.models
     main, *others = summary.metrics
-    table = Table(title=f"Test {main} % (95 % interval)" + "".join(f", {name} %" for name in others))
     told: Mapping[str, str] = summary.seen_in_training
     mixed = len(set(told.values())) > 1
-    for heading in ("language", "rows", *(["seen in training"] if mixed else [])):
-        table.add_column(heading)
-    for model in models:
-        for heading in (model, *others):
-            table.add_column(heading, justify="right")
-    table.add_column("drop (points)", justify="right")
+    texts = ["language", "rows", *(["seen in training"] if mixed else [])]
+    headings = [*texts, *(heading for model in models for heading in (model, *others)), "drop (points)"]
+    rows = []
     for language, drop in summary.student_against_teacher.drop.items():
-        if language == ALL:
-            table.add_section()
         cells = [
             language,
             f"{summary.rows[language]:,}",
@@ -35,8 +30,9 @@ def evaluation_table(summary: EvaluationSummary) -> Table:
         for figures in models.values():
             found = figures[language]
             cells += [percent(found[main]), *(f"{100 * found[name].value:.1f}" for name in others)]
-        table.add_row(*cells, points(drop))
-    return table
+        rows.append([*cells, points(drop)])
+    title = f"Test {main} % (95 % interval)" + "".join(f", {name} %" for name in others)
+    return table(title, headings, rows, left=len(texts), total=ALL)
 
 
 def percent(figure: Interval) -> str:

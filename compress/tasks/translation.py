@@ -6,6 +6,7 @@ Several pairs live in one model by the tokenizer's language codes (M2M100, NLLB)
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -226,7 +227,7 @@ served_text = plain_text
 
 
 def example_call(row: Row) -> str:
-    return f'["…"], languages="{row.lang}"'
+    return f'["…"], languages={json.dumps(row.lang, ensure_ascii=False)}'
 
 
 def content(text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from compress.console import table
 from compress.data.stage import load_data
 from compress.data.summary import DATA
 from compress.errors import CompressError
@@ -82,21 +83,21 @@ def bundle_table(folder: Path) -> Table:
 
     :raises CompressError: If the folder is no bundle.
     """
-    table = Table(title="Models of the bundle")
-    for heading in ("model", "runtime", "target", "reads", "MB", "measured", "compared", "folder"):
-        table.add_column(heading, justify="right" if heading == "MB" else "left")
-    for model in read_bundle_manifest(folder).models:
-        table.add_row(
+    rows = [
+        (
             model.name,
             model.runtime,
             model.target,
             model.reads,
-            f"{model.bytes / 1e6:.2f}",
             "yes" if model.measured else "no",
             "yes" if model.parity or model.reads == "text" else "no",
             model.folder,
+            f"{model.bytes / 1e6:.2f}",
         )
-    return table
+        for model in read_bundle_manifest(folder).models
+    ]
+    headings = ("model", "runtime", "target", "reads", "measured", "compared", "folder", "MB")
+    return table("Models of the bundle", headings, rows, left=7)
 
 
 def _build(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from compress.console import table
 from compress.evaluation.tables import points
 from compress.metrics.figures import WorstLoss
 from export.search.report import SearchReport, Trial
@@ -29,16 +30,8 @@ def frontier_of(trials: Sequence[Trial]) -> list[Trial]:
 
 def frontier_table(report: SearchReport) -> Table:
     """One row a trial, the fastest first."""
-    table = Table(
-        title=f"Forms of the student by latency (batch 1, {report.target}); "
-        f"budget {report.budget:g} points of {report.metric}"
-    )
-    table.add_column("")
-    table.add_column("form")
-    for heading in ("p50 ms", "× fp32", "MB", "worst-language drop", "on other rows", "frontier"):
-        table.add_column(heading, justify="right")
-    for trial in report.trials:
-        table.add_row(
+    rows = [
+        (
             "→" if trial.chosen else "",
             trial.name,
             f"{trial.p50_ms:.2f}",
@@ -47,7 +40,14 @@ def frontier_table(report: SearchReport) -> Table:
             *(f"{points(drop)} {drop.language}" for drop in _drops(trial)),
             "yes" if trial.frontier else "",
         )
-    return table
+        for trial in report.trials
+    ]
+    title = (
+        f"Forms of the student by latency (batch 1, {report.target}); "
+        f"budget {report.budget:g} points of {report.metric}"
+    )
+    headings = ("", "form", "p50 ms", "× fp32", "MB", "worst-language drop", "on other rows", "frontier")
+    return table(title, headings, rows, left=2)
 
 
 def draw(report: SearchReport, path: Path) -> None:

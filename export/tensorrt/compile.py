@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from rich.table import Table
 
-from compress.console import working
+from compress.console import table, working
 from compress.contract import Contract
 from compress.errors import CompressError
 from compress.recipe.export import TensorRT
@@ -68,19 +68,20 @@ def compile_onnx(path: Path, output: Path, settings: TensorRT, precision: Engine
 def engine_table(engine: CompiledEngine) -> Table:
     """What was built, for people."""
     sidecar = engine.sidecar
-    table = Table(title=f"{engine.folder}/{sidecar.engine}", show_header=False)
     shapes = [
         f"batch {profile.minimum.batch}…{profile.maximum.batch}, "
         f"length {profile.minimum.length}…{profile.maximum.length}"
         for profile in sidecar.profiles
     ]
-    table.add_row("builder", f"{sidecar.builder} {sidecar.version}")
-    table.add_row("precision", sidecar.precision)
-    table.add_row("GPU generations", sidecar.generations)
-    table.add_row("profiles", "; ".join(shapes))
-    table.add_row("MB", f"{sidecar.bytes / 1e6:.2f}")
-    table.add_row("the same with trtexec", sidecar.trtexec)
-    return table
+    rows = [
+        ("builder", f"{sidecar.builder} {sidecar.version}"),
+        ("precision", sidecar.precision),
+        ("GPU generations", sidecar.generations),
+        ("profiles", "; ".join(shapes)),
+        ("MB", f"{sidecar.bytes / 1e6:.2f}"),
+        ("the same with trtexec", sidecar.trtexec),
+    ]
+    return table(f"{engine.folder}/{sidecar.engine}", ("", ""), rows, left=2)
 
 
 def precision_of(path: Path) -> EnginePrecision:

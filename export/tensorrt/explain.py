@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 from rich.table import Table
 
-from compress.console import working
+from compress.console import table, working
 from compress.contract import Contract
 from compress.runtimes.tensorrt import EngineBuilder
 from export.tensorrt.network import Problem, empty_network, parser_problems
@@ -48,22 +48,15 @@ def explain(builder: EngineBuilder, graph: Path) -> Explanation:
 def explanation_table(name: str, found: Explanation) -> Table:
     """How many layers of each kind there are in each precision, or what stops TensorRT."""
     if found.problems:
-        table = Table(title=f"{name}: TensorRT stops at these nodes")
-        for heading in ("node", "operator", "reason"):
-            table.add_column(heading)
-        for problem in found.problems[:_SHOWN_PROBLEMS]:
-            table.add_row(problem.node, problem.operator, problem.reason)
-        return table
+        rows = [(problem.node, problem.operator, problem.reason) for problem in found.problems[:_SHOWN_PROBLEMS]]
+        return table(f"{name}: TensorRT stops at these nodes", ("node", "operator", "reason"), rows, left=3)
     counts = Counter((layer.type, layer.precision) for layer in found.layers)
     precisions = sorted({precision for _, precision in counts})
-    table = Table(title=f"{name}: {len(found.layers)} layers, nothing stops TensorRT")
-    table.add_column("layer")
-    for precision in precisions:
-        table.add_column(precision, justify="right")
     kinds = Counter(layer.type for layer in found.layers)
-    for kind, _ in kinds.most_common():
-        table.add_row(kind, *(str(counts[kind, precision] or "") for precision in precisions))
-    return table
+    cells = [
+        (kind, *(str(counts[kind, precision] or "") for precision in precisions)) for kind, _ in kinds.most_common()
+    ]
+    return table(f"{name}: {len(found.layers)} layers, nothing stops TensorRT", ("layer", *precisions), cells)
 
 
 def _layer(layer: Any) -> Layer:

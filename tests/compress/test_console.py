@@ -61,14 +61,39 @@ def test_a_log_on_a_full_disk_ends_silently(tmp_path: Path, capsys: pytest.Captu
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_text_that_is_not_ours_is_never_markup(monkeypatch: pytest.MonkeyPatch):
+HOSTILE = "[/] [conceal]a[/b] :smile: \x1b[31mred\x07 \u202egpj.exe\udc80\n\tb"
+SHOWN = r"[/] [conceal]a[/b] :smile: \x1b[31mred\x07 \u202egpj.exe\udc80 b"
+
+
+def test_text_that_is_not_ours_is_never_markup_and_steers_no_terminal(monkeypatch: pytest.MonkeyPatch):
     from rich.console import Console
 
-    drawn = Console(force_terminal=True, width=80, record=True)
+    drawn = Console(force_terminal=True, width=200, record=True)
     monkeypatch.setattr(console, "console", drawn)
     monkeypatch.setattr(console, "_terminal", drawn)
-    with console.working("teacher: loading models/a[/b] [bold]x"):
+    console.say(f"said {HOSTILE}")
+    with console.working(f"done {HOSTILE}"):
         pass
     with console.progress() as bar:
         bar.add_task("[/x]", total=1)
-    assert "models/a[/b] [bold]x" in drawn.export_text()
+    drawn.print(console.table(f"title {HOSTILE}", [f"heading {HOSTILE}"], [[f"cell {HOSTILE}"]]))
+    shown = drawn.export_text()
+    for place in ("said", "done", "title", "heading", "cell"):
+        assert f"{place} {SHOWN}" in shown
+
+
+def test_in_markdown_it_is_text_in_one_cell_of_a_table():
+    assert console.markdown("<img src=x> | *a*\n`b` [c](d) \x1b[0m") == (
+        r"\<img src=x\> \| \*a\* \`b\` \[c\](d) \\x1b\[0m"
+    )
+
+
+def test_the_log_steers_no_terminal_either(tmp_path: Path, capsys: pytest.CaptureFixture):
+    console.quiet_libraries(verbose=True)
+    console.start_log(tmp_path)
+    logging.getLogger("datasets.builder").warning("two\nlines \x1b[31m")
+    console.log_error(ValueError("\x1b]0;title\x07\udc80"))
+    kept = (tmp_path / "logs/compress.log").read_text()
+    assert "two\nlines \\x1b[31m" in kept
+    assert r"ValueError: \x1b]0;title\x07\udc80" in kept
+    assert capsys.readouterr().err == "two\nlines \\x1b[31m\n"

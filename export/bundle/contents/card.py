@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.console import markdown, plain
 from compress.data.summary import DATA
 from compress.evaluation.summary import EVALUATION, Seen
 from compress.evaluation.tables import percent
@@ -72,9 +73,9 @@ def _template() -> jinja2.Template:
 
     environment = jinja2.Environment(  # noqa: S701 — Markdown, not HTML
         loader=jinja2.FileSystemLoader(_FILES), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
+        undefined=jinja2.StrictUndefined, finalize=lambda value: plain(value) if isinstance(value, str) else value,
     )  # fmt: skip
-    environment.filters["parity"] = _parity
+    environment.filters |= {"parity": _parity, "markdown": markdown}
     return environment.get_template("card.md.jinja")
 
 

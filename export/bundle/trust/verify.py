@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from rich.table import Table
 
+from compress.console import table
 from compress.errors import CompressError, UnavailableError
 from compress.runs.files import file_sha256
 from compress.serving.format import (
@@ -77,13 +78,9 @@ def _nothing_failed(checks: Sequence[Check]) -> bool:
 
 def verification_table(found: Verification) -> Table:
     """One row a check."""
-    table = Table(title=found.bundle)
-    for heading in ("check", "", "found"):
-        table.add_column(heading)
-    for check in found.checks:
-        told = {True: "pass", False: "FAIL", None: "not checked"}[check.passed]
-        table.add_row(check.what, told, check.found)
-    return table
+    told = {True: "pass", False: "FAIL", None: "not checked"}
+    rows = [(check.what, told[check.passed], check.found) for check in found.checks]
+    return table(found.bundle, ("check", "", "found"), rows, left=3)
 
 
 @contextlib.contextmanager
