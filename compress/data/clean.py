@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
+from compress.data.labels import ordered_labels
 from compress.data.read import SPLITS, UNLABELLED, RawRow
 from compress.data.summary import DataSummary, SharedTexts, SplitSummary
 from compress.errors import CompressError
@@ -113,7 +114,7 @@ def _check_languages(field: str, wanted: list[str] | None, known: set[str]) -> N
 
 
 def _checked_labels(seen: Mapping[str, _Seen]) -> list[str]:
-    labels = sorted(seen["train"].labels)
+    labels = ordered_labels(seen["train"].labels)
     if len(labels) == 1:
         raise CompressError(f"data: the train split has one class only ('{labels[0]}'); classification needs two")
     for split in ("validation", "test"):

@@ -10,10 +10,14 @@ from pathlib import Path
 
 from compress.console import say
 from compress.data.clean import clean
+from compress.data.labels import in_teachers_order
 from compress.data.read import READERS, SPLITS, UNLABELLED, read_splits
 from compress.data.summary import DATA, DataSummary
 from compress.data.table import RowTable
 from compress.errors import CompressError
+from compress.models.describe import label_names
+from compress.models.load import load_config
+from compress.recipe.teacher import Teacher
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256, write_json
 from compress.runs.stages import run_stage
@@ -62,8 +66,9 @@ def run_data_stage(run: Run) -> DataSummary:
         **data.model_dump(exclude={"max_length", "labelled_languages", "language_codes", "prefix"}),
         "seed": run.recipe.seed,
         "files": _fingerprints(run),
+        "teacher_labels": (own := _labels_of_teacher(run.recipe.teacher)),
     }
-    return run_stage(run, DATA, inputs, (), lambda folder, _: _build(run, folder))
+    return run_stage(run, DATA, inputs, (), lambda folder, _: _build(run, folder, own))
 
 
 def load_data(run: Run) -> DataSet:
@@ -74,7 +79,14 @@ def load_data(run: Run) -> DataSet:
     return DataSet(splits, json.loads((folder / "labels.json").read_text("utf-8")))
 
 
-def _build(run: Run, folder: Path) -> DataSummary:
+def _labels_of_teacher(teacher: Teacher) -> list[str] | None:
+    """Of one that is taken as it is; none where there are to be the data's."""
+    if teacher.model is None or teacher.fine_tune:
+        return None
+    return label_names(teacher.model, load_config(teacher.model, teacher.trust_remote_code))
+
+
+def _build(run: Run, folder: Path, own: Sequence[str] | None) -> DataSummary:
     raw = read_splits(run.recipe.data, run.recipe.seed, run.recipe.task)
     with ExitStack() as stack:
         files = {split: stack.enter_context((folder / f"{split}.jsonl").open("w", encoding="utf-8")) for split in raw}
@@ -83,7 +95,10 @@ def _build(run: Run, folder: Path) -> DataSummary:
             files[split].write(json.dumps(row_as_dict(row), ensure_ascii=False) + "\n")
 
         cleaned = clean(raw, run.task, run.recipe.data, keep)
-    write_json(folder / "labels.json", cleaned.labels)
+    labels = cleaned.labels
+    if own is not None and labels:
+        labels = in_teachers_order(own, labels, run.recipe.data.label_names, str(run.recipe.teacher.model))
+    write_json(folder / "labels.json", labels)
     write_json(folder / "report.json", cleaned.summary.model_dump(mode="json"))
     _tell(cleaned.summary)
     return cleaned.summary

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import Field
 
 from compress.contract import Contract
+from compress.errors import CompressError
 from compress.models.encoder_decoder import layer_counts
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 def label_maps(labels: Sequence[str]) -> Mapping[str, Any]:
@@ -20,6 +21,20 @@ def label_maps(labels: Sequence[str]) -> Mapping[str, Any]:
     if not labels:
         return {}
     return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
+
+
+def label_names(name: str, config: PreTrainedConfig) -> list[str]:
+    """The label names of a transformers configuration, by number.
+
+    :param name: The model's folder or hub id, for messages.
+    :raises CompressError: If they are not numbered from 0 without gaps, or two are the same.
+    """
+    names: Any = config.id2label
+    if sorted(names) != list(range(len(names))) or len(set(map(str, names.values()))) < len(names):
+        raise CompressError(
+            f"{name}: id2label in its config.json must number its labels from 0, each once and with a name of its own"
+        )
+    return [str(names[index]) for index in range(len(names))]
 
 
 class ModelSummary(Contract):

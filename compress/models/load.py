@@ -9,11 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError, first_line
-from compress.models.describe import label_maps
+from compress.models.checks import (
+    Loading,
+    check_complete,
+    check_files,
+    check_finite,
+    check_problem,
+    check_reads,
+    check_types,
+)
+from compress.models.describe import label_maps, label_names
+from compress.recipe.teacher import Teacher
 from compress.tasks.contract import Task
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 _OF_THE_CALL = ("backend", "is_local", "local_files_only", "max_length", "stride", "truncation_strategy")
@@ -54,30 +64,97 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def load_model(
-    task: Task, name: str, labels: Sequence[str], *, as_is: bool, trust_remote_code: bool = False
-) -> PreTrainedModel:
-    """Load a model for a task from a folder or hub id, from safetensors only.
+def load_model(task: Task, name: str, labels: Sequence[str]) -> PreTrainedModel:
+    """Load a model of a run for its task, from safetensors only.
 
-    :param as_is: Keep its head, whose label names must then be ours; otherwise a head for our labels is put on.
-    :raises CompressError: If it cannot be loaded, has pickled weights only, or has other labels.
+    :param name: Its folder.
+    :param labels: What its head is for.
+    :raises CompressError: If it cannot be loaded, is not whole, or has other labels.
     """
-    _check_weights(name)
-    head = {} if as_is else {**label_maps(labels), "ignore_mismatched_sizes": True}
-    try:
-        model: PreTrainedModel = model_class(task).from_pretrained(
-            name, use_safetensors=True, trust_remote_code=trust_remote_code, **head
-        )
-    except Exception as error:
-        raise CompressError(f"{name}: the model cannot be loaded ({first_line(error)})") from error
-    config: Any = model.config
-    own = [config.id2label[index] for index in range(config.num_labels)]
-    if as_is and labels and own != list(labels):
+    config = load_config(name)
+    model = _loaded(task, name, config, new_head=False)
+    if labels and (own := label_names(name, config)) != list(labels):
         raise CompressError(
             f"{name}: its labels ({', '.join(own[:5])} …) are not the data's ({', '.join(labels[:5])} …); "
-            "set teacher.fine_tune: true or rename the labels in its config.json"
+            "run `compress distill` again"
         )
     return model
+
+
+def load_teacher(
+    task: Task, settings: Teacher, labels: Sequence[str], max_length: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load the model that a recipe names, from a folder or the hub, from safetensors only, and its tokenizer.
+
+    What can be told without its weights is told before they are loaded; its weights are read into 32 bits. Unless it is
+    taken as it is, a head for our labels is put on.
+
+    :param labels: In the order of its own, where it is taken as it is.
+    :param max_length: Tokens of a row.
+    :raises CompressError: If it is not whole, does not fit its tokenizer or the rows, or is for another task.
+    """
+    import torch
+
+    assert settings.model is not None
+    name, new_head = settings.model, settings.fine_tune and not task.GENERATES
+    config = load_config(name, settings.trust_remote_code)
+    if labels:
+        check_problem(name, config)
+        config.update(dict(label_maps(labels)))
+    tokenizer = load_tokenizer(name, settings.trust_remote_code)
+    try:
+        with torch.device("meta"):
+            architecture = model_class(task).from_config(config, trust_remote_code=settings.trust_remote_code)
+    except Exception as error:
+        raise CompressError(f"{name}: the model cannot be made ({first_line(error)})") from error
+    check_reads(name, architecture, tokenizer, max_length)
+    model = _loaded(task, name, config, new_head=new_head, trust_remote_code=settings.trust_remote_code)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def load_config(name: str, trust_remote_code: bool = False) -> PreTrainedConfig:
+    """The configuration of a model in a folder or on the hub.
+
+    :raises CompressError: If it cannot be read, or the folder is no model's.
+    """
+    from transformers import AutoConfig
+
+    check_files(name)
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        raise CompressError(f"{name}: the model's config.json cannot be read ({first_line(error)})") from error
+    if getattr(config, "quantization_config", None):
+        raise CompressError(f"{name}: its weights are quantised; name the model as it was before")
+    return config
+
+
+def _loaded(
+    task: Task, name: str, config: PreTrainedConfig, *, new_head: bool, trust_remote_code: bool = False
+) -> PreTrainedModel:
+    import torch
+    from transformers.utils import cached_file
+
+    try:
+        model, told = model_class(task).from_pretrained(
+            name,
+            config=config,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # they are looked at here
+            output_loading_info=True,
+        )
+        files = sorted(Path(str(cached_file(name, "config.json"))).parent.glob("model*.safetensors"))
+    except Exception as error:
+        raise CompressError(f"{name}: the model cannot be loaded ({first_line(error)})") from error
+    mismatched = [key for key, *_ in told["mismatched_keys"]]
+    check_complete(name, model, Loading(told["missing_keys"], told["unexpected_keys"], mismatched), new_head=new_head)
+    check_types(name, model, files)
+    check_finite(name, model, "train or save the model again")
+    loaded: PreTrainedModel = model
+    return loaded
 
 
 def model_class(task: Task) -> Any:
@@ -85,15 +162,3 @@ def model_class(task: Task) -> Any:
     import transformers
 
     return getattr(transformers, task.AUTO_CLASS)
-
-
-def _check_weights(name: str) -> None:
-    folder = Path(name)
-    if not folder.is_dir():
-        return
-    if not (folder / "config.json").is_file():
-        raise CompressError(f"{name}: not a model folder (config.json is missing)")
-    if not any(folder.glob("*.safetensors")):
-        pickled = sorted(path.name for ending in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(ending))
-        found = f"it has pickled weights only ({', '.join(pickled)}), which can run code" if pickled else "no weights"
-        raise CompressError(f"{name}: {found}; save it again with safe_serialization (model.safetensors)")

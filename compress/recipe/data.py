@@ -48,6 +48,10 @@ class Data(Section):
         default_factory=dict,
         description="translation: what the teacher calls the languages, where not as the data does",
     )
+    label_names: dict[str, str] = Field(
+        default_factory=dict,
+        description="with teacher.fine_tune: false: what the teacher calls the labels, where not as the data does",
+    )
     prefix: str | None = Field(None, description='translation: before the source, "translate {source} to {target}: "')
 
     @field_validator("prefix")

@@ -43,6 +43,12 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _labels_are_named_for_a_teacher_that_has_some(self) -> Recipe:
+        if self.data.label_names and (self.teacher.model is None or self.teacher.fine_tune):
+            raise ValueError("data.label_names is for a teacher that is taken as it is (teacher.fine_tune: false)")
+        return self
+
+    @model_validator(mode="after")
     def _the_task_has_a_use_for_it(self) -> Recipe:
         task = task_named(self.task)
         if self.data.source == "cldr" and not self.data.train and not task.BUILT_IN:

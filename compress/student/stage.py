@@ -17,6 +17,7 @@ from compress.data.encode import spread_over_languages
 from compress.data.stage import DataSet
 from compress.data.summary import DATA
 from compress.models.build import build_student, exchange_tokenizer
+from compress.models.checks import check_finite
 from compress.models.describe import summary_of
 from compress.models.load import load_model, load_tokenizer, save_tokenizer
 from compress.models.outputs import outputs_of
@@ -84,10 +85,10 @@ def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = No
     else:
         chosen = labelled_rows(pool, run.recipe.data.labelled_languages)
     say(f"student: {chosen.counts.told}")
-    teacher = load_model(run.task, str(run.path_of("teacher")), data.labels, as_is=True)
+    teacher = load_model(run.task, str(run.path_of("teacher")), data.labels)
     if more:
         model, tokenizer = (
-            load_model(run.task, str(more.source), data.labels, as_is=True),
+            load_model(run.task, str(more.source), data.labels),
             load_tokenizer(str(more.source)),
         )
     else:
@@ -107,6 +108,7 @@ def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = No
     job = _job(run, more.training if more else student.training, tokenizer, (rows, plan, outputs), scratch)
     with more.around(model) if more else nullcontext():
         training = train(model, job)
+    check_finite("student", model, "lower student.training.learning_rate")
     weights = None
     if student.distillation.group_dro:
         last = model.companion.language_weights.tolist()

@@ -156,6 +156,9 @@ LABELLED_ROWS_ONLY: Mapping[str, str] = {
 }
 """Fields that ask for rows with one label, by whom they are for."""
 
+LABELS_ONLY: Mapping[str, str] = {"data.label_names": "text-classification and token-classification"}
+"""Fields that ask for labels of a closed set, by whom they are for."""
+
 GENERATION_ONLY: Mapping[str, str] = {
     "student.distillation.sequences.enabled": "translation",
     "student.decoder_layers": "translation",

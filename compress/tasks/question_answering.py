@@ -20,6 +20,7 @@ from compress.tasks.contract import (
     ENCODER_GRAPHS,
     GENERATION_ONLY,
     LABELLED_ROWS_ONLY,
+    LABELS_ONLY,
     Encode,
     Example,
     TextSettings,
@@ -43,7 +44,7 @@ KEPT_LOGITS: int | None = None
 SINGLE_LABEL = False
 GENERATES = False
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
-REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **GENERATION_ONLY}
+REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **LABELS_ONLY, **GENERATION_ONLY}
 BUILT_IN = False
 LONGEST_ANSWER = 30  # tokens
 _ARTICLES = {

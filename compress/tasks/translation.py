@@ -16,6 +16,7 @@ from compress.errors import CompressError
 from compress.metrics.metric import Metric
 from compress.tasks.contract import (
     LABELLED_ROWS_ONLY,
+    LABELS_ONLY,
     NO_LABEL,
     Encode,
     Example,
@@ -45,6 +46,7 @@ GENERATES = True
 GRAPHS: tuple[str, ...] = ("encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx")
 REFUSED_FIELDS: Mapping[str, str] = {
     **LABELLED_ROWS_ONLY,
+    **LABELS_ONLY,
     **dict.fromkeys(
         (
             "student.distillation.hidden.weight",

@@ -185,7 +185,7 @@ def _make_shards(run: Run, work: _Work, index: OutputsIndex, missing: list[int])
     """Make the shards that are not there or not whole; the index is written after each."""
     _check_space(run, work)
     say(f"cache: outputs of {index.examples:,} examples, {work.total_bytes / 1e6:.1f} MB")
-    teacher = load_model(run.task, str(run.path_of(TEACHER.name)), load_data(run).labels, as_is=True)
+    teacher = load_model(run.task, str(run.path_of(TEACHER.name)), load_data(run).labels)
     prepare(teacher, work.signals)
     teacher = teacher.to("cuda" if torch.cuda.is_available() else "cpu").eval()  # type: ignore[arg-type]
     with progress() as bar:

@@ -10,9 +10,10 @@ from compress.data.encode import inputs_of
 from compress.data.stage import DataSet, load_data
 from compress.data.summary import DATA
 from compress.models.build import scratch_config
+from compress.models.checks import check_finite
 from compress.models.describe import summary_of
 from compress.models.encoder_decoder import translation_config
-from compress.models.load import load_model, load_tokenizer, model_class, save_tokenizer
+from compress.models.load import load_teacher, model_class, save_tokenizer
 from compress.models.tokenizers import train_tokenizer
 from compress.models.vocabulary import TrimmingSummary, trim_vocabulary
 from compress.processes import is_main_process, wait_for_everyone
@@ -51,14 +52,7 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     teacher, data = run.recipe.teacher, load_data(run)
     if teacher.model:
         with working(f"teacher: loading {teacher.model}"):
-            tokenizer = load_tokenizer(teacher.model, teacher.trust_remote_code)
-            model = load_model(
-                run.task,
-                teacher.model,
-                data.labels,
-                as_is=not teacher.fine_tune,
-                trust_remote_code=teacher.trust_remote_code,
-            )
+            model, tokenizer = load_teacher(run.task, teacher, data.labels, run.recipe.data.max_length)
     else:
         tokenizer, model = _from_scratch(run, data, scratch)
     trimming: TrimmingSummary | None = None
@@ -70,6 +64,7 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     say(f"teacher: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.1f} million weights")
     trained = teacher.fine_tune or not teacher.model
     training = _fine_tune(run, data, model, tokenizer, scratch) if trained else None
+    check_finite("teacher", model, "lower teacher.training.learning_rate")
     if is_main_process():
         model.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)

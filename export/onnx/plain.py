@@ -29,7 +29,7 @@ def export_onnx(
     :raises CompressError: If the architecture cannot be exported.
     """
     with announce("loading the model"):
-        model = load_model(task, str(source), labels, as_is=True).eval()
+        model = load_model(task, str(source), labels).eval()
         tokenizer = load_tokenizer(str(source))
     try:
         graphs = _graphs_of(task, model, tokenizer, announce)

@@ -1,0 +1,204 @@
+"""What is wrong with a model from elsewhere, in one line, before anything is made of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.errors import CompressError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+_WEIGHT_TYPES = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
+_OTHER_PROBLEMS = ("multi_label_classification", "regression")
+_NUMBER = re.compile(r"\.\d+\.")
+
+
+@dataclass(frozen=True)
+class Loading:
+    """What transformers says of a model that it has loaded: weights that its files lack, that it has no place for, and
+    that have another shape than in its files."""
+
+    missing: Collection[str]
+    unexpected: Collection[str]
+    mismatched: Collection[str]
+
+
+def check_files(name: str) -> None:
+    """Accept a folder (what is none is taken for a hub id) or refuse it.
+
+    :raises CompressError: If it is no model folder, or has no weights of its own, or pickled ones.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        return
+    if not (folder / "config.json").is_file():
+        raise CompressError(f"{name}: not a model folder (config.json is missing)")
+    if (folder / "adapter_config.json").exists():
+        raise CompressError(f"{name}: it holds an adapter; merge it into its model and save that")
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(path.name for ending in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(ending))
+        found = f"it has pickled weights only ({', '.join(pickled)}), which can run code" if pickled else "no weights"
+        raise CompressError(f"{name}: {found}; save it again with safe_serialization (model.safetensors)")
+
+
+def check_problem(name: str, config: PreTrainedConfig) -> None:
+    """Accept what a classifier was made for, or refuse it.
+
+    :raises CompressError: If a row may have several labels, or has a number.
+    """
+    problem = getattr(config, "problem_type", None)
+    if problem in _OTHER_PROBLEMS:
+        raise CompressError(
+            f"{name}: its config.json says problem_type: {problem}, which is no task here: a row has one label; "
+            "name another model, or take problem_type out of its config.json if its rows have one label too"
+        )
+
+
+def check_reads(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, max_length: int) -> None:
+    """Accept a model for a tokenizer and a length of rows, or refuse it.
+
+    :param model: Of which nothing but its architecture is looked at.
+    :raises CompressError: If it has too few positions or token embeddings, or counts positions by another padding.
+    """
+    longest = longest_input(model)
+    if longest is not None and max_length > longest:
+        raise CompressError(
+            f"data.max_length: {max_length} tokens are more than {name} can read; it has {longest} positions"
+        )
+    if tokenizer is None:
+        return
+    for table in _position_tables(model):
+        if table.padding_idx is not None and table.padding_idx != tokenizer.pad_token_id:
+            raise CompressError(
+                f"{name}: its tokenizer pads with token {tokenizer.pad_token_id}, its config.json says pad_token_id: "
+                f"{table.padding_idx}, by which it counts positions; put the tokenizer that belongs to it beside it"
+            )
+    rows = _token_embeddings(model)
+    token, highest = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1]) if rows else ("", -1)
+    if rows and highest >= rows:
+        raise CompressError(
+            f"{name}: its tokenizer gives '{token}' the number {highest}, the model has embeddings of {rows} tokens "
+            "(vocab_size in its config.json); put the tokenizer that belongs to it beside it"
+        )
+
+
+def longest_input(model: PreTrainedModel) -> int | None:
+    """Tokens that a model has positions for; none if it counts distances alone.
+
+    Embedded positions may begin after the padding token's (RoBERTa) or at another offset (BART).
+    """
+    rooms = []
+    for table in _position_tables(model):
+        first = 0 if table.padding_idx is None else table.padding_idx + 1
+        rooms.append(table.num_embeddings - getattr(table, "offset", first))
+    if rooms:
+        return int(min(rooms))
+    told = getattr(model.config, "max_position_embeddings", None)
+    return told if told and told > 0 and not getattr(model.config, "relative_attention", False) else None
+
+
+def check_complete(name: str, model: PreTrainedModel, loading: Loading, *, new_head: bool) -> None:
+    """Accept a model whose weights all came from its files, or refuse it.
+
+    :param new_head: Its head may be new: it is trained.
+    :raises CompressError: Naming weights that are missing, of another shape, or without a place.
+    """
+
+    def unasked(keys: Collection[str]) -> list[str]:
+        return sorted(key for key in keys if not (new_head and _is_of_head(model, key)))
+
+    missing, mismatched = unasked(loading.missing), unasked(loading.mismatched)
+    if missing and all(_is_of_head(model, key) for key in missing):
+        raise CompressError(
+            f"{name}: its files lack the head ({_some(missing)}), which would be random; set teacher.fine_tune: true "
+            "to train one, or name a model that has been fine-tuned for the task"
+        )
+    if missing:
+        raise CompressError(
+            f"{name}: its files lack weights ({_some(missing)}), which would be random; copy or save the model again"
+        )
+    if mismatched:
+        raise CompressError(
+            f"{name}: weights have another shape than its config.json says ({_some(mismatched)}); "
+            "use the config.json that belongs to them"
+        )
+    # What belongs to another head has no place; one more layer of those that are there was left out by mistake.
+    repeated = {_NUMBER.sub(".*.", key) for key in model.state_dict() if _NUMBER.search(key)}
+    left = sorted(key for key in loading.unexpected if _NUMBER.sub(".*.", key) in repeated)
+    if left:
+        raise CompressError(
+            f"{name}: its files have more layers than its config.json says ({_some(left)}); "
+            "use the config.json that belongs to them"
+        )
+
+
+def check_types(name: str, model: PreTrainedModel, files: Sequence[Path]) -> None:
+    """Accept weights that are stored as floating-point numbers of 16 bits or more, or refuse them.
+
+    :param files: In safetensors.
+    :raises CompressError: Naming a weight that is stored as something else: without its scale it would be read wrongly.
+    """
+    from safetensors import safe_open
+
+    kinds = {key.rpartition(".")[2] for key, _ in model.named_parameters()}  # not those of counters and positions
+    for file in files:
+        with safe_open(file, "pt") as weights:
+            for key in weights.keys():  # noqa: SIM118 - it is no dictionary
+                kind = weights.get_slice(key).get_dtype()
+                if kind not in _WEIGHT_TYPES and key.rpartition(".")[2] in kinds:
+                    raise CompressError(
+                        f"{name}: the weights '{key}' are stored as {kind}: quantised, or damaged; "
+                        "name the model as it was before"
+                    )
+
+
+def check_finite(what: str, model: PreTrainedModel, mend: str) -> None:
+    """Accept weights that are numbers, or refuse them.
+
+    :param what: The model, for people.
+    :raises CompressError: Naming weights that are infinite or not a number.
+    """
+    import torch
+
+    for key, values in model.named_parameters():
+        wrong = int((~torch.isfinite(values)).sum())
+        if wrong:
+            raise CompressError(
+                f"{what}: {wrong:,} of the {values.numel():,} weights '{key}' are infinite or not a number; {mend}"
+            )
+
+
+def _is_of_head(model: PreTrainedModel, key: str) -> bool:
+    """Whether weights belong to what a task puts on a pretrained model; poolers come and go with it."""
+    prefix = f"{model.base_model_prefix}."
+    return model.base_model is not model and (not key.startswith(prefix) or key.startswith(f"{prefix}pooler."))
+
+
+def _position_tables(model: PreTrainedModel) -> list[Any]:
+    from torch.nn import Embedding
+
+    return [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, Embedding) and "position" in name.rpartition(".")[2]
+    ]
+
+
+def _token_embeddings(model: PreTrainedModel) -> int | None:
+    """Tokens that a model has embeddings of; none for one that hashes characters."""
+    from torch.nn import Embedding
+
+    try:
+        embeddings = model.get_input_embeddings()
+    except NotImplementedError:
+        return None
+    return embeddings.num_embeddings if isinstance(embeddings, Embedding) else None
+
+
+def _some(keys: Sequence[str]) -> str:
+    return f"{keys[0]} and {len(keys) - 1} more" if len(keys) > 1 else keys[0]

@@ -1,0 +1,260 @@
+"""Loading: what is not whole, not a number, or does not belong together is refused in a line."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    DebertaV2Config,
+    MarianConfig,
+    MBartConfig,
+    ModernBertConfig,
+    T5Config,
+    XLMRobertaConfig,
+)
+
+from compress.errors import CompressError
+from compress.models.checks import check_finite, longest_input
+from compress.models.load import load_model, load_teacher, load_tokenizer, save_tokenizer
+from compress.models.tokenizers import train_tokenizer
+from compress.recipe.teacher import Teacher
+from compress.recipe.training import NewTokenizer
+from compress.tasks.registry import task_named
+
+CLASSIFICATION = task_named("text-classification")
+LABELS = ["a", "b", "c"]
+LENGTH = 16
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small BERT for three labels, and its tokenizer."""
+    folder = tmp_path_factory.mktemp("models") / "sound"
+    tokenizer = train_tokenizer(["Grüße aus München", "東京都の天気"] * 20, NewTokenizer(vocabulary_size=100), LENGTH)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+        pad_token_id=None,
+        id2label=dict(enumerate(LABELS)),
+        label2id={label: index for index, label in enumerate(LABELS)},
+    )
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+    return folder
+
+
+@pytest.fixture
+def model(sound: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(sound, tmp_path / "model"))
+
+
+def refused(words: str):
+    return pytest.raises(CompressError, match=re.escape(words))
+
+
+def change_weights(folder: Path, change) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file(change(weights), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def change_config(folder: Path, **fields) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **fields}))
+
+
+def without(*parts: str):
+    return lambda weights: {key: value for key, value in weights.items() if not any(part in key for part in parts)}
+
+
+def as_type(kind: torch.dtype, part: str = ""):
+    return lambda weights: {key: value.to(kind) if part in key else value for key, value in weights.items()}
+
+
+def with_value(value: float):
+    def change(weights):
+        weights["bert.encoder.layer.1.output.dense.bias"][3] = value
+        return weights
+
+    return change
+
+
+def load(folder: Path, fine_tune: bool, labels=LABELS, max_length: int = LENGTH):
+    settings = Teacher(model=str(folder), fine_tune=fine_tune)
+    return load_teacher(CLASSIFICATION, settings, labels, max_length)
+
+
+@pytest.mark.parametrize("fine_tune", [False, True])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            without("layer.1.attention.self.key"),
+            "its files lack weights (bert.encoder.layer.1.attention.self.key.bias",
+        ),
+        (
+            without("bert."),
+            "its files lack weights (bert.embeddings.LayerNorm.bias and ",
+        ),
+        (
+            lambda weights: {f"other.{key}": value for key, value in weights.items()},
+            "its files lack weights (bert.embeddings.LayerNorm.bias and ",
+        ),
+        (as_type(torch.int32), " are stored as I32: quantised, or damaged; name the model as it was before"),
+        (as_type(torch.int8, "layer.1.output.dense.weight"), "output.dense.weight' are stored as I8: quantised"),
+        (as_type(torch.float8_e4m3fn, "dense.weight"), "are stored as F8_E4M3: quantised, or damaged"),
+        (with_value(float("nan")), "1 of the 16 weights 'bert.encoder.layer.1.output.dense.bias' are infinite or not"),
+        (with_value(float("inf")), "1 of the 16 weights 'bert.encoder.layer.1.output.dense.bias' are infinite or not"),
+    ],
+)
+def test_weights_that_are_missing_or_no_numbers_are_refused(model: Path, fine_tune: bool, change, message: str):
+    change_weights(model, change)
+    with refused(message):
+        load(model, fine_tune)
+
+
+@pytest.mark.parametrize("fine_tune", [False, True])
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_hidden_layers": 3}, "its files lack weights (bert.encoder.layer.2.attention"),
+        ({"num_hidden_layers": 1}, "its files have more layers than its config.json says (bert.encoder.layer.1."),
+        ({"intermediate_size": 24}, "weights have another shape than its config.json says (bert.encoder.layer.0.inter"),
+        ({"vocab_size": 400}, "another shape than its config.json says (bert.embeddings.word_embeddings.weight)"),
+        ({"vocab_size": 20}, "the model has embeddings of 20 tokens (vocab_size in its config.json)"),
+        ({"problem_type": "multi_label_classification"}, "problem_type: multi_label_classification, which is no task"),
+        ({"problem_type": "regression"}, "its config.json says problem_type: regression, which is no task here"),
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "its weights are quantised; name the model as it"),
+        ({"model_type": "nonesuch"}, "the model's config.json cannot be read"),
+        ({"model_type": "clip"}, "the model cannot be made"),
+    ],
+)
+def test_a_config_json_that_is_another_models_is_refused(model: Path, fine_tune: bool, fields, message: str):
+    change_config(model, **fields)
+    with refused(message):
+        load(model, fine_tune)
+
+
+def test_a_new_head_is_for_those_who_train_it(model: Path):
+    change_weights(model, without("classifier", "pooler"))
+    with pytest.raises(
+        CompressError, match=r"its files lack the head \(bert.pooler.dense.bias and 3 more\).*fine_tune"
+    ):
+        load(model, fine_tune=False)
+    loaded, _ = load(model, fine_tune=True, labels=["x", "y"])
+    assert loaded.config.id2label == {0: "x", 1: "y"}
+    body = load_file(model / "model.safetensors")
+    assert torch.equal(
+        loaded.state_dict()["bert.encoder.layer.1.output.dense.bias"], body["bert.encoder.layer.1.output.dense.bias"]
+    )
+
+
+def test_a_head_for_other_labels_is_exchanged_in_fine_tuning_alone(model: Path):
+    assert load(model, fine_tune=True, labels=["v", "w", "x", "y"])[0].config.num_labels == 4
+    with refused("another shape than its config.json says (classifier.bias and 1 more)"):
+        load(model, fine_tune=False, labels=["v", "w", "x", "y"])
+
+
+def test_a_pretrained_model_that_predicts_words_gets_a_head(model: Path):
+    config = AutoModelForSequenceClassification.from_pretrained(model).config
+    AutoModelForMaskedLM.from_config(config).save_pretrained(model)
+    assert load(model, fine_tune=True)[0].classifier.out_features == 3
+
+
+def test_half_precision_is_trained_in_full_and_padding_follows_the_tokenizer(model: Path):
+    change_weights(model, as_type(torch.bfloat16))
+    change_config(model, dtype="bfloat16")
+    loaded, tokenizer = load(model, fine_tune=False)
+    assert {weights.dtype for weights in loaded.parameters()} == {torch.float32}
+    assert loaded.config.dtype == torch.float32
+    assert loaded.config.pad_token_id == tokenizer.pad_token_id == 0
+
+
+@pytest.mark.parametrize("names", [{"0": "a", "7": "b", "2": "c"}, {"0": "a", "1": "a", "2": "c"}])
+def test_labels_are_numbered_without_gaps_and_named_once(model: Path, names: dict[str, str]):
+    change_config(model, id2label=names)
+    with refused("id2label in its config.json must number its labels from 0, each once"):
+        load_model(CLASSIFICATION, str(model), LABELS)
+
+
+def test_a_runs_own_model_has_the_labels_of_its_data(model: Path):
+    assert load_model(CLASSIFICATION, str(model), LABELS).config.num_labels == 3
+    with refused("its labels (a, b, c …) are not the data's (a, c, b …)"):
+        load_model(CLASSIFICATION, str(model), ["a", "c", "b"])
+
+
+def test_rows_longer_than_a_model_can_read_are_refused_before_its_weights_are_read(model: Path):
+    (model / "model.safetensors").write_bytes(b"")
+    with pytest.raises(
+        CompressError, match=r"data.max_length: 33 tokens are more than .*model can read; it has 32 pos"
+    ):
+        load(model, fine_tune=True, max_length=33)
+    with refused("the model cannot be loaded"):
+        load(model, fine_tune=True, max_length=32)
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        (BertConfig(max_position_embeddings=512), 512),
+        (XLMRobertaConfig(max_position_embeddings=514), 512),
+        (MBartConfig(max_position_embeddings=1024), 1024),
+        (MarianConfig(max_position_embeddings=512, pad_token_id=58100), 512),
+        (ModernBertConfig(max_position_embeddings=8192), 8192),
+        (DebertaV2Config(relative_attention=True, position_biased_input=False), None),
+        (T5Config(), None),
+    ],
+    ids=lambda value: getattr(value, "model_type", None),
+)
+def test_positions_are_counted_as_the_architecture_counts_them(config, wanted: int | None):
+    class_of = {"marian": "AutoModelForSeq2SeqLM"}.get(config.model_type, "AutoModelForSequenceClassification")
+    import transformers
+
+    with torch.device("meta"):
+        assert longest_input(getattr(transformers, class_of).from_config(config)) == wanted
+
+
+def test_positions_that_begin_after_another_padding_are_refused(model: Path):
+    config = AutoModelForSequenceClassification.from_pretrained(model).config
+    sizes = {name: getattr(config, name) for name in ("vocab_size", "hidden_size", "num_hidden_layers")}
+    other = XLMRobertaConfig(**sizes, num_attention_heads=2, intermediate_size=32, pad_token_id=1)
+    AutoModelForSequenceClassification.from_config(other).save_pretrained(model)
+    with refused("its tokenizer pads with token 0, its config.json says pad_token_id: 1"):
+        load(model, fine_tune=True)
+
+
+def test_weights_are_numbers_after_training_too(model: Path):
+    loaded, _ = load(model, fine_tune=False)
+    check_finite("teacher", loaded, "lower the learning rate")
+    with torch.no_grad():
+        loaded.classifier.weight[0, :2] = float("nan")
+    with refused("teacher: 2 of the 48 weights 'classifier.weight' are infinite or not a"):
+        check_finite("teacher", loaded, "lower the learning rate")
+
+
+def test_pickled_weights_and_adapters_are_refused(tmp_path: Path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with refused("pickled weights only (pytorch_model.bin), which can run code"):
+        load(tmp_path, fine_tune=True)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with refused("it holds an adapter; merge it into its model and save that"):
+        load(tmp_path, fine_tune=True)
+
+
+def test_a_missing_tokenizer_is_said(tmp_path: Path):
+    (tmp_path / "config.json").write_text("{}")
+    with refused("the tokenizer is missing; put tokenizer.json beside"):
+        load_tokenizer(str(tmp_path))
