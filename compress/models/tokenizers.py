@@ -1,4 +1,4 @@
-"""Tokenizers trained on the rows' text; the same text gives the same tokenizer."""
+"""Tokenizers trained on the rows' text, the same text giving the same tokenizer; and what one knows of text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compress.recipe.training import NewTokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 _LONGEST_TEXT = 100_000  # bytes; SentencePiece passes over longer ones
@@ -45,6 +45,15 @@ def train_tokenizer(
         **{f"{role}_token": token for role, token in SPECIAL_TOKENS.items()},
         **({} if asking is None else {"eos_token": last, "extra_special_tokens": list(asking)}),
     )
+
+
+def unknown_share(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:
+    """Share of the texts' tokens, from 0 to 1, that a tokenizer can only say of that it does not know them."""
+    if tokenizer.unk_token_id is None:
+        return 0.0
+    encoded = tokenizer(list(texts), add_special_tokens=False, truncation=False)["input_ids"]
+    unknown = sum(ids.count(tokenizer.unk_token_id) for ids in encoded)
+    return float(unknown / max(sum(map(len, encoded)), 1))
 
 
 def _byte_pair(texts: Iterable[str], settings: NewTokenizer, special: list[str], *, writes: bool) -> Tokenizer:

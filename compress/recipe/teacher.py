@@ -42,6 +42,10 @@ class Teacher(Section):
 
     model: str | None = Field(None, description="folder or hub id; null: train one from scratch")
     fine_tune: bool = Field(True, description="false: take `model` as it is")
+    allow_unknown_tokens: list[str] = Field(
+        default_factory=list,
+        description="languages that may have more than 30 % of tokens that the teacher's tokenizer does not know",
+    )
     trust_remote_code: bool = Field(False, description="run the code that comes with the model")
     vocabulary: Vocabulary = Vocabulary()
     scratch: Scratch = Scratch()

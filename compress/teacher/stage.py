@@ -6,21 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.console import say, working
-from compress.data.encode import inputs_of
+from compress.data.encode import inputs_of, spread_over_languages
 from compress.data.stage import DataSet, load_data
 from compress.data.summary import DATA
+from compress.data.table import RowTable
+from compress.errors import CompressError
 from compress.models.build import scratch_config
 from compress.models.checks import check_finite
 from compress.models.describe import summary_of
 from compress.models.encoder_decoder import translation_config
 from compress.models.load import load_teacher, model_class, save_tokenizer
-from compress.models.tokenizers import train_tokenizer
+from compress.models.tokenizers import train_tokenizer, unknown_share
 from compress.models.vocabulary import TrimmingSummary, trim_vocabulary
 from compress.processes import is_main_process, wait_for_everyone
 from compress.recipe.teacher import Scratch
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256
 from compress.runs.stages import run_stage
+from compress.tasks.contract import Task
 from compress.tasks.registry import task_named
 from compress.tasks.translation import target_of, target_token
 from compress.teacher.summary import TEACHER, TeacherSummary
@@ -28,6 +31,10 @@ from compress.training.summary import TrainingSummary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+# Of the tokens of a language's text: a few rare characters are nothing unusual, a script that is not known is.
+_WARNED_SHARE, _REFUSED_SHARE = 0.05, 0.3
+_SAMPLED_ROWS = 500  # of a language
 
 
 def run_teacher_stage(run: Run) -> TeacherSummary:
@@ -58,8 +65,11 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     trimming: TrimmingSummary | None = None
     if teacher.vocabulary.trim:
         with working("teacher: trimming the vocabulary"):
-            model, tokenizer, trimming = trim_vocabulary(model, tokenizer, _texts(run, data), teacher.vocabulary)
+            model, tokenizer, trimming = trim_vocabulary(
+                model, tokenizer, _texts(run.task, data.training_rows), teacher.vocabulary
+            )
         _tell(trimming)
+    _check_unknown_tokens(tokenizer, run, data)
     shape = summary_of(model)
     say(f"teacher: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.1f} million weights")
     trained = teacher.fine_tune or not teacher.model
@@ -71,9 +81,31 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     return TeacherSummary(**dict(shape), vocabulary=trimming, training=training)
 
 
+def _check_unknown_tokens(tokenizer: PreTrainedTokenizerBase, run: Run, data: DataSet) -> None:
+    """Warn of languages whose text the tokenizer knows badly, and refuse those that it hardly knows."""
+    rows = RowTable.joined(list(data.splits.values()))
+    languages = rows.column("lang")
+    named = {*languages}
+    sample = rows.select(spread_over_languages(languages, len(named) * _SAMPLED_ROWS, run.recipe.seed))
+    shares = {lang: unknown_share(tokenizer, texts) for lang, texts in sorted(_texts(run.task, sample).items())}
+    told = {lang: f"{100 * share:.1f} % of the tokens in {lang}" for lang, share in shares.items()}
+    allowed = run.recipe.teacher.allow_unknown_tokens
+    if strangers := sorted({*allowed} - named):
+        raise CompressError(f"teacher.allow_unknown_tokens: no rows in {strangers[0]}")
+    refused = [lang for lang, share in shares.items() if share > _REFUSED_SHARE and lang not in allowed]
+    if refused:
+        raise CompressError(
+            f"teacher: its tokenizer does not know {', '.join(told[lang] for lang in refused)}; use one that reads "
+            f"them, or allow it: teacher.allow_unknown_tokens: [{', '.join(refused)}]"
+        )
+    for lang, share in shares.items():
+        if share > _WARNED_SHARE:
+            say(f"teacher: warning: its tokenizer does not know {told[lang]}")
+
+
 def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     shape, max_length = run.recipe.teacher.scratch, run.recipe.data.max_length
-    texts = [text for rows in _texts(run, data).values() for text in rows]
+    texts = [text for rows in _texts(run.task, data.training_rows).values() for text in rows]
     asking = _asking_tokens(data) if run.task.GENERATES else None
     tokenizer = train_tokenizer(texts, shape.tokenizer, max_length, asking)
     say(f"teacher: trained a tokenizer with {len(tokenizer):,} tokens")
@@ -157,11 +189,11 @@ def _fine_tune(
     return train(model, job)
 
 
-def _texts(run: Run, data: DataSet) -> dict[str, list[str]]:
-    """The training text of each language."""
+def _texts(task: Task, rows: RowTable) -> dict[str, list[str]]:
+    """The text of each language."""
     texts: dict[str, list[str]] = {}
-    for row in data.training_rows:
-        texts.setdefault(row.lang, []).extend(run.task.texts(row))
+    for row in rows:
+        texts.setdefault(row.lang, []).extend(task.texts(row))
     return texts
 
 

@@ -1,6 +1,8 @@
 """The teacher stage with a model from elsewhere, taken as it is."""
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,16 +19,15 @@ from compress.runs.directory import Run, open_run
 from compress.teacher.stage import run_teacher_stage
 
 TEXTS = {"bad": "schlecht", "good": "sehr gut"}
+NAMES = {"label_names": {"bad": "LABEL_0", "good": "LABEL_1"}}
 
 
-@pytest.fixture
-def rows(tmp_path: Path) -> Path:
-    """Two labels, in German."""
-    folder = tmp_path / "data"
+def write_rows(folder: Path, more: str = "", lang: str = "de") -> Path:
+    """Two labels, in German, with more text in another language."""
     folder.mkdir()
     for split in ("train", "validation", "test"):
         lines = [
-            {"text": f"{split} {TEXTS[label]} {number}", "label": label, "lang": "de"}
+            {"text": f"{split} {TEXTS[label]} {number}{more}", "label": label, "lang": lang}
             for number in range(10)
             for label in TEXTS
         ]
@@ -34,8 +35,13 @@ def rows(tmp_path: Path) -> Path:
     return folder
 
 
-def run_with(rows: Path, labels: list[str], **data: object) -> Run:
-    """A run whose teacher has these labels."""
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "data")
+
+
+def run_with(rows: Path, labels: list[str], teacher: Mapping[str, object] | None = None, **data: object) -> Run:
+    """A run whose teacher has these labels, and a tokenizer that knows Latin letters."""
     folder = rows.parent / "teacher"
     tokenizer = train_tokenizer([*TEXTS.values(), "0123456789 train validation test"], NewTokenizer(), 16)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -45,7 +51,7 @@ def run_with(rows: Path, labels: list[str], **data: object) -> Run:
     save_tokenizer(tokenizer, folder)
     recipe = {
         "data": {"source": str(rows), "max_length": 16, **data},
-        "teacher": {"model": str(folder), "fine_tune": False},
+        "teacher": {"model": str(folder), "fine_tune": False, **(teacher or {})},
     }
     return open_run(Recipe.model_validate(recipe), rows.parent / "runs")
 
@@ -61,3 +67,24 @@ def test_a_teachers_labels_keep_their_order_and_take_the_datas_names(rows: Path)
 def test_labels_that_do_not_match_are_asked_for_before_anything_is_made(rows: Path):
     with pytest.raises(CompressError, match=r"has no label 'bad', but LABEL_0, LABEL_1; .*in data.label_names"):
         run_data_stage(run_with(rows, ["LABEL_0", "LABEL_1"]))
+
+
+def test_a_language_that_the_tokenizer_hardly_knows_is_allowed_by_name_alone(tmp_path: Path, capsys):
+    rows = write_rows(tmp_path / "data", " 北海道の天気は晴れでしょう" * 4, "ja")
+    run = run_with(rows, ["LABEL_0", "LABEL_1"], **NAMES)
+    run_data_stage(run)
+    message = r"not know (\d\d\.\d) % of the tokens in ja; .*or allow it: teacher.allow_unknown_tokens: \[ja\]"
+    with pytest.raises(CompressError, match=message):
+        run_teacher_stage(run)
+    run = run_with(rows, ["LABEL_0", "LABEL_1"], {"allow_unknown_tokens": ["ja"]}, **NAMES)
+    run_teacher_stage(run)
+    assert re.search(r"warning: its tokenizer does not know \d\d\.\d % of the tokens in ja", capsys.readouterr().err)
+    with pytest.raises(CompressError, match=r"teacher.allow_unknown_tokens: no rows in xx"):
+        run_teacher_stage(run_with(rows, ["LABEL_0", "LABEL_1"], {"allow_unknown_tokens": ["xx"]}, **NAMES))
+
+
+def test_some_unknown_tokens_are_a_warning_with_the_figure(tmp_path: Path, capsys):
+    run = run_with(write_rows(tmp_path / "data", " 天気", "ja"), ["LABEL_0", "LABEL_1"], **NAMES)
+    run_data_stage(run)
+    run_teacher_stage(run)
+    assert re.search(r"warning: its tokenizer does not know \d+\.\d % of the tokens in ja", capsys.readouterr().err)
