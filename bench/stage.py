@@ -84,7 +84,7 @@ def _build(run: Run, plan: BenchPlan, scratch: Path) -> Report:
     with started({**setups, REFERENCE: bench.reference()}, settings.starts, plan.command) as (workers, starts):
         for name, contender in plan.contenders.items():
             check_classes(contender, workers[name].start.classes)
-        measured = measure_all(run, chosen, Group(workers), starts)
+        measured = measure_all(run, chosen, Group(workers, machine.cpus), starts)
         say("bench: accuracy")
         predicted = _predicted(run, plan, workers, scratch)
     accuracy, times = Accuracy(run.task, rows, plan.data.labels, predicted), measured.times

@@ -94,7 +94,7 @@ def _compare(comparing: Comparing, scratch: Path, command: Sequence[str]) -> Che
     with started(entries.setups, max(_FEWEST_STARTS, settings.starts), command) as (workers, starts):
         sized = size_findings(comparing, starts)
         accuracy = _accuracy(comparing, entries, workers, scratch)
-        times = _times(comparing, Group(workers))
+        times = _times(comparing, Group(workers, machine.cpus))
         latency = _measured_until_decided(comparing, times)
     findings = [*latency, *sized, *accuracy]
     return CheckReport(

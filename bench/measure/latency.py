@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.measure.machine import stolen_seconds
+from bench.measure.noise import too_noisy
 from bench.measure.protocol import (
     RowsBatch,
     RunAnswer,
@@ -20,9 +22,11 @@ from bench.measure.protocol import (
 )
 from bench.measure.statistics import percentiles
 from bench.measure.workers import Worker
+from compress.console import say
 from compress.reports.bench import CellTimes, RowTimes, Texts, TextTimes, TimingWarmUp
 
 _CELL_RUNS, _CELL_FEWEST, _CELL_SECONDS = 30, 5, 1.0
+_REPEATED_ROUNDS = 3
 
 
 @dataclass
@@ -35,15 +39,25 @@ class Samples:
 
     timing_warm_up: TimingWarmUp | None = None
     milliseconds: list[float] = field(default_factory=list)
+    waited_milliseconds: float = 0.0
     first_token_milliseconds: list[float] = field(default_factory=list)
     tokens: int = 0
+
+    def add(self, answers: Sequence[RunAnswer]) -> None:
+        """Keep what was measured in one more round."""
+        self.milliseconds += [answer.ms for answer in answers]
+        self.waited_milliseconds += sum(answer.waited_ms for answer in answers)
+        firsts = (answer.first_token_ms for answer in answers)
+        self.first_token_milliseconds += [first for first in firsts if first is not None]
+        self.tokens += sum(answer.tokens for answer in answers)
 
 
 @dataclass(frozen=True)
 class Group:
-    """The workers that are measured beside one another."""
+    """The workers that are measured beside one another, and the processors that they are kept on."""
 
     workers: Mapping[str, Worker]
+    cpus: Sequence[int]
 
     def in_turn(self, turn: int) -> Iterator[tuple[str, Worker]]:
         """All of them, each time from another one on."""
@@ -54,7 +68,7 @@ class Group:
 
     def without(self, name: str) -> Group:
         """The others."""
-        return Group({other: worker for other, worker in self.workers.items() if other != name})
+        return replace(self, workers={other: worker for other, worker in self.workers.items() if other != name})
 
 
 def batches_of(rows: Sequence[int], size: int) -> list[Sequence[int]]:
@@ -72,6 +86,7 @@ class LatencyMeasurement:
     def __init__(self, group: Group, rows: Sequence[int], sizes: Sequence[int], seed: int):
         self._group, self._seed = group, seed
         self.rows, self.rounds = rows, 0
+        self._repeats_left, self._stolen_milliseconds = _REPEATED_ROUNDS, 0.0
         self.batches = {size: batches_of(rows, size) for size in sizes}
         self.samples = {name: {size: Samples() for size in sizes} for name in group.workers}
 
@@ -85,10 +100,24 @@ class LatencyMeasurement:
     def add_round(self, advance: Callable[[int], object] = lambda batches: None) -> None:
         """Measure all batches once more, in an order of this round's own.
 
+        A round in which other work had the processor for too long is measured again, three times a measurement at most.
+
         :param advance: Told the number of batches that were run.
         """
-        generator = np.random.default_rng((self._seed, self.rounds))
+        found = self._measured_round(advance)
+        while self._repeats_left and (reason := too_noisy(_waited(found))):
+            self._repeats_left -= 1
+            say(f"bench: {reason}: the round is measured again")
+            found = self._measured_round(lambda batches: None)
         self.rounds += 1
+        for (name, size), answers in found.items():
+            self.samples[name][size].add(answers)
+
+    def _measured_round(self, advance: Callable[[int], object]) -> dict[tuple[str, int], list[RunAnswer]]:
+        """What each model answers for the batches of each size, in the order of the rows."""
+        generator = np.random.default_rng((self._seed, self.rounds))
+        stolen = stolen_seconds(self._group.cpus)
+        answers: dict[tuple[str, int], list[RunAnswer]] = {}
         for size, batches in self.batches.items():
             found: dict[str, dict[int, RunAnswer]] = {name: {} for name in self._group.workers}
             for turn, number in enumerate(generator.permutation(len(batches)).tolist()):
@@ -96,22 +125,30 @@ class LatencyMeasurement:
                     found[name][number] = worker.ask(RunRequest(_batch(worker, batches[number])))
                 advance(1)
             for name, by_number in found.items():
-                answers, samples = [by_number[number] for number in range(len(batches))], self.samples[name][size]
-                samples.milliseconds += [answer.ms for answer in answers]
-                firsts = (answer.first_token_ms for answer in answers)
-                samples.first_token_milliseconds += [first for first in firsts if first is not None]
-                samples.tokens += sum(answer.tokens for answer in answers)
+                answers[name, size] = [by_number[number] for number in range(len(batches))]
+        self._stolen_milliseconds += 1000 * (stolen_seconds(self._group.cpus) - stolen)
+        return answers
+
+    def disturbed(self, name: str, size: int) -> float:
+        """The share of a model's time at a batch size that went to other work: of this machine, which it waited for,
+        and of other guests of its host, which is told of all models together."""
+        every = [samples for sizes in self.samples.values() for samples in sizes.values()]
+        stolen = self._stolen_milliseconds / sum(sum(samples.milliseconds) for samples in every)
+        own = self.samples[name][size]
+        return min(1.0, stolen + own.waited_milliseconds / sum(own.milliseconds))
 
     def figures(self, name: str) -> dict[str, RowTimes]:
         """Percentiles and throughput of a model for each batch size."""
-        return {str(size): self._figures(samples) for size, samples in self.samples[name].items()}
+        return {str(size): self._figures(name, size) for size in self.batches}
 
-    def _figures(self, samples: Samples) -> RowTimes:
+    def _figures(self, name: str, size: int) -> RowTimes:
+        samples = self.samples[name][size]
         seconds = sum(samples.milliseconds) / 1000
         writes = samples.tokens > 0
         return RowTimes(
             **dict(percentiles(samples.milliseconds)),
-            rows_per_second=round(len(self.rows) * self.rounds / seconds, 2),
+            rows_per_second=len(self.rows) * self.rounds / seconds,
+            disturbed=round(self.disturbed(name, size), 4),
             tokens_per_second=round(samples.tokens / seconds, 1) if writes else None,
             first_token_p50_ms=round(float(np.median(samples.first_token_milliseconds)), 4) if writes else None,
         )
@@ -139,7 +176,7 @@ def measure_grid(
                     **dict(figures),
                     batch=batch,
                     length=length,
-                    rows_per_second=round(1000 * batch / figures.mean_ms, 2),
+                    rows_per_second=1000 * batch / figures.mean_ms,
                     samples_ms=_rounded(times),
                 )
                 found[name].append(cell)
@@ -181,6 +218,14 @@ def _cell(group: Group, size: SizeBatch) -> dict[str, list[float]]:
 
 def _batch(worker: Worker, rows: Sequence[int]) -> RowsBatch:
     return RowsBatch(worker.setup.examples_of(rows))
+
+
+def _waited(found: Mapping[tuple[str, int], Sequence[RunAnswer]]) -> dict[str, float]:
+    """For each model and batch size, the share of its time in a round in which it waited for a processor."""
+    return {
+        f"{name}, batches of {size}": sum(answer.waited_ms for answer in answers) / sum(answer.ms for answer in answers)
+        for (name, size), answers in found.items()
+    }
 
 
 def _text_times(milliseconds: list[float]) -> TextTimes:

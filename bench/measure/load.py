@@ -66,7 +66,7 @@ def measure_load(worker: Worker, capacity: float, settings: LoadSettings) -> Loa
     return LoadCurve(
         largest_batch=settings.largest_batch,
         bound_ms=round(settings.bound_ms, 3),
-        highest_rate=round(best, 2) if best else None,
+        highest_rate=best or None,
         rates=sorted(tried, key=lambda point: point.rate),
     )
 
@@ -89,7 +89,7 @@ def _try_rate(worker: Worker, rate: float, settings: LoadSettings, seed: int) ->
     p50, p90, p99 = np.percentile(latencies, [50, 90, 99])
     late = int((latencies > settings.bound_ms).sum())
     return LoadPoint(
-        rate=round(rate, 2),
+        rate=rate,
         requests=count,
         answered=len(latencies),
         p50_ms=round(float(p50), 4),

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
 
 from compress.machine import cpu_features, gpus
 from compress.reports.bench import MachineFacts
+from compress.threads import processor_quota
+
+
+def stolen_seconds(cpus: Sequence[int]) -> float:
+    """How long other guests of the same host have had some processors, since this system started."""
+    times = psutil.cpu_times(percpu=True)
+    return sum(getattr(times[cpu], "steal", 0.0) for cpu in cpus if cpu < len(times))
 
 
 @dataclass(frozen=True)
@@ -22,8 +30,9 @@ class Machine:
     def with_threads(cls, threads: int | None) -> Machine:
         """The last processors that this process may use: the first ones serve most interrupts.
 
-        :param threads: How many; none for all.
+        :param threads: How many; none for all, or as many as a container's limit leaves.
         """
+        threads = threads or processor_quota()
         cpus = sorted(os.sched_getaffinity(0))
         return cls(tuple(cpus[-threads:] if threads else cpus))
 

@@ -16,6 +16,7 @@ from compress.console import progress, say
 from compress.reports.bench import CellTimes, LoadCurve, Texts
 from compress.runs.directory import Run
 from compress.teacher.summary import TEACHER
+from compress.timing import rate
 
 _TEXT_ROWS = 100
 _BOUND = 5  # times the teacher's median
@@ -73,9 +74,9 @@ def _loads(run: Run, models: Group, times: LatencyMeasurement) -> dict[str, list
             settings = LoadSettings(times.rows, bound, largest, load.seconds, run.recipe.seed)
             curve = measure_load(worker, capacity, settings)
             found[name].append(curve)
-            rate = f"{curve.highest_rate:,.0f} rows/s" if curve.highest_rate else "no rate that was tried"
+            highest = f"{rate(curve.highest_rate)} rows/s" if curve.highest_rate else "no rate that was tried"
             batches = f"batches of up to {largest}" if largest > 1 else "one row at a time"
-            say(f"bench: {name} under load, {batches}: {rate} with 99 % of the answers within {bound:.1f} ms")
+            say(f"bench: {name} under load, {batches}: {highest} with 99 % of the answers within {bound:.1f} ms")
     return found
 
 

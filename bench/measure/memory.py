@@ -1,18 +1,27 @@
-"""Memory of this process: resident, its peak, and what it holds on a GPU."""
+"""Memory of this process: what it needs, its resident peak, and what it holds on a GPU."""
 
 from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
+_CLEAR_REFERENCES = Path("/proc/self/clear_refs")
 
-def resident_memory() -> int:
-    """Resident memory of this process now, in bytes."""
-    resident: int = psutil.Process().memory_info().rss
-    return resident
+
+def needed_memory(run: Callable[[], object]) -> int:
+    """Bytes that this process needs for a run: all that is its own, and the pages of files that the run touches.
+
+    Resident memory alone would count weights that a runtime maps and those that it reads differently: of a mapped file
+    every page that was ever looked at stays resident, though the system may take it back at any time.
+    """
+    _CLEAR_REFERENCES.write_text("1")  # Linux, Documentation/filesystems/proc.rst: forget which pages were touched
+    run()
+    maps = psutil.Process().memory_maps(grouped=False)
+    return sum(found.anonymous + min(found.referenced, found.rss - found.anonymous) for found in maps)
 
 
 def peak_memory() -> int:

@@ -47,13 +47,13 @@ class TextSetup:
 class WorkerStart:
     """What was seen of a start: seconds of loading and the first run, memory in bytes, and how many classes it had.
 
-    Memory is resident ``before`` loading, when it is ``loaded`` and has been run once, and its ``peak`` after a run of
-    the largest batch; ``gpu`` is held on GPUs, none where nobody tells.
+    Memory is what the process needed ``before`` loading, what is ``needed`` for a run of the largest batch, and the
+    resident ``peak`` after it; ``gpu`` is held on GPUs, none where nobody tells.
     """
 
     seconds: float
     before: int
-    loaded: int
+    needed: int
     peak: int
     gpu: int | None
     classes: int
@@ -95,9 +95,11 @@ class TimingWarmUpRequest(Request[TimingWarmUpAnswer]):
 
 @dataclass(frozen=True)
 class RunAnswer:
-    """Milliseconds of one run; where text is written also those up to the first token, and the tokens written."""
+    """Milliseconds of one run, and those of them in which it waited for a processor; where text is written also those
+    up to the first token, and the tokens written."""
 
     ms: float
+    waited_ms: float
     first_token_ms: float | None = None
     tokens: int = 0
 

@@ -1,4 +1,4 @@
-"""How one run is timed: after a warm-up that lasts until times are stable, with garbage collection off."""
+"""When a model is timed: after a warm-up that lasts until times are stable, with garbage collection off."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bench.measure.protocol import TimingWarmUpAnswer
+from compress.timing import timed
 
 _WINDOW, _TOLERANCE = 5, 0.05
 _MOST_RUNS, _MOST_SECONDS = 200, 3.0
@@ -17,19 +18,12 @@ SHORT_MS = 20.0
 leave nothing of it in the processor's caches."""
 
 
-def milliseconds_of(run: Callable[[], object]) -> float:
-    """How long one call takes."""
-    started = time.perf_counter_ns()
-    run()
-    return (time.perf_counter_ns() - started) / 1e6
-
-
 def timing_warm_up(run: Callable[[], object]) -> TimingWarmUpAnswer:
     """Run until the median of five runs is within 5 % of that of the five before, at most 200 runs or three seconds."""
     times: list[float] = []
     ends = time.monotonic() + _MOST_SECONDS
     while len(times) < _MOST_RUNS and (len(times) < 2 or time.monotonic() < ends):
-        times.append(milliseconds_of(run))
+        times.append(timed(run).milliseconds)
         if len(times) >= 2 * _WINDOW and len(times) % _WINDOW == 0:
             before, now = np.median(times[-2 * _WINDOW : -_WINDOW]), np.median(times[-_WINDOW:])
             if abs(now - before) <= _TOLERANCE * before:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.measure.memory import gpu_memory, peak_memory, resident_memory
+from bench.measure.memory import gpu_memory, needed_memory, peak_memory
 from bench.measure.messages import answer_requests
 from bench.measure.protocol import (
     KINDS,
@@ -37,7 +37,7 @@ from bench.measure.protocol import (
 )
 from bench.measure.reference import reference_workload
 from bench.measure.serving import serve
-from bench.measure.timing import SHORT_MS, collect_and_keep_off, milliseconds_of, timing_warm_up
+from bench.measure.timing import SHORT_MS, collect_and_keep_off, timing_warm_up
 from compress.console import quiet_libraries
 from compress.data.encode import inputs_of, pad
 from compress.runtimes.contract import Predict
@@ -46,6 +46,8 @@ from compress.runtimes.predict import load_predict, predict_examples
 from compress.tasks.contract import Encode, Example, Task
 from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
+from compress.threads import bound_threads
+from compress.timing import timed_in_peace
 
 Feed = dict[str, NDArray[Any]]
 Load = Callable[[Path, Task, Search, int], Predict]
@@ -57,6 +59,7 @@ def main(load: Load = load_predict) -> None:
 
     :param load: Opens the model.
     """
+    bound_threads()
     quiet_libraries()
 
     def begin(setup: WorkerSetup) -> tuple[WorkerStart, Callable[[object], object]]:
@@ -81,14 +84,14 @@ class MeasuredModel:
 
     def start(self) -> WorkerStart:
         """Load the model and run it once, then on the largest batch."""
-        before = resident_memory()
+        before = needed_memory(lambda: None)
         started = time.perf_counter()
         self._predict = self._opened()
         classes = self._predict(self._padded(0)).shape[-1]
-        seconds, loaded = time.perf_counter() - started, resident_memory()
-        self._predict(self._of_size(self._setup.largest))
+        seconds = time.perf_counter() - started
+        needed = needed_memory(partial(self._predict, self._of_size(self._setup.largest)))
         collect_and_keep_off()
-        return WorkerStart(seconds, before, loaded, peak_memory(), gpu_memory(), classes)
+        return WorkerStart(seconds, before, needed, peak_memory(), gpu_memory(), classes)
 
     def answer(self, request: object) -> object:
         """Do what is asked: one of the requests of `bench.measure.protocol`, and its answer."""
@@ -120,24 +123,23 @@ class MeasuredModel:
         if self._expected.get(kind, 0) < SHORT_MS:
             self._predict(feed)
         outputs: list[NDArray[Any]] = []
-        milliseconds = milliseconds_of(lambda: outputs.append(self._predict(feed)))
-        self._expected[kind] = milliseconds
+        found = timed_in_peace(lambda: outputs.append(self._predict(feed)))
+        self._expected[kind] = found.milliseconds
         if not self._task.GENERATES or self._setup.model is None:
-            return RunAnswer(milliseconds)
+            return RunAnswer(found.milliseconds, found.waited)
         generate: Callable[..., NDArray[Any]] = self._predict
-        first = milliseconds_of(lambda: generate(feed, max_tokens=1))
-        return RunAnswer(milliseconds, first, int((outputs[0] != self._setup.pad_id).sum()))
+        first = timed_in_peace(lambda: generate(feed, max_tokens=1))
+        written = int((outputs[0] != self._setup.pad_id).sum())
+        return RunAnswer(found.milliseconds, found.waited, first.milliseconds, written)
 
     def _run_text(self, number: int) -> TextAnswer:
         """A row from its text to the model's outputs."""
         row = self._texts[number]
-        for _ in range(2):  # the first is not counted
-            started = time.perf_counter_ns()
-            examples = self._encode([row])
-            tokenised = time.perf_counter_ns()
-            self._predict(pad(examples, self._setup.pad_id))
-            ended = time.perf_counter_ns()
-        return TextAnswer((tokenised - started) / 1e6, (ended - started) / 1e6)
+        feed = pad(self._encode([row]), self._setup.pad_id)
+        self._predict(feed)
+        tokenise = timed_in_peace(lambda: self._encode([row]))
+        together = timed_in_peace(lambda: self._predict(pad(self._encode([row]), self._setup.pad_id)))
+        return TextAnswer(tokenise.milliseconds, together.milliseconds)
 
     @property
     def _text(self) -> TextSetup:

@@ -160,7 +160,7 @@ def started(
                 start = worker.start
                 seen[name].seconds.append(round(start.seconds, 3))
                 seen[name].memory.append(
-                    Memory(before=start.before, loaded=start.loaded, peak=start.peak, gpu=start.gpu)
+                    Memory(before=start.before, needed=start.needed, peak=start.peak, gpu=start.gpu)
                 )
                 if turn < starts - 1:
                     worker.end()

@@ -10,8 +10,9 @@ import numpy as np
 
 from bench.measure.accuracy import Accuracy
 from bench.measure.contenders import Contender
-from bench.measure.latency import Samples
+from bench.measure.latency import LatencyMeasurement
 from bench.measure.measured import Measured
+from bench.measure.noise import widened
 from bench.measure.sizes import size_on_disk
 from bench.measure.statistics import ratio_interval
 from bench.measure.workers import ModelSetup
@@ -91,12 +92,14 @@ def _comparison(findings: Findings, reference: str, name: str, sizes: Mapping[st
         **dict(accuracy.losses(reference, name)),
         changed=accuracy.changes(reference, name),
         smaller=round(sizes[reference].total / (sizes[name].total or 1), 3),
-        faster={str(size): _ratio(samples[reference][size], found) for size, found in samples[name].items()},
+        faster={str(size): _faster(findings.measured.times, reference, name, size) for size in samples[name]},
     )
 
 
-def _ratio(reference: Samples, found: Samples) -> Ratio:
-    ratio = ratio_interval(reference.milliseconds, found.milliseconds)
+def _faster(times: LatencyMeasurement, reference: str, name: str, size: int) -> Ratio:
+    """How many times the other model's time this one's is shorter."""
+    other, own = (times.samples[model][size].milliseconds for model in (reference, name))
+    ratio = widened(ratio_interval(other, own), times.disturbed(reference, size), times.disturbed(name, size))
     low, high = (round(end, 4) if 0 < end < math.inf else None for end in (ratio.low, ratio.high))
     return Ratio(value=round(ratio.value, 4), low=low, high=high)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.report.plots import draw_plots
-from bench.report.tables import sentences
+from bench.report.tables import noise_line, sentences
 from bench.report.text import all_tables
 from compress.console import plain
 from compress.metrics.languages import ALL
@@ -24,10 +24,11 @@ def write_html(report: Report, path: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    noise = noise_line(report)
     page = environment.get_template("report.html.jinja").render(
         report=report,
         machine=_machine(report),
-        headline=sentences(report),
+        headline=[*([noise] if noise else []), *sentences(report)],
         plots=draw_plots(report),
         tables=all_tables(report),
         all=ALL,

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import JsonValue
 
+from bench.measure.noise import too_noisy
 from compress.evaluation.tables import comparison_line, percent, points
 from compress.metrics.languages import ALL
 from compress.reports.bench import Comparison, ModelReport, Report
 from compress.student.summary import STUDENT
 from compress.teacher.summary import TEACHER
+from compress.timing import rate
 
 _SURE = 0.05
 
@@ -35,9 +37,9 @@ def latency_table(report: Report) -> ReportTable:
     rows = []
     for name, model in report.models.items():
         for position, (size, times) in enumerate(model.latency.items()):
-            written_cells = [f"{times.first_token_p50_ms:.2f}", f"{times.tokens_per_second:,.0f}"] if written else []
+            written_cells = [f"{times.first_token_p50_ms:.2f}", rate(times.tokens_per_second or 0)] if written else []
             five = (times.p50_ms, times.p90_ms, times.p95_ms, times.p99_ms, times.mean_ms)
-            cells = [*(f"{value:.2f}" for value in five), f"{times.rows_per_second:,.0f}", *written_cells]
+            cells = [*(f"{value:.2f}" for value in five), rate(times.rows_per_second), *written_cells]
             rows.append([*([name, _runtime(model)] if position == 0 else ["", ""]), size, *cells, _faster(model, size)])
     headings = ["model", "runtime", "batch", "p50 ms", "p90", "p95", "p99", "mean", "rows/s", *extra, "× faster"]
     title = (
@@ -62,15 +64,17 @@ def cost_table(report: Report) -> ReportTable:
                 _megabytes(size.embeddings),
                 _megabytes(size.rest),
                 f"{against.smaller:.1f}" if against else "1.0",
-                _median_megabytes([entry.loaded for entry in model.memory]),
+                _median_megabytes([entry.needed for entry in model.memory]),
                 _median_megabytes([entry.peak for entry in model.memory]),
                 *([_megabytes(model.memory[-1].gpu)] if gpu else []),
                 f"{np.median(model.start_up_seconds):.2f}",
             ]
         )
-    headings = ["model", "shape", "MB", "embeddings", "rest", "× smaller", "loaded MB", "peak MB"]
+    headings = ["model", "shape", "MB", "embeddings", "rest", "× smaller", "needs MB", "peak MB"]
     headings += ["GPU MB", "start s"] if gpu else ["start s"]
-    title = f"Size on disk; resident memory and start-up of fresh processes, median of {report.starts}"
+    title = (
+        f"Size on disk; memory that a run needs and its peak, start-up of fresh processes; median of {report.starts}"
+    )
     return ReportTable(title, headings, rows, left=2)
 
 
@@ -157,7 +161,7 @@ def grid_table(report: Report) -> ReportTable:
     """Latency by batch and length."""
     cells = [(cell.batch, cell.length) for cell in _teacher(report).grid]
     rows = [
-        [name, *(f"{cell.p50_ms:.2f} ({cell.rows_per_second:,.0f})" for cell in model.grid)]
+        [name, *(f"{cell.p50_ms:.2f} ({rate(cell.rows_per_second)})" for cell in model.grid)]
         for name, model in report.models.items()
     ]
     headings = ["model", *(f"{batch} × {length}" for batch, length in cells)]
@@ -189,7 +193,7 @@ def load_table(report: Report) -> ReportTable | None:
             point = next((p for p in reversed(curve.rates) if p.holds), None)
             cells = ["none", "", "", ""]
             if point:
-                cells = [f"{point.rate:,.0f}", f"{point.p50_ms:.2f}", f"{point.p99_ms:.2f}", f"{point.mean_batch:.1f}"]
+                cells = [rate(point.rate), f"{point.p50_ms:.2f}", f"{point.p99_ms:.2f}", f"{point.mean_batch:.1f}"]
             batches = f"up to {curve.largest_batch}" if curve.largest_batch > 1 else "one"
             rows.append([name, batches, *cells])
     if not rows:
@@ -205,6 +209,17 @@ def sentences(report: Report) -> list[str]:
         comparison_line(model.against[TEACHER.name], name, TEACHER.name) for name, model in _others(report).items()
     ]
     return [*lines, *(f"{name}: sacrebleu {signature}" for name, signature in report.signatures.items())]
+
+
+def noise_line(report: Report) -> str | None:
+    """Which times cannot be trusted; none where all can."""
+    disturbed = {
+        f"{name} in batches of {size}": times.disturbed
+        for name, model in report.models.items()
+        for size, times in model.latency.items()
+    }
+    reason = too_noisy(disturbed)
+    return reason and f"too noisy: {reason}; stop what else runs on this machine and measure again"
 
 
 def overrides_line(overrides: Mapping[str, JsonValue]) -> str | None:

@@ -18,6 +18,7 @@ from bench.report.tables import (
     latency_table,
     load_table,
     metric_tables,
+    noise_line,
     overrides_line,
     quality_table,
     sentences,
@@ -40,7 +41,7 @@ def bench_tables(report: Report) -> list[Table | str]:
     ]
     more = [f"not measured: {entry.what} ({entry.why})" for entry in report.not_measured]
     overridden = overrides_line(report.overrides)
-    more += [overridden] if overridden else []
+    more += [line for line in (overridden, noise_line(report)) if line]
     return [*(terminal_table(table) for table in shown if table), *sentences(report), *more]
 
 
@@ -55,6 +56,8 @@ def write_markdown(report: Report, path: Path) -> None:
         lines += ["Not measured:", "", *(f"- {what}" for what in missing), ""]
     overridden = overrides_line(report.overrides)
     lines += [markdown(f"{overridden.capitalize()}."), ""] if overridden else []
+    noise = noise_line(report)
+    lines[2:2] = [f"**{markdown(noise)}**", ""] if noise else []
     lines += [markdown(f"Versions: {versions_line(report)}"), ""]
     path.write_text("\n".join(lines), "utf-8")
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.measure.messages import Request, answer_requests, kinds_of
-from bench.measure.timing import milliseconds_of
 from bench.studies.peer_models import PeerModel, open_peer, random_tokens
 from compress.console import quiet_libraries
+from compress.threads import bound_threads
+from compress.timing import timed, timed_in_peace
 
 _SECONDS_A_VISIT, _FEWEST_RUNS, _MOST_RUNS = 0.6, 2, 60
 _LOGIT_ROWS, _LOGIT_LENGTHS = 8, (12, 32, 64)
@@ -104,12 +105,13 @@ class Peer:
         times: list[float] = []
         ends = time.monotonic() + _SECONDS_A_VISIT
         while len(times) < _FEWEST_RUNS or (time.monotonic() < ends and len(times) < _MOST_RUNS):
-            times.append(milliseconds_of(lambda: self._model(feed)))
+            times.append(timed_in_peace(lambda: self._model(feed)).milliseconds)
         return times
 
 
 def main() -> None:
     """Load the contender once, then answer until the input ends."""
+    bound_threads()
     quiet_libraries()
 
     def begin(setup: PeerSetup) -> tuple[PeerReady, Callable[[object], object]]:
@@ -128,7 +130,7 @@ def _peak_gflops(threads: int) -> float:
     one = np.random.default_rng(0).standard_normal((_PEAK_SIZE, _PEAK_SIZE), dtype=np.float32)
     tensor = torch.from_numpy(one)
     products: list[Callable[[], object]] = [lambda: one @ one, lambda: tensor @ tensor]
-    milliseconds = min(milliseconds_of(multiply) for multiply in products for _ in range(_PEAK_RUNS))
+    milliseconds = min(timed(multiply).milliseconds for multiply in products for _ in range(_PEAK_RUNS))
     return 2 * _PEAK_SIZE**3 / milliseconds / 1e6
 
 

@@ -26,6 +26,7 @@ from compress.cli.options import (
 from compress.cli.outcome import finish, show
 from compress.errors import CompressError
 from compress.extras import require
+from compress.threads import bound_threads
 from compress.variants.registry import SelectableName
 
 if TYPE_CHECKING:
@@ -368,6 +369,7 @@ def recipe(
 
 def main() -> None:
     """Entry point: exit code 0, 2 for what the user can mend, 130 for Ctrl-C; `check` and `verify` have others."""
+    bound_threads()
     app()
 
 

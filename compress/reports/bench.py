@@ -64,6 +64,9 @@ class RowTimes(Times):
     rows_per_second: float
     tokens_per_second: float | None = Field(None, description="tokens that are written")
     first_token_p50_ms: float | None = None
+    disturbed: float = Field(
+        description="share of the time that went to other work, of this machine or of other guests of its host"
+    )
 
 
 class CellTimes(Times):
@@ -131,9 +134,11 @@ class TimingWarmUp(Contract):
 class Memory(Contract):
     """Bytes of one start in a fresh process."""
 
-    before: int = Field(description="resident before the model is loaded: Python, NumPy, the tokens of the test rows")
-    loaded: int = Field(description="resident after loading and the first run")
-    peak: int = Field(description="largest so far, after a run with the largest batch and length")
+    before: int = Field(description="needed before the model is loaded: Python, NumPy, the tokens of the test rows")
+    needed: int = Field(
+        description="for a run with the largest batch and length: memory of its own, and pages of files that it touches"
+    )
+    peak: int = Field(description="largest resident so far, after a run with the largest batch and length")
     gpu: int | None = Field(description="held on GPUs, as NVML tells")
 
 

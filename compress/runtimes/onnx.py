@@ -10,6 +10,7 @@ import numpy as np
 from compress.errors import CompressError, UnavailableError
 from compress.runtimes.contract import Predict
 from compress.tasks.contract import Task
+from compress.threads import processor_quota
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -57,7 +58,7 @@ def onnx_session(
     except ImportError as error:
         raise UnavailableError("onnxruntime is not installed; install the extra `cpu` (or `gpu`)") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or processor_quota() or 0
     options.log_severity_level = 4
     wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
     providers = [name for name in wanted if name in onnxruntime.get_available_providers()]

@@ -10,6 +10,7 @@ import numpy as np
 from compress.errors import UnavailableError
 from compress.runtimes.contract import Predict
 from compress.tasks.contract import Task
+from compress.threads import processor_quota
 
 OPENVINO_MODEL = "openvino_model.xml"  # the name that Optimum looks for
 
@@ -19,6 +20,7 @@ def load_openvino(folder: Path, task: Task, threads: int | None = None) -> Predi
     settings: dict[str, str | int] = {"NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
     # OpenVINO takes bf16 by itself where the processor has it, and so gives other answers than elsewhere.
     settings["INFERENCE_PRECISION_HINT"] = "f32"
+    threads = threads or processor_quota()
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
     compiled = openvino_core().compile_model(folder / OPENVINO_MODEL, "CPU", settings)

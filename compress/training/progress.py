@@ -10,6 +10,7 @@ from rich.progress import TextColumn
 from transformers.trainer_callback import TrainerCallback, TrainerState
 
 from compress.console import progress, say
+from compress.timing import rate
 
 _ACCURACY = "eval_accuracy"
 
@@ -60,7 +61,7 @@ class Reporter(TrainerCallback):
 
     def _speed(self, state: TrainerState) -> str:
         rows = (state.global_step - self._first_step) * self._batch_size
-        return f"{rows / max(time.monotonic() - self._started, 1e-9):,.0f} rows/s"
+        return f"{rate(rows / max(time.monotonic() - self._started, 1e-9))} rows/s"
 
 
 def _told(losses: dict[str, float]) -> str:

@@ -50,6 +50,7 @@ class Trial(Contract):
     bytes: int
     p50_ms: float = Field(description="median latency at batch 1")
     faster: float = Field(description="how many times faster than the student in 32 bits, which ran in turn with it")
+    noisy: bool = Field(False, description="other work had the processor while it was timed: its speed is not sure")
     search: LanguageLosses = Field(description="against the student in 32 bits, on the rows of the search")
     confirmation: LanguageLosses = Field(description="the same on the other rows")
     frontier: bool = Field(False, description="no other trial beats it in latency, size and worst-language drop")

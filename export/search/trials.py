@@ -68,7 +68,7 @@ class TrialRunner:
         """Size, latency at batch 1, and the losses against the student in 32 bits on both halves of the rows."""
         path = self.folder / f"{_key(candidate)}.json"
         known = _read(path)
-        if known is not None:
+        if known is not None and not known.noisy:
             return known
         ingredients = self._of(candidate)  # distils where it must, which says by itself what it does
         with working(f"search: trying {candidate.name}"), TemporaryDirectory(dir=self.folder) as scratch:

@@ -35,7 +35,7 @@ def small_model(
     :param lost_in: A language in which it is significantly worse than the teacher, by 5 points.
     """
     latency = {
-        size: RowTimes(**{**_TIMES, "p50_ms": median}, rows_per_second=1000 * int(size) / median)
+        size: RowTimes(**{**_TIMES, "p50_ms": median}, rows_per_second=1000 * int(size) / median, disturbed=0.0)
         for size, median in (p50_ms or {"1": 1.0}).items()
     }
     told = {"all": 0.9, **dict.fromkeys(LANGUAGES, 0.9), **(accuracy or {})}
@@ -90,7 +90,7 @@ def small_report(*models: tuple[str, ModelReport]) -> Report:
         signatures={},
         rows=Rows(latency=1, quality=1, digest="0", sampled=[0]),
         models={"teacher": small_model("teacher"), **dict(models)},
-        reference=RowTimes(**_TIMES, rows_per_second=1.0),
+        reference=RowTimes(**_TIMES, rows_per_second=1.0, disturbed=0.0),
         not_measured=[],
         samples_ms={},
         predictions={},

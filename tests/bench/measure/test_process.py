@@ -76,7 +76,7 @@ def test_a_model_is_asked_in_a_process_of_its_own(setup: WorkerSetup, tmp_path: 
     worker = Worker("ours", ModelSetup(setup, []))
     try:
         assert worker.start.classes == 3
-        assert 0 < worker.start.before < worker.start.loaded <= worker.start.peak
+        assert 0 < worker.start.before < worker.start.needed <= worker.start.peak
         assert worker.ask(RunRequest(SizeBatch(2, 8))).ms > 0
         worker.ask(PredictRequest(str(tmp_path / "outputs.npz")))
         with np.load(tmp_path / "outputs.npz") as found:

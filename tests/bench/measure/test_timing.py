@@ -3,7 +3,8 @@ import time
 from itertools import chain, repeat
 
 from bench.measure.protocol import TimingWarmUpAnswer
-from bench.measure.timing import collect_and_keep_off, milliseconds_of, timing_warm_up
+from bench.measure.timing import collect_and_keep_off, timing_warm_up
+from compress.timing import Timing
 
 
 def test_a_model_is_warm_when_its_times_are_stable():
@@ -16,12 +17,8 @@ def test_a_model_is_warm_when_its_times_are_stable():
 def test_a_model_that_gets_slower_and_slower_is_not_stable(monkeypatch):
     monkeypatch.setattr("bench.measure.timing._MOST_RUNS", 30)
     growing = iter(1.3**step / 1000 for step in range(30))
-    monkeypatch.setattr("bench.measure.timing.milliseconds_of", lambda run: next(growing))
+    monkeypatch.setattr("bench.measure.timing.timed", lambda run: Timing(next(growing), 0.0))
     assert timing_warm_up(lambda: None) == TimingWarmUpAnswer(30, stable=False)
-
-
-def test_times_are_milliseconds():
-    assert milliseconds_of(lambda: time.sleep(0.01)) >= 10
 
 
 def test_garbage_is_collected_once_and_no_more():

@@ -107,6 +107,21 @@ def test_retraining_comes_last():
     assert runner.tried[-1].retrained
 
 
+def test_a_form_that_could_not_be_timed_in_peace_is_not_chosen_from():
+    runner = MadeUp(int8=(2.0, 0.0, 0.0))
+    timed = runner.trial
+    runner.trial = lambda candidate: timed(candidate).model_copy(update={"noisy": candidate.variant == "onnx-int8"})
+    with pytest.raises(CompressError, match=r"^search: too noisy: other work had the processor while onnx-int8 was"):
+        searched_with(runner, 1.0)
+
+
+def test_what_differs_by_less_than_the_same_form_twice_is_noise(capsys: pytest.CaptureFixture[str]):
+    """The student in 32 bits seems 0.8 times as fast as itself: int8 at 1.2 times that is not worth a look."""
+    runner = MadeUp(fused=(0.8, 0.0, 0.0), int8=(0.95, 5.0, 5.0))
+    assert searched_with(runner, 1.0).sensitivity == []
+    assert "the same form timed twice differs by 25 %" in capsys.readouterr().err
+
+
 def test_where_nothing_holds_the_student_in_32_bits_remains():
     too_much = (2.0, 5.0, 5.0)
     names = ("int8", "int8_without_1", "int8_without_2", "int8_without_4", "retrained")
