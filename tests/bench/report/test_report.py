@@ -1,6 +1,5 @@
 """The report as JSON, Markdown, HTML and for pytest-benchmark."""
 
-import io
 import json
 import re
 import shutil
@@ -10,11 +9,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from bench.report.html import write_html
 from bench.report.pytest_json import write_pytest_json
 from bench.report.text import bench_tables, write_markdown
+from compress.cli.outcome import show
 from compress.errors import CompressError
 from compress.reports.bench import Report, read_report
 
@@ -120,7 +119,9 @@ def test_the_page_shows_everything_to_everyone(html: str, report: Report):
         assert text in html
 
 
-def test_names_of_languages_are_text_whatever_they_hold(report: Report, tmp_path: Path):
+def test_names_of_languages_are_text_whatever_they_hold(
+    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     language = "[/] <img src=x> | $[ \x1b[31m\x00\u202e"
     content = report.as_text().replace('"de"', json.dumps(language))
     write_html(Report.model_validate_json(content), tmp_path / "report.html")
@@ -129,10 +130,8 @@ def test_names_of_languages_are_text_whatever_they_hold(report: Report, tmp_path
     assert not {tag for tag, _, _ in Page(page).found} & {"img"}
     write_markdown(Report.model_validate_json(content), tmp_path / "report.md")
     assert r"| \[/\] \<img src=x\> \| $\[ \\x1b\[31m\\x00\\u202e |" in (tmp_path / "report.md").read_text("utf-8")
-    drawn = Console(width=300, record=True, file=io.StringIO())
-    for shown in bench_tables(Report.model_validate_json(content)):
-        drawn.print(shown)
-    assert r"[/] <img src=x> | $[ \x1b[31m\x00\u202e" in drawn.export_text()
+    show(bench_tables(Report.model_validate_json(content)), in_json=False)
+    assert r"[/] <img src=x> | $[ \x1b[31m\x00\u202e" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs Chromium")
