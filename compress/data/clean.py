@@ -6,19 +6,19 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from compress.data.columns import columns_of, row_of
+from compress.data.divide import RawRow
 from compress.data.labels import ordered_labels
-from compress.data.read import SPLITS, UNLABELLED, RawRow
+from compress.data.read import SPLITS, UNLABELLED
 from compress.data.summary import DataSummary, SharedTexts, SplitSummary
 from compress.errors import CompressError
-from compress.recipe.data import Data, Fields
+from compress.recipe.data import Data
 from compress.tasks.contract import Task
-from compress.tasks.rows import Row, name_in, row_as_dict
-
-NO_LANGUAGE = "und"  # BCP 47: undetermined
+from compress.tasks.rows import Row, row_as_dict
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,21 @@ def clean(raw: Mapping[str, Iterable[RawRow]], task: Task, data: Data, keep: Cal
     for split, found in seen.items():
         columns = columns_of(task, data.fields, labelled=split != UNLABELLED)
         for place, content in raw[split]:
-            row = _row(task, place, content, columns)
-            if found.admits(row, task, place, data.languages):
+            row = row_of(task, place, content, columns)
+            if row is None:
+                found.drop("without a label")
+            elif found.admits(row, task, place, data.languages):
                 keep(split, row)
     known_languages = {language for found in seen.values() for language in found.known_languages}
     _check_languages("languages", data.languages, known_languages)
     _check_languages("labelled_languages", data.labelled_languages, known_languages)
     for split, found in seen.items():
         if not found.rows:
-            raise CompressError(f"data: no rows are left in the {split} split ({found.read} before cleaning)")
+            raise CompressError(
+                f"data: no rows are left in the {split} split ({found.read} before cleaning"
+                + "".join(f", {number} {reason}" for reason, number in found.dropped.items() if number)
+                + ")"
+            )
     labels = _checked_labels(seen)
     summary = DataSummary(
         splits={split: SplitSummary(rows=found.rows, dropped=dict(found.dropped)) for split, found in seen.items()},
@@ -62,7 +68,6 @@ class _Seen:
     """What has been seen of a split: enough to drop duplicates and to report, without the rows themselves."""
 
     def __init__(self) -> None:
-        self.read = 0
         self.rows = 0
         self.dropped: Counter[str] = Counter({"blank": 0, "duplicate": 0})
         self.labels: Counter[str] = Counter()
@@ -70,14 +75,23 @@ class _Seen:
         self.known_languages: set[str] = set()
         self.first_place: dict[str, str] = {}
         self.texts: set[bytes] = set()
+        self.parallel: set[bytes] = set()
         self._whole: set[bytes] = set()
+
+    @property
+    def read(self) -> int:
+        """Rows before cleaning."""
+        return self.rows + self.dropped.total()
+
+    def drop(self, reason: str) -> None:
+        """Count a row that is not kept."""
+        self.dropped[reason] += 1
 
     def admits(self, row: Row, task: Task, place: str, wanted: list[str] | None) -> bool:
         """Count a row, and tell whether it is kept."""
-        self.read += 1
         reason = self._reason_to_drop(row, task.texts(row), wanted)
         if reason:
-            self.dropped[reason] += 1
+            self.drop(reason)
             return False
         self.rows += 1
         self.languages[row.lang] += 1
@@ -85,6 +99,8 @@ class _Seen:
             self.labels[label] += 1
             self.first_place.setdefault(label, place)
         self.texts.add(_digest([row.text, row.text_pair]))
+        if row.parallel is not None:
+            self.parallel.add(_digest(row.parallel))
         return True
 
     def _reason_to_drop(self, row: Row, texts: Sequence[str], wanted: list[str] | None) -> str | None:
@@ -96,15 +112,6 @@ class _Seen:
         self._whole.add(whole)
         self.known_languages.add(row.lang)
         return "other language" if wanted is not None and row.lang not in wanted else None
-
-
-def _row(task: Task, place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
-    row = task.read_row(place, content, columns)
-    return replace(
-        row,
-        lang=row.lang or (name_in(place, content, columns, "lang") if "lang" in columns else NO_LANGUAGE),
-        parallel=name_in(place, content, columns, "parallel") if "parallel" in columns else None,
-    )
 
 
 def _check_languages(field: str, wanted: list[str] | None, known: set[str]) -> None:
@@ -127,18 +134,17 @@ def _checked_labels(seen: Mapping[str, _Seen]) -> list[str]:
 
 
 def _shared_texts(seen: Mapping[str, _Seen]) -> list[SharedTexts]:
-    pairs = [(one, other, len(seen[one].texts & seen[other].texts)) for one, other in combinations(seen, 2)]
-    return [SharedTexts(first=one, second=other, texts=number) for one, other, number in pairs if number]
+    shared = [
+        SharedTexts(
+            first=one,
+            second=other,
+            texts=len(seen[one].texts & seen[other].texts),
+            parallel=len(seen[one].parallel & seen[other].parallel),
+        )
+        for one, other in combinations(seen, 2)
+    ]
+    return [found for found in shared if found.texts or found.parallel]
 
 
 def _digest(content: Any) -> bytes:
     return hashlib.blake2b(json.dumps(content, ensure_ascii=False).encode(), digest_size=16).digest()
-
-
-def columns_of(task: Task, fields: Fields, labelled: bool) -> dict[str, str]:
-    """Names of the fields that a row must have, by role: the recipe's, else the task's."""
-    given = {role: name for role, name in fields.model_dump().items() if name}
-    roles = [*task.FIELDS, *(["text_pair"] if "text_pair" in given and "text_pair" not in task.FIELDS else [])]
-    roles += ["lang"] if "lang" in given and "source_lang" not in roles else []
-    roles += ["parallel"] if "parallel" in given else []
-    return {role: given.get(role) or task.FIELDS[role] for role in roles if labelled or role != "label"}

@@ -7,30 +7,28 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from compress.console import adopt_loggers
-from compress.errors import CompressError
+from compress.data.columns import Mark, columns_of, row_of
+from compress.data.divide import RawRow, divided
+from compress.errors import CompressError, first_line
 from compress.recipe.data import Data
+from compress.tasks.registry import TaskName, task_named
 
 SPLITS = ("train", "validation", "test")
 UNLABELLED = "unlabelled"
 _ALIASES = {"train": ("train",), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
-_SHARES = {"train": 0.8, "validation": 0.1}
-
-RawRow = tuple[str, Mapping[str, Any]]
-"""Where the row stands ("file:line"), and its fields."""
 
 
-def read_splits(data: Data, seed: int, task: str = "text-classification") -> dict[str, Iterable[RawRow]]:
+def read_splits(data: Data, seed: int, task: TaskName = "text-classification") -> dict[str, Iterable[RawRow]]:
     """Read the three splits that the recipe names, and its unlabelled rows if it names some.
 
-    :param task: Which of the built-in data sets is meant.
+    :param task: What rows are for.
     :param seed: Divides a single file into splits, and fixes the built-in data set.
     :raises CompressError: Naming the file and row that cannot be read.
     """
@@ -38,7 +36,7 @@ def read_splits(data: Data, seed: int, task: str = "text-classification") -> dic
     return {**splits, UNLABELLED: read_file(Path(data.unlabelled))} if data.unlabelled else splits
 
 
-def _read_labelled(data: Data, seed: int, task: str) -> dict[str, Iterable[RawRow]]:
+def _read_labelled(data: Data, seed: int, task: TaskName) -> dict[str, Iterable[RawRow]]:
     if data.train:
         return {split: read_file(Path(getattr(data, split))) for split in SPLITS}
     if data.source == "cldr":
@@ -50,13 +48,14 @@ def _read_labelled(data: Data, seed: int, task: str) -> dict[str, Iterable[RawRo
     if path.is_dir():
         return {split: chain.from_iterable(map(read_file, _split_files(path, split))) for split in SPLITS}
     if path.is_file():
-        return _divided(path, seed)
+        module, columns = task_named(task), columns_of(task_named(task), data.fields, labelled=True)
+        return divided(path, seed, read_file, lambda raw: row_of(module, *raw, columns))
     if path.suffix in READERS or path.is_absolute() or data.source.startswith((".", "~")):
         raise CompressError(f"{data.source}: no such file or folder (data.source)")
     return _read_hub(data)
 
 
-def _built_in(data: Data, seed: int, task: str) -> Mapping[str, list[Any]]:
+def _built_in(data: Data, seed: int, task: TaskName) -> Mapping[str, list[Any]]:
     from compress.data.builtin import cldr, derived
 
     if task == "token-classification":
@@ -82,30 +81,49 @@ def read_file(path: Path) -> Iterator[RawRow]:
 
 
 def _read_json_lines(path: Path) -> Iterator[RawRow]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_with_single_keys)
+            except CompressError as error:
+                raise CompressError(f"{path}:{number}: {error}") from error
             except ValueError as error:
                 raise CompressError(f"{path}:{number}: not a JSON object ({error})") from error
+            except RecursionError as error:
+                raise CompressError(f"{path}:{number}: not a row: its JSON is nested too deeply") from error
             if not isinstance(row, dict):
                 raise CompressError(f"{path}:{number}: a row must be a JSON object, got {type(row).__name__}")
             yield f"{path}:{number}", row
 
 
+def _with_single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_duplicates("key", [name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _refuse_duplicates(what: str, names: Sequence[str]) -> None:
+    """Of two values under one name, neither is more right than the other."""
+    double = [name for name, count in Counter(names).items() if count > 1]
+    if double:
+        raise CompressError(f"the {what} {double[0]!r} comes twice; leave one out")
+
+
 def _read_csv(path: Path) -> Iterator[RawRow]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
+        reader = csv.DictReader(file, strict=True)
         try:
+            _refuse_duplicates("column", reader.fieldnames or [])
             for row in reader:
                 if None in row or None in row.values():
                     wanted = len(reader.fieldnames or [])
                     raise CompressError(f"{path}:{reader.line_num}: the row does not have the header's {wanted} fields")
                 yield f"{path}:{reader.line_num}", row
+        except CompressError as error:
+            raise CompressError(f"{path}: {error}") from error
         except csv.Error as error:
-            raise CompressError(f"{path}:{reader.line_num}: not valid CSV ({error})") from error
+            raise CompressError(f"{path}: not valid CSV after line {reader.line_num} ({error})") from error
 
 
 def _read_parquet(path: Path) -> Iterator[RawRow]:
@@ -113,13 +131,27 @@ def _read_parquet(path: Path) -> Iterator[RawRow]:
     import pyarrow.parquet
 
     try:
+        file = pyarrow.parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+        _refuse_duplicates("column", names)
         number = 0
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
-            for row in batch.to_pylist():
+        for batch in file.iter_batches():
+            for values in zip(*map(_values, batch.columns), strict=True):
                 number += 1
-                yield f"{path}: row {number}", row
-    except pyarrow.ArrowException as error:
-        raise CompressError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
+                yield f"{path}: row {number}", dict(zip(names, values, strict=True))
+    except CompressError as error:
+        raise CompressError(f"{path}: {error}") from error
+    except (pyarrow.ArrowException, OverflowError) as error:
+        raise CompressError(f"{path}: not a readable Parquet file ({first_line(error)})") from error
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's values; what Python has no value for is an error only where a row is asked for it."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except Exception as error:  # whatever time zones, dates and texts that are none may raise
+        return [error] * len(column)
+    return values
 
 
 READERS = {
@@ -144,22 +176,6 @@ def _split_files(folder: Path, split: str) -> list[Path]:
     return found
 
 
-def _divided(path: Path, seed: int) -> dict[str, Iterable[RawRow]]:
-    """Divide the rows of a single file: 80 % train, 10 % validation, 10 % test, read once for each."""
-    rows = sum(1 for _ in read_file(path))
-    order = np.random.default_rng(seed).permutation(rows)
-    first = round(rows * _SHARES["train"])
-    second = first + round(rows * _SHARES["validation"])
-    home = np.empty(rows, dtype=np.int8)
-    for number, part in enumerate((order[:first], order[first:second], order[second:])):
-        home[part] = number
-
-    def rows_of(number: int) -> Iterator[RawRow]:
-        return (row for index, row in enumerate(read_file(path)) if home[index] == number)
-
-    return {split: rows_of(number) for number, split in enumerate(SPLITS)}
-
-
 def _read_hub(data: Data) -> dict[str, Iterable[RawRow]]:
     import datasets
 
@@ -167,9 +183,9 @@ def _read_hub(data: Data) -> dict[str, Iterable[RawRow]]:
     try:
         loaded = datasets.load_dataset(data.source, data.configuration)
     except Exception as error:
-        reason = str(error).splitlines()[0]
         raise CompressError(
-            f"{data.source}: neither a file, a folder nor a data set that can be loaded from the hub ({reason})"
+            f"{data.source}: neither a file, a folder nor a data set that can be loaded from the hub "
+            f"({first_line(error)})"
         ) from error
     return rows_of_dataset(loaded, data)
 
@@ -190,11 +206,25 @@ def rows_of_dataset(loaded: Any, data: Data) -> dict[str, Iterable[RawRow]]:
 
 def _rows_of_split(rows: Any, place: str) -> Iterator[RawRow]:
     for number, row in enumerate(rows, 1):
-        yield f"{place}:{number}", {name: _named(value, rows.features[name]) for name, value in row.items()}
+        try:
+            yield f"{place}:{number}", {name: _named(name, value, rows.features[name]) for name, value in row.items()}
+        except CompressError as error:
+            raise CompressError(f"{place}:{number}: {error}") from error
 
 
-def _named(value: Any, feature: Any) -> Any:
+def _named(column: str, value: Any, feature: Any) -> Any:
+    if value is None:
+        return None
     if hasattr(feature, "names"):
+        if value == Mark.WITHOUT_LABEL.value:
+            return Mark.WITHOUT_LABEL
+        if not 0 <= value < len(feature.names):
+            raise CompressError(f"field '{column}' has {value} in place of one of the {len(feature.names)} labels")
         return feature.names[value]
     inner = getattr(feature, "feature", None)
-    return [_named(part, inner) for part in value] if hasattr(inner, "names") else value
+    if not hasattr(inner, "names"):
+        return value
+    names = [_named(column, part, inner) for part in value]
+    if Mark.WITHOUT_LABEL in names:
+        raise CompressError(f"field '{column}' has {Mark.WITHOUT_LABEL.value} in place of a label; each word needs one")
+    return names

@@ -8,12 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from compress.console import say
 from compress.data.clean import clean
 from compress.data.labels import in_teachers_order
 from compress.data.read import READERS, SPLITS, UNLABELLED, read_splits
 from compress.data.summary import DATA, DataSummary
-from compress.data.table import RowTable
+from compress.data.table import RowTable, damaged
 from compress.errors import CompressError
 from compress.models.describe import label_names
 from compress.models.load import load_config
@@ -76,7 +78,14 @@ def load_data(run: Run) -> DataSet:
     folder = run.path_of("data")
     present = [split for split in (*SPLITS, UNLABELLED) if (folder / f"{split}.jsonl").exists()]
     splits = {split: RowTable.open(folder / f"{split}.jsonl", run.folder / ".work" / "arrow") for split in present}
-    return DataSet(splits, json.loads((folder / "labels.json").read_text("utf-8")))
+    return DataSet(splits, _read_labels(folder / "labels.json"))
+
+
+def _read_labels(path: Path) -> list[str]:
+    try:
+        return TypeAdapter(list[str]).validate_json(path.read_bytes(), strict=True)
+    except (OSError, ValidationError) as error:
+        raise damaged(path) from error
 
 
 def _labels_of_teacher(teacher: Teacher) -> list[str] | None:
@@ -111,7 +120,11 @@ def _tell(summary: DataSummary) -> None:
     labels = f"{len(summary.labels)} labels, " if summary.labels else ""
     say(f"data: {labels}{len(summary.languages)} languages")
     for shared in summary.shared_texts:
-        say(f"data: warning: {shared.texts} texts occur in {shared.first} and {shared.second}")
+        between = f"{shared.first} and {shared.second}"
+        if shared.texts:
+            say(f"data: warning: {shared.texts:,} texts occur in {between}: figures on rows seen before are too good")
+        if shared.parallel:
+            say(f"data: warning: {shared.parallel:,} groups of parallel rows have some in {between}")
 
 
 def _fingerprints(run: Run) -> dict[str, str]:

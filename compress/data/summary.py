@@ -16,11 +16,12 @@ class SplitSummary(Contract):
 
 
 class SharedTexts(Contract):
-    """Texts that stand in two splits."""
+    """Texts, and values of the field `parallel`, that stand in two splits."""
 
     first: str
     second: str
     texts: int
+    parallel: int = 0
 
 
 class DataSummary(Contract):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from compress.errors import CompressError
+from compress.runs.files import file_sha256
 from compress.tasks.contract import Encode, Example
 from compress.tasks.rows import Row, row_as_dict
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, Features
 
 _BATCH = 1000
 
@@ -28,10 +31,21 @@ class RowTable(Sequence[Row]):
         """Map a JSON Lines file of our rows.
 
         :param store: Folder for the Arrow form of the file, which is made once.
+        :raises CompressError: If it is not as it was written.
         """
         from datasets import Dataset
+        from datasets.exceptions import DatasetGenerationError
 
-        return cls(Dataset.from_json(str(path), cache_dir=str(store)))
+        try:
+            features, told = _features(next(_written(path))), {"path": path, "sha256": file_sha256(path)}
+        except (OSError, ValueError, TypeError, StopIteration) as error:
+            raise damaged(path) from error
+        try:  # types are told: those that the library makes of values turn texts that look like dates into dates
+            return cls(Dataset.from_generator(_written, features, cache_dir=str(store), gen_kwargs=told))
+        except DatasetGenerationError as error:
+            if isinstance(error.__cause__, OSError):  # a disk that is full
+                raise
+            raise damaged(path) from error
 
     @classmethod
     def joined(cls, tables: Sequence[RowTable]) -> RowTable:
@@ -45,7 +59,8 @@ class RowTable(Sequence[Row]):
         """A table in memory."""
         from datasets import Dataset
 
-        return cls(Dataset.from_list([row_as_dict(row) for row in rows]))
+        content = [row_as_dict(row) for row in rows]
+        return cls(Dataset.from_list(content, _features(content[0])))
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -138,6 +153,35 @@ class EncodedTable(Sequence[Example]):
         """Examples at these places, read together."""
         columns = self._dataset[list(indices)]
         return [{name: values[place] for name, values in columns.items()} for place in range(len(indices))]
+
+
+def damaged(path: Path) -> CompressError:
+    """What is said of a file of a stage that is not as it was written."""
+    return CompressError(f"{path}: damaged or missing; delete {path.parent} and run the command again")
+
+
+def _written(path: Path, sha256: str = "") -> Iterator[dict[str, Any]]:
+    """Rows of a file that the data stage has written.
+
+    :param sha256: Of the file: another one is read anew.
+    """
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield row_as_dict(Row(**json.loads(line)))
+
+
+def _features(row: Mapping[str, Any]) -> Features:
+    """The types of a row's fields, whatever its texts look like: text, lists of text, and where answers start."""
+    from datasets import Features, List, Value
+
+    def feature(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: feature(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return List(Value("int64" if value and isinstance(value[0], int) else "string"))
+        return Value("string")
+
+    return Features({name: feature(value) for name, value in row.items()})
 
 
 def rows_of(batch: dict[str, list[Any]]) -> Iterator[Row]:

@@ -7,10 +7,11 @@ those of MLQA (Lewis et al., 2020), which XQuAD uses too: articles by language, 
 from __future__ import annotations
 
 import re
+import reprlib
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -70,17 +71,24 @@ def _answers(place: str, content: Mapping[str, Any], columns: Mapping[str, str])
     """The answers, moved to where they are in the context after its normalisation."""
     context, value = (value_in(place, content, columns, role) for role in ("text_pair", "label"))
     texts, starts = (value.get(key) if isinstance(value, Mapping) else None for key in ("text", "answer_start"))
-    if not isinstance(texts, Sequence) or not isinstance(starts, Sequence) or len(texts) != len(starts) or not texts:
+    if not _are_all(texts, str) or not _are_all(starts, int) or len(texts) != len(starts) or min(starts) < 0:
         raise CompressError(
-            f"{place}: field '{columns['label']}' must have lists 'text' and 'answer_start' of the same length, "
-            f"got {value!r:.80}"
+            f"{place}: field '{columns['label']}' must have lists 'text' and 'answer_start' of the same length, of "
+            f"text and of whole numbers, got {reprlib.repr(value)}"
         )
     found = []
     for text, start in zip(texts, starts, strict=True):
-        if context[start : start + len(text)] != text:
-            raise CompressError(f"{place}: the answer {text!r:.60} does not stand at character {start} of the context")
+        if not text.strip() or context[start : start + len(text)] != text:
+            raise CompressError(
+                f"{place}: the answer {reprlib.repr(text)} does not stand at character {start} of the context"
+            )
         found.append(len(unicodedata.normalize("NFC", context[:start]).lstrip()))
     return {"text": [unicodedata.normalize("NFC", text) for text in texts], "answer_start": found}
+
+
+def _are_all(values: Any, kind: type) -> TypeGuard[list[Any]]:
+    """Whether it is a list with something in it, and all of it of a kind."""
+    return isinstance(values, list) and bool(values) and all(type(value) is kind for value in values)
 
 
 def label_names(row: Row) -> Sequence[str]:
@@ -93,7 +101,8 @@ def texts(row: Row) -> Sequence[str]:
 
 def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: Sequence[str]) -> Encode:
     """Long contexts become windows that overlap; where a window lacks the answer, its first token is the label."""
-    longest_question = settings.max_length // 2
+    room = settings.max_length - tokenizer.num_special_tokens_to_add(pair=True)
+    longest_question, shared = room // 2, room // 4  # the rest of a window is new to it
 
     def encode(rows: Sequence[Row]) -> list[Example]:
         output = tokenizer(
@@ -101,7 +110,7 @@ def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: 
             [row.text_pair for row in rows],
             truncation="only_second",
             max_length=settings.max_length,
-            stride=settings.max_length // 4,
+            stride=shared,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
             return_attention_mask=False,
@@ -126,11 +135,11 @@ def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: 
 
 
 def _cut(tokenizer: PreTrainedTokenizerBase, question: str, longest: int) -> str:
-    if len(question) <= longest:  # a token is a character at least
-        return question
+    """The beginning of a question, so long that it has no more tokens; of byte-level ones a character has several."""
     settings = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
-    spans = tokenizer(question, **settings)["offset_mapping"]
-    return question if len(spans) <= longest else question[: spans[longest - 1][1]]
+    while len(spans := tokenizer(question, **settings)["offset_mapping"]) > longest:
+        question = question[: spans[longest][0]]  # the tokens of what is left may be others, and more
+    return question
 
 
 def _wanted(row: Row, spans: np.ndarray) -> list[int]:

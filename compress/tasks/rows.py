@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import reprlib
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from compress.errors import CompressError
+from compress.errors import CompressError, first_line
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def text_in(place: str, content: Mapping[str, Any], columns: Mapping[str, str], 
     value = value_in(place, content, columns, role)
     if not isinstance(value, str):
         raise CompressError(f"{place}: field '{columns[role]}' must be text, got {type(value).__name__}")
-    return unicodedata.normalize("NFC", value).strip()
+    return normalised(place, columns[role], value).strip()
 
 
 def name_in(place: str, content: Mapping[str, Any], columns: Mapping[str, str], role: str) -> str:
@@ -45,8 +46,26 @@ def name_in(place: str, content: Mapping[str, Any], columns: Mapping[str, str], 
     """
     value = value_in(place, content, columns, role)
     if not isinstance(value, str | int | bool) or not str(value).strip():
-        raise CompressError(f"{place}: field '{columns[role]}' must be a name or a whole number, got {value!r}")
-    return unicodedata.normalize("NFC", str(value)).strip()
+        raise CompressError(
+            f"{place}: field '{columns[role]}' must be a name or a whole number, got {reprlib.repr(value)}"
+        )
+    return normalised(place, columns[role], str(value)).strip()
+
+
+def normalised(place: str, field: str, text: str) -> str:
+    """Text in Unicode's NFC.
+
+    :raises CompressError: If it holds a half of a surrogate pair, which is no character: no tokenizer can read it.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise CompressError(
+            f"{place}: field '{field}' has {half} at character {error.start + 1}, half of a surrogate pair and no "
+            "character; write the text as UTF-8"
+        ) from error
+    return unicodedata.normalize("NFC", text)
 
 
 def value_in(place: str, content: Mapping[str, Any], columns: Mapping[str, str], role: str) -> Any:
@@ -60,4 +79,6 @@ def value_in(place: str, content: Mapping[str, Any], columns: Mapping[str, str],
             f"{place}: field '{name}' is missing (data.fields.{role}); a row must have {', '.join(columns.values())}; "
             f"this one has {', '.join(map(str, content)) or 'nothing'}"
         )
+    if isinstance(content[name], Exception):
+        raise CompressError(f"{place}: field '{name}' cannot be read ({first_line(content[name])})") from content[name]
     return content[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import unicodedata
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from compress.tasks.contract import (
     no_confidences,
     one_language,
 )
-from compress.tasks.rows import Row, value_in
+from compress.tasks.rows import Row, normalised, value_in
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,8 +54,8 @@ def read_row(place: str, content: Mapping[str, Any], columns: Mapping[str, str])
 def _names(place: str, content: Mapping[str, Any], columns: Mapping[str, str], role: str) -> list[str]:
     value = value_in(place, content, columns, role)
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(part, str) for part in value):
-        raise CompressError(f"{place}: field '{columns[role]}' must be a list of text, got {value!r:.60}")
-    return [unicodedata.normalize("NFC", part) for part in value]
+        raise CompressError(f"{place}: field '{columns[role]}' must be a list of text, got {reprlib.repr(value)}")
+    return [normalised(place, columns[role], part) for part in value]
 
 
 def label_names(row: Row) -> Sequence[str]:
@@ -144,7 +144,10 @@ def question(row: Row) -> dict[str, str]:
 
 
 def served_text(text: str) -> Any:
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("its JSON is nested too deeply") from error
 
 
 def example_call(row: Row) -> str:

@@ -9,9 +9,11 @@ from compress.data.clean import Cleaned, Row, clean
 from compress.data.encode import batches_by_length, pad, spread_over_languages
 from compress.data.read import read_file, read_splits, rows_of_dataset
 from compress.data.summary import SharedTexts, SplitSummary
+from compress.data.table import RowTable
 from compress.errors import CompressError
 from compress.recipe.data import Data
 from compress.tasks.registry import task_named
+from compress.tasks.rows import row_as_dict
 
 ROWS = [{"text": "ein Text", "label": "a", "lang": "de"}, {"text": "a text", "label": "b", "lang": "en"}]
 
@@ -30,7 +32,7 @@ def cleaned(data: Data) -> tuple[dict[str, list[Row]], Cleaned]:
 
 
 def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path):
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    (tmp_path / "rows.jsonl").write_text("\ufeff" + "\n".join(map(json.dumps, ROWS)))
     (tmp_path / "rows.csv").write_text("text,label,lang\nein Text,a,de\na text,b,en\n")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "rows.parquet")
     for ending in ("jsonl", "csv", "parquet"):
@@ -43,6 +45,123 @@ def test_a_single_file_is_divided_and_no_row_is_lost(tmp_path: Path):
     splits = {split: list(rows) for split, rows in read_splits(Data(source=str(tmp_path / "rows.jsonl")), 0).items()}
     assert {split: len(rows) for split, rows in splits.items()} == {"train": 40, "validation": 5, "test": 5}
     assert sorted(row["text"] for split in splits.values() for _, row in split) == sorted(row["text"] for row in rows)
+
+
+def divided(path: Path, rows: list[dict], **data: object) -> dict[str, list[dict]]:
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = read_splits(Data.model_validate({"source": str(path), **data}), 0)
+    return {split: [row for _, row in rows] for split, rows in found.items()}
+
+
+def test_rows_of_the_same_text_or_parallel_fall_into_the_same_split(tmp_path: Path):
+    rows = [{"text": f" t{number % 50}", "label": "ab"[number % 2], "lang": "en"} for number in range(200)]
+    splits = divided(tmp_path / "texts.jsonl", rows)
+    assert {split: len(rows) for split, rows in splits.items()} == {"train": 160, "validation": 20, "test": 20}
+    texts = [{row["text"] for row in rows} for rows in splits.values()]
+    assert sum(map(len, texts)) == len(set.union(*texts)) == 50
+    # Two rows have the same text, each of them belongs to another group: those are one.
+    rows = [
+        {"text": f"{n} {lang}", "label": "a", "lang": lang, "group": n // 2} for n in range(60) for lang in ("de", "en")
+    ]
+    rows[0]["text"] = rows[-1]["text"]
+    splits = divided(tmp_path / "groups.jsonl", rows, fields={"parallel": "group"})
+    groups = [{row["group"] for row in rows} for rows in splits.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 30
+    assert any({0, 29} <= found for found in groups)
+
+
+def test_a_large_group_of_rows_leaves_the_other_splits_theirs(tmp_path: Path):
+    rows = [{"text": "the same" if number < 60 else f"{number}", "label": "a", "lang": "en"} for number in range(100)]
+    splits = divided(tmp_path / "rows.jsonl", rows)
+    assert {split: len(rows) for split, rows in splits.items()} == {"train": 80, "validation": 10, "test": 10}
+    with pytest.raises(CompressError, match=r"100 rows of 1 texts, .* are too few to divide into train, validation"):
+        divided(tmp_path / "rows.jsonl", [{**row, "text": "the same"} for row in rows])
+
+
+def test_a_row_of_a_single_file_that_cannot_be_read_is_named(tmp_path: Path):
+    with pytest.raises(CompressError, match=r"rows.jsonl:2: field 'label' is missing"):
+        divided(tmp_path / "rows.jsonl", [ROWS[0], {"text": "x", "lang": "de"}])
+
+
+def test_hub_labels_of_minus_one_are_no_labels():
+    import datasets
+
+    features = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["bad", "good"]),
+            "lang": datasets.Value("string"),
+        }
+    )
+    columns = {"text": ["x", "y", "z"], "label": [1, -1, 0], "lang": ["de"] * 3}
+    split = datasets.Dataset.from_dict(columns, features=features)
+    loaded = datasets.DatasetDict(dict.fromkeys(("train", "validation", "test"), split))
+    kept: list[Row] = []
+    data, task = Data(source="owner/name"), task_named("text-classification")
+    found = clean(rows_of_dataset(loaded, data), task, data, lambda _, row: kept.append(row))
+    assert [(row.text, row.label) for row in kept[:2]] == [("x", "good"), ("z", "bad")]
+    assert found.summary.splits["train"].dropped == {"blank": 0, "duplicate": 0, "without a label": 1}
+    hidden = datasets.Dataset.from_dict({**columns, "label": [-1] * 3}, features=features)
+    with pytest.raises(CompressError, match=r"left in the test split \(3 before cleaning, 3 without a label\)"):
+        clean(rows_of_dataset(datasets.DatasetDict({**loaded, "test": hidden}), data), task, data, lambda *_: None)
+
+
+def test_hub_numbers_that_name_no_label_are_refused():
+    import datasets
+
+    words = datasets.Features({"tags": datasets.List(datasets.ClassLabel(names=["O", "B-x"]))})
+    split = datasets.Dataset.from_dict({"tags": [[0, 1], [0, -1]]}, features=words)
+    loaded = datasets.DatasetDict(dict.fromkeys(("train", "validation", "test"), split))
+    rows = rows_of_dataset(loaded, Data(source="owner/name"))["train"]
+    with pytest.raises(CompressError, match=r"owner/name train:2: field 'tags' has -1 in place of a label"):
+        list(rows)
+
+
+def test_text_that_looks_like_a_date_stays_text(tmp_path: Path):
+    days = [f"2020-01-0{day}" for day in range(1, 5)]
+    tables = {
+        "texts": [Row(day, "2021-01-01", "2022-01-01", day, f"{day} 10:00:00") for day in days],
+        "words": [Row([day], [] if day == days[0] else ["B-x"], "en") for day in days],
+        "answers": [Row(day, {"text": [day], "answer_start": [3]}, "en", day) for day in days],
+    }
+    for name, rows in tables.items():
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row_as_dict(row)) + "\n" for row in rows))
+        assert list(RowTable.open(path, tmp_path / "store")) == list(RowTable.from_rows(rows)) == rows
+    (tmp_path / "texts.jsonl").write_text(json.dumps(row_as_dict(Row("new", "a", "en"))))
+    assert list(RowTable.open(tmp_path / "texts.jsonl", tmp_path / "store")) == [Row("new", "a", "en")]
+
+
+@pytest.mark.parametrize("content", ["", "[]\n", '{"text": "x"}\n', '{"text": "x", "label": "a", "lang"', "\udcff"])
+def test_rows_that_are_not_as_they_were_written_are_named(tmp_path: Path, content: str):
+    path = tmp_path / "data/train.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(CompressError, match=r"data/train.jsonl: damaged or missing; delete .*/data and run"):
+        RowTable.open(path, tmp_path / "store")
+
+
+def test_parallel_rows_in_two_splits_are_told(tmp_path: Path):
+    rows = [{**row, "parallel": "7"} for row in ROWS]
+    others = [{**row, "text": f"{row['text']}!"} for row in rows]
+    data = write_folder(tmp_path, train=rows, validation=others, test=[{**row, "parallel": "8"} for row in others])
+    fields = data.fields.model_copy(update={"parallel": "parallel"})
+    _, result = cleaned(data.model_copy(update={"fields": fields}))
+    assert result.summary.shared_texts == [
+        SharedTexts(first="train", second="validation", texts=0, parallel=1),
+        SharedTexts(first="validation", second="test", texts=2, parallel=0),
+    ]
+
+
+def test_unused_columns_of_parquet_may_hold_anything(tmp_path: Path):
+    far = pyarrow.array([2**50] * 2, pyarrow.timestamp("s"))
+    table = pyarrow.Table.from_pylist(ROWS).append_column("when", far)
+    pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+    found = [row for _, row in read_file(tmp_path / "rows.parquet")]
+    assert [(row["text"], row["lang"]) for row in found] == [(row["text"], row["lang"]) for row in ROWS]
+    columns = {"text": "when", "label": "label"}
+    with pytest.raises(CompressError, match=r"row 1: field 'when' cannot be read"):
+        task_named("text-classification").read_row("row 1", found[0], columns)
 
 
 def test_a_hub_data_set_gives_names_for_numbered_labels():
@@ -102,6 +221,12 @@ def test_field_names_can_be_chosen_and_languages_filtered(tmp_path: Path):
             {},
             "test.jsonl:1: label 'new' does not occur in the",
         ),
+        (
+            {"train": [{"text": "x", "label": "a", "lang": "all"}]},
+            {},
+            "train.jsonl:1: a language cannot be called 'all'",
+        ),
+        ({"train": [{"text": "x", "label": ["a"] * 99, "lang": "de"}]}, {}, "got ['a', 'a', 'a', 'a', 'a', 'a', ...]"),
         ({"train": ROWS[:1]}, {}, "the train split has one class only ('a')"),
         ({"validation": []}, {}, "no rows are left in the validation split"),
         ({}, {"languages": ["de", "xx"]}, "data.languages: no rows in xx; the data has de, en"),
@@ -120,6 +245,11 @@ def test_bad_rows_are_refused_with_their_place(tmp_path: Path, splits: dict, dat
         ("rows.jsonl", b'{"text": "x"}\n{"text": ', "rows.jsonl:2: not a JSON object"),
         ("rows.jsonl", b"[1]\n", "rows.jsonl:1: a row must be a JSON object, got list"),
         ("rows.jsonl", b'{"text": "\xff"}\n', "rows.jsonl: not UTF-8 text"),
+        ("rows.jsonl", b'{"text": "x", "text": "y"}\n', "rows.jsonl:1: the key 'text' comes twice; leave one out"),
+        ("rows.jsonl", b'{"a": ' + b"[" * 100_000, "rows.jsonl:1: not a row: its JSON is nested too deeply"),
+        ("rows.jsonl", b'{"a": ' + b"9" * 5000 + b"}\n", "rows.jsonl:1: not a JSON object"),
+        ("rows.csv", b"text,label,text\nx,y,z\n", "rows.csv: the column 'text' comes twice; leave one out"),
+        ("rows.csv", b'text,label\n"x" y,a\n', "rows.csv: not valid CSV after line 1"),
         ("rows.csv", b"text,label,lang\nx,y\n", "rows.csv:2: the row does not have the header's 3 fields"),
         ("rows.parquet", b"no parquet", "rows.parquet: not a readable Parquet file"),
         ("rows.xml", b"", "rows.xml: unknown kind of file; use one of .jsonl"),
@@ -157,6 +287,14 @@ def test_a_translation_that_is_blank_is_dropped(tmp_path: Path):
     found = clean(raw, task_named("translation"), Data(), lambda split, row: None)
     assert found.summary.splits["train"] == SplitSummary(rows=1, dropped={"blank": 1, "duplicate": 0})
     assert found.summary.languages == {"en-de": 1}
+
+
+@pytest.mark.parametrize("field", ["text", "label", "lang"])
+def test_half_of_a_surrogate_pair_is_no_text(tmp_path: Path, field: str):
+    data = write_folder(tmp_path)
+    (tmp_path / "train.jsonl").write_text(json.dumps({"text": "x", "label": "a", "lang": "de", field: "ab\ud800"}))
+    with pytest.raises(CompressError, match=rf"train.jsonl:1: field '{field}' has \\ud800 at character 3, half of a"):
+        cleaned(data)
 
 
 def test_padding_fills_to_the_longest_row():

@@ -58,6 +58,43 @@ def test_a_question_that_fills_the_window_is_cut(tokenizer):
     assert TASK.decode(sure_of_the_label(examples), examples, [long], [], tokenizer) == [ANSWER]
 
 
+@pytest.mark.parametrize("kind", ["byte-level", "unigram"])
+@pytest.mark.parametrize("max_length", [8, 16, 64])
+def test_a_question_is_cut_by_its_tokens_of_which_a_character_may_have_several(kind: str, max_length: int):
+    own = train_tokenizer([CONTEXT] * 3, NewTokenizer(model=kind, vocabulary_size=300, longest_piece=2), 64)
+    row = Row("这个城市的人口是多少😀" * 3, ROW.label, "zh", text_pair=CONTEXT)
+    examples = TASK.encoder(own, Data(max_length=max_length), [])([row])
+    assert max(len(example["input_ids"]) for example in examples) == max_length
+    reached = max(end for example in examples for end in example["ends"])
+    assert reached == len(CONTEXT)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"text": "Hafen", "answer_start": [3]},
+        {"text": ["Hafen"], "answer_start": ["3"]},
+        {"text": ["Hafen"], "answer_start": [True]},
+        {"text": [5], "answer_start": [3]},
+        {"text": ["Hafen"], "answer_start": [-5]},
+        {"text": [], "answer_start": []},
+        {"text": ["Hafen"], "answer_start": [3, 4]},
+        {"text": ["a", "b"], "answer_start": 2},
+        [["Hafen", 3]],
+    ],
+)
+def test_answers_of_another_form_are_refused(answers: object):
+    with pytest.raises(CompressError, match=r"row 7: field 'answers' must have lists 'text' and 'answer_start' of the"):
+        TASK.read_row("row 7", {"question": "?", "context": "Hafen", "answers": answers}, dict(TASK.FIELDS))
+
+
+def test_an_answer_that_is_blank_or_elsewhere_is_refused():
+    for answer, start in ((" ", 5), ("hafen", 0), ("Hafen", 1)):
+        content = {"question": "?", "context": "Hafen ", "answers": {"text": [answer], "answer_start": [start]}}
+        with pytest.raises(CompressError, match=r"does not stand at character \d of the context"):
+            TASK.read_row("row 7", content, dict(TASK.FIELDS))
+
+
 def test_spans_are_in_order_and_short(tokenizer):
     (example,) = TASK.encoder(tokenizer, Data(max_length=512), [])([ROW])
     logits = np.zeros((len(example["input_ids"]), 2))
@@ -111,7 +148,7 @@ def test_an_answer_is_found_again_after_normalisation():
     [
         ({"text": ["b"], "answer_start": [0]}, "rows:3: the answer 'b' does not stand at character 0 of the context"),
         ({"text": ["a"], "answer_start": []}, "field 'answers' must have lists 'text' and 'answer_start'"),
-        ("a", "field 'answers' must have lists 'text' and 'answer_start' of the same length, got 'a'"),
+        ("a", "'answer_start' of the same length, of text and of whole numbers, got 'a'"),
         (
             None,
             r"rows:3: field 'answers' is missing \(data.fields.label\); a row must have question, context, answers;",

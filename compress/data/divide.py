@@ -1,0 +1,72 @@
+"""One file becomes three splits: rows that say the same stay together, so that no test row was seen in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.errors import CompressError
+from compress.tasks.rows import Row
+
+RawRow = tuple[str, Mapping[str, Any]]
+"""Where the row stands ("file:line"), and its fields."""
+
+_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+_LARGE = 0.05  # groups with more of the rows go into the train split, which has the room
+
+
+def divided(
+    path: Path, seed: int, read: Callable[[Path], Iterable[RawRow]], row_of: Callable[[RawRow], Row | None]
+) -> dict[str, Iterable[RawRow]]:
+    """Divide the rows of a single file, which is read once for each split: 80 % train, 10 % validation, 10 % test.
+
+    Rows of the same text, or with the same value of ``parallel``, fall into the same split.
+
+    :raises CompressError: Naming a row that cannot be read, or if too few rows are apart from one another.
+    """
+    groups = _groups(map(row_of, read(path)))
+    sizes = np.bincount(groups)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[np.argsort(sizes[order] <= _LARGE * len(groups), kind="stable")]
+    before = np.cumsum(sizes[order]) - sizes[order]
+    ends = np.round(np.cumsum(list(_SHARES.values())) * len(groups))
+    split_of_group = np.empty(len(sizes), dtype=np.int8)
+    split_of_group[order] = np.searchsorted(ends[:-1], before, side="right")
+    home = split_of_group[groups]
+    if len(np.unique(home)) < len(_SHARES):
+        raise CompressError(
+            f"{path}: {len(groups)} rows of {len(sizes)} texts, or values of data.fields.parallel, are too few to "
+            "divide into train, validation and test; give a file for each"
+        )
+
+    def rows_of(number: int) -> Iterator[RawRow]:
+        return (row for row, split in zip(read(path), home, strict=True) if split == number)
+
+    return {split: rows_of(number) for number, split in enumerate(_SHARES)}
+
+
+def _groups(rows: Iterable[Row | None]) -> np.ndarray:
+    """For each row the number of its group, int (rows,): rows that share a text or are parallel, over others too."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    numbers: dict[int, int] = {}
+    one: list[int] = []
+    other: list[int] = []
+    count = 0
+    for count, row in enumerate(rows, 1):
+        if row is None:
+            continue
+        keys = [("text", str(row.text), row.text_pair), *([("parallel", row.parallel, None)] if row.parallel else [])]
+        one += [count - 1] * len(keys)
+        other += [numbers.setdefault(hash(key), len(numbers)) for key in keys]  # 64 bits in place of the text
+    if not count:
+        return np.zeros(0, dtype=int)
+    # A graph with a node for each row and, after those, one for each text and each value of `parallel`.
+    nodes = count + len(numbers)
+    joined = coo_array((np.ones(len(one), dtype=np.int8), (one, np.add(other, count, dtype=int))), shape=(nodes, nodes))
+    _, components = connected_components(joined, directed=False)
+    return np.unique(components[:count], return_inverse=True)[1]
