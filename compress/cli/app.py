@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -229,6 +230,8 @@ def check(
         require("compress check", "bench", "cpu")
         from bench.gate.judgement import Limits
 
+        if not all(map(math.isfinite, (max_slowdown, max_growth, max_drop))):
+            raise CompressError("--max-slowdown, --max-growth, --max-drop: give a number; infinity and NaN are none")
         limits = Limits(max_slowdown=max_slowdown, max_growth=max_growth, max_drop=max_drop)
         return commands.check(
             _found_run(run, output, assigned_for_measuring(set_)), baseline, limits, listed(variants), json_
@@ -304,6 +307,8 @@ def verify(
 
     def work() -> Verification:
         require("compress verify", "cpu")
+        if key and certificate:
+            raise CompressError("--key beside --certificate: a bundle is signed with one of them; name the one")
         return commands.verify(bundle, key, certificate or [], unpack, json_)
 
     raise typer.Exit(0 if finish(work, json_, verbose).verdict == "pass" else 1)

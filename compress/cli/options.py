@@ -40,17 +40,14 @@ def assigned(assignments: list[str] | None) -> Overrides:
 
     :raises CompressError: If one is not written so.
     """
-    import yaml
+    from compress.recipe.parsing import parse_yaml
 
     overrides: Overrides = {}
     for assignment in assignments or []:
         field, separator, value = assignment.partition("=")
         if not separator:
-            raise CompressError(f"--set {assignment}: expected FIELD=VALUE, for example --set student.layers=3")
-        try:
-            overrides[field.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise CompressError(f"--set {assignment}: the value is not valid YAML; quote it") from error
+            raise CompressError(f"--set {assignment:.100}: expected FIELD=VALUE, for example --set student.layers=3")
+        overrides[field.strip()] = cast("JsonValue", parse_yaml(value, f"--set {assignment:.100}"))
     return overrides
 
 
@@ -76,4 +73,4 @@ def given(values: Mapping[str, object]) -> Overrides:
 
 def listed(text: str | None) -> list[str] | None:
     """The parts of an option that names several things."""
-    return text.split(",") if text else None
+    return None if text is None else text.split(",")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from compress.recipe.section import Positive, Section
+from compress.recipe.section import Few, Positive, Section
 
 
 class Load(Section):
@@ -17,7 +17,7 @@ class Load(Section):
         None, description="99 % of the answers must come within it; null: five times the teacher's median for one row"
     )
     largest_batch: Positive = Field(8, description="waiting requests that dynamic batching joins at most")
-    seconds: Annotated[float, Field(gt=0)] = Field(3.0, description="seconds at each rate")
+    seconds: Annotated[float, Field(gt=0, le=3600)] = Field(3.0, description="seconds at each rate")
 
 
 class Bench(Section):
@@ -30,7 +30,7 @@ class Bench(Section):
     lengths: Annotated[list[Positive], Field(min_length=1)] | None = Field(
         None, description="tokens of a row in the grid of sizes; null: a quarter of data.max_length, and all of it"
     )
-    threads: Positive | None = Field(1, description="threads of one model; null: every processor of this machine")
-    rounds: Positive = Field(2, description="all models run all rows this many times, batch by batch in turn")
-    starts: Positive = Field(2, description="each model is started this many times, in fresh processes")
+    threads: Few | None = Field(1, description="threads of one model; null: every processor of this machine")
+    rounds: Few = Field(2, description="all models run all rows this many times, batch by batch in turn")
+    starts: Few = Field(2, description="each model is started this many times, in fresh processes")
     load: Load = Load()

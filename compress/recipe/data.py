@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from string import Formatter
 from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from compress.recipe.section import Section
+from compress.recipe.section import NonEmpty, Section
+
+
+def _only_languages(prefix: str) -> str:
+    """Refuse what `str.format` would do beside filling in the two names: attributes, indices, widths."""
+    try:
+        parts = [part[1:] for part in Formatter().parse(prefix) if part[1] is not None]
+    except ValueError as error:
+        raise ValueError("only {source} and {target} can be filled in; write other braces twice") from error
+    if not all(part in (("source", "", None), ("target", "", None)) for part in parts):
+        raise ValueError("only {source} and {target} can be filled in")
+    return prefix
+
+
+Prefix = Annotated[str, AfterValidator(_only_languages)]
+"""A text with the places ``{source}`` and ``{target}``, for `str.format`."""
 
 
 class Fields(Section):
@@ -28,16 +44,16 @@ class Fields(Section):
 class Data(Section):
     """Where the rows come from."""
 
-    source: str = Field(
+    source: NonEmpty = Field(
         "cldr",
         description="cldr (built in: classes of texts or, with fields.text_pair, of pairs; token labels), "
         "a folder, one file, or a data set name on the hub",
     )
     configuration: str | None = Field(None, description="configuration name of a hub data set")
-    train: str | None = Field(None, description="explicit file for the split, in place of `source`")
-    validation: str | None = Field(None, description="the same for this split")
-    test: str | None = Field(None, description="the same for this split")
-    unlabelled: str | None = Field(None, description="file of rows without labels, which the teacher gives them")
+    train: NonEmpty | None = Field(None, description="explicit file for the split, in place of `source`")
+    validation: NonEmpty | None = Field(None, description="the same for this split")
+    test: NonEmpty | None = Field(None, description="the same for this split")
+    unlabelled: NonEmpty | None = Field(None, description="file of rows without labels, which the teacher gives them")
     fields: Fields = Field(default_factory=Fields)
     languages: list[str] | None = Field(None, description="keep these languages only")
     labelled_languages: list[str] | None = Field(
@@ -52,16 +68,9 @@ class Data(Section):
         default_factory=dict,
         description="with teacher.fine_tune: false: what the teacher calls the labels, where not as the data does",
     )
-    prefix: str | None = Field(None, description='translation: before the source, "translate {source} to {target}: "')
-
-    @field_validator("prefix")
-    @classmethod
-    def _prefix_names_languages(cls, prefix: str | None) -> str | None:
-        try:
-            (prefix or "").format(source="", target="")
-        except (KeyError, IndexError, ValueError) as error:
-            raise ValueError("only {source} and {target} can be filled in") from error
-        return prefix
+    prefix: Prefix | None = Field(
+        None, description='translation: before the source, "translate {source} to {target}: "'
+    )
 
     @model_validator(mode="after")
     def _splits_come_together(self) -> Data:

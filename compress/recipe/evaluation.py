@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from compress.recipe.section import Positive, Section
+from compress.recipe.section import Few, Section
 
 
 class Generation(Section):
     """How translations are searched for, at most ``data.max_length`` tokens."""
 
-    beams: Positive = Field(1, description="1: the most likely token each time")
+    beams: Few = Field(1, description="1: the most likely token each time")
     length_penalty: float = Field(1.0, description="more than 0 favours long translations, less short ones")
 
 

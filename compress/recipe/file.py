@@ -11,11 +11,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from compress.errors import CompressError
+from compress.recipe.parsing import parse_yaml
 from compress.recipe.recipe import Recipe
 
 Content = dict[str, object]
 """What YAML holds, before it is validated."""
 
+_MOST_TOLD = 10
 RENAMED = {
     "evaluation.yardstick": "evaluation.baseline",
     "student.training.warmup": "student.training.learning_rate_warmup",
@@ -41,7 +43,9 @@ def load_recipe(path: Path | None, overrides: Mapping[str, object] | None = None
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise CompressError(f"{place}: " + "; ".join(_explained(problem) for problem in error.errors())) from error
+        problems = [_explained(problem) for problem in error.errors()]
+        more = f"; and {len(problems) - _MOST_TOLD} more" if len(problems) > _MOST_TOLD else ""
+        raise CompressError(f"{place}: " + "; ".join(problems[:_MOST_TOLD]) + more) from error
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -51,15 +55,12 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
 
 def _read_yaml(path: Path) -> Content:
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except FileNotFoundError as error:
         raise CompressError(f"{path}: no such recipe; name an existing YAML file") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise CompressError(f"{path}: cannot be read as a recipe ({error})") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise CompressError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from error
+    content = parse_yaml(text, str(path))
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -71,7 +72,7 @@ def _set(content: Content, dotted: str, value: object) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
         below = content.get(parent)
-        inner: Content = below if isinstance(below, dict) else {}
+        inner: Content = dict(below) if isinstance(below, dict) else {}  # an alias may have it elsewhere too
         content[parent] = inner
         content = inner
     content[last] = value
@@ -79,11 +80,14 @@ def _set(content: Content, dotted: str, value: object) -> None:
 
 def _explained(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
-    where = ".".join(location)
+    where, value = f"{'.'.join(location):.100}", problem["input"]
+    if problem["type"] == "string_type" and value is not None and not isinstance(value, list):
+        read = "a mapping" if isinstance(value, dict) else f"{value!r:.60}"
+        return f"{where}: must be text, and YAML reads {read} here; put it in quotes"
     if problem["type"] != "extra_forbidden":
         message = problem["msg"].removeprefix("Value error, ")
         message = message[0].lower() + message[1:]
-        given = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"  # a section: too long
+        given = "" if isinstance(value, dict) else f" (got {value!r:.60})"  # a section: too long
         return f"{where}: {message}{given}" if where else message
     if where in RENAMED:
         return f"{where}: is called {RENAMED[where]} now; rename it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from compress.recipe.bench import Bench
 from compress.recipe.bundle import Bundle
@@ -34,6 +34,13 @@ class Recipe(Section):
     export: Export = Export()
     bench: Bench = Bench()
     bundle: Bundle = Bundle()
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_run_s_own(cls, name: str) -> str:
+        if name.lower() == "latest":
+            raise ValueError("'latest' is the link to the newest run; choose another name")
+        return name
 
     @model_validator(mode="after")
     def _measured_lengths_can_be_read(self) -> Recipe:

@@ -6,15 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from compress.recipe.section import Fraction, Positive, Section, check_heads
+from compress.recipe.section import Few, Fraction, Positive, Section, Width, check_heads
 from compress.recipe.training import NewTokenizer, StudentTraining
+
+Temperature = Annotated[float, Field(ge=0.01, le=1000)]
 
 
 class LayerSignal(Section):
     """A signal that student layers take from teacher layers."""
 
     weight: Annotated[float, Field(ge=0)] = Field(0.0, description="of the signal in the loss; 0: it is left out")
-    layers: Literal["uniform", "last"] | list[Positive] = Field(
+    layers: Literal["uniform", "last"] | list[Few] = Field(
         "uniform", description="teacher layers: evenly spread, the last ones, or one given for each student layer"
     )
 
@@ -29,8 +31,8 @@ class RelationSignal(Section):
     """Self-attention relations (MiniLMv2): the student's last layer learns from one teacher layer."""
 
     weight: Annotated[float, Field(ge=0)] = Field(0.0, description="of the signal in the loss; 0: it is left out")
-    layer: Positive | None = Field(None, description="teacher layer, counted from 1; null: the last")
-    heads: Positive = Field(8, description="relation heads: a divisor of both widths")
+    layer: Few | None = Field(None, description="teacher layer, counted from 1; null: the last")
+    heads: Width = Field(8, description="relation heads: a divisor of both widths")
 
 
 class SentenceSignal(Section):
@@ -43,15 +45,15 @@ class SequenceSignal(Section):
     """Translation: the teacher's own translations take the place of the rows' (Kim & Rush, 2016)."""
 
     enabled: bool = Field(False, description="train on the teacher's translations")
-    beams: Positive = Field(4, description="of the search that writes them")
+    beams: Few = Field(4, description="of the search that writes them")
 
 
 class Distillation(Section):
     """loss = alpha * hard + (1 - alpha) * soft + the sum of weight * signal."""
 
     alpha: Fraction = Field(0.1, description="balance: 1 is labels alone, 0 is the teacher alone")
-    temperature: Annotated[float, Field(gt=0)] = Field(2.0, description="softens both models' probabilities")
-    final_temperature: Annotated[float, Field(gt=0)] | None = Field(
+    temperature: Temperature = Field(2.0, description="softens both models' probabilities")
+    final_temperature: Temperature | None = Field(
         None, description="the temperature moves to this one over the training; null: it stays"
     )
     hidden: LayerSignal = LayerSignal()
@@ -101,13 +103,13 @@ class Student(Section):
     """The small model: its shape, first weights and training."""
 
     every_nth_layer: Positive | None = Field(None, description="copy every n-th teacher layer; the shape is ignored")
-    layers: Positive = Field(1, description="layers; translation: of the encoder")
-    decoder_layers: Positive | None = Field(
+    layers: Few = Field(1, description="layers; translation: of the encoder")
+    decoder_layers: Few | None = Field(
         None, description="translation; null: as many as `layers`, or every n-th of the teacher's"
     )
-    hidden_size: Positive = Field(128, description="width: a multiple of `heads`")
-    heads: Positive = Field(2, description="attention heads of a layer")
-    feed_forward_size: Positive = Field(256, description="width of the feed-forward part")
+    hidden_size: Width = Field(128, description="width: a multiple of `heads`")
+    heads: Width = Field(2, description="attention heads of a layer")
+    feed_forward_size: Width = Field(256, description="width of the feed-forward part")
     initialization: Literal["random", "embeddings", "importance", "svd"] = Field(
         "embeddings",
         description="start from new weights, the teacher's embeddings, its most important heads, neurons and channels, "

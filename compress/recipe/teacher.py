@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from compress.recipe.section import Fraction, Positive, Section, check_heads
+from compress.recipe.section import Few, Fraction, NonEmpty, Positive, Section, Width, check_heads
 from compress.recipe.training import NewTokenizer, Training
 
 
@@ -13,11 +13,11 @@ class Scratch(Section):
     M2M100."""
 
     tokenizer: NewTokenizer = NewTokenizer()
-    layers: Positive = Field(4, description="layers; translation: of the encoder")
-    decoder_layers: Positive | None = Field(None, description="translation; null: as many as `layers`")
-    hidden_size: Positive = Field(192, description="width: a multiple of `heads`")
-    heads: Positive = Field(3, description="attention heads of a layer")
-    feed_forward_size: Positive = Field(384, description="width of the feed-forward part")
+    layers: Few = Field(4, description="layers; translation: of the encoder")
+    decoder_layers: Few | None = Field(None, description="translation; null: as many as `layers`")
+    hidden_size: Width = Field(192, description="width: a multiple of `heads`")
+    heads: Width = Field(3, description="attention heads of a layer")
+    feed_forward_size: Width = Field(384, description="width of the feed-forward part")
     dropout: Fraction = Field(0.0, description="share of activations that are dropped in training")
     pretraining: Training | None = Field(None, description="masked-language training on the same text beforehand")
 
@@ -40,7 +40,7 @@ class Vocabulary(Section):
 class Teacher(Section):
     """The large model that the student learns from."""
 
-    model: str | None = Field(None, description="folder or hub id; null: train one from scratch")
+    model: NonEmpty | None = Field(None, description="folder or hub id; null: train one from scratch")
     fine_tune: bool = Field(True, description="false: take `model` as it is")
     allow_unknown_tokens: list[str] = Field(
         default_factory=list,

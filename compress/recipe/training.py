@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from compress.recipe.section import Fraction, Positive, Section
+from compress.recipe.section import Epochs, Fraction, Positive, Section
 
 
 class Training(Section):
     """One training: the defaults are the demo's teacher."""
 
-    epochs: Annotated[float, Field(gt=0)] = Field(2, description="passes over the rows; a part of one is allowed")
+    epochs: Epochs = Field(2, description="passes over the rows; a part of one is allowed")
     batch_size: Positive = Field(32, description="rows of one step, over all processes")
     gradient_accumulation: Positive = Field(1, description="parts that a step is computed in, to save memory")
     learning_rate: Annotated[float, Field(gt=0)] = Field(
@@ -32,7 +32,7 @@ class Training(Section):
 class StudentTraining(Training):
     """The student's training: the defaults are the demo's student."""
 
-    epochs: Annotated[float, Field(gt=0)] = Field(8, description="passes over the rows; a part of one is allowed")
+    epochs: Epochs = Field(8, description="passes over the rows; a part of one is allowed")
     batch_size: Positive = Field(64, description="rows of one step, over all processes")
     learning_rate: Annotated[float, Field(gt=0)] = Field(
         3e-3, description="the highest, after the learning-rate warm-up"
@@ -49,7 +49,9 @@ class NewTokenizer(Section):
         "byte-pair",
         description="byte-level: byte pairs of UTF-8, case kept; can be put into the ONNX graph with the same tokens",
     )
-    vocabulary_size: Annotated[int, Field(ge=100)] = Field(4000, description="tokens; byte-level: 300 or more")
+    vocabulary_size: Annotated[int, Field(ge=100, le=10_000_000)] = Field(
+        4000, description="tokens; byte-level: 300 or more"
+    )
     longest_piece: Positive = Field(2, description="characters of a token at most; byte-level: bytes")
     lowercase: bool | None = Field(
         None, description="null: where the model reads, not where it writes; byte-level: never"

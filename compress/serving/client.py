@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,8 +114,11 @@ class Model:
         self, texts: Sequence[Any], text_pairs: Sequence[str] | None, languages: Sequence[str] | str | None
     ) -> list[Row]:
         """The texts as training read them: in Unicode's NFC, without space around them."""
-        if isinstance(texts, str):
-            raise CompressError("predict: texts must be a list of texts, got one text; put it in a list")
+        for what, given in (("texts", texts), ("text_pairs", text_pairs)):
+            if isinstance(given, str):
+                raise CompressError(f"predict: {what} must be a list of texts, got one text; put it in a list")
+            if given is not None and not isinstance(given, Collection):
+                raise CompressError(f"predict: {what} must be a list of texts, got {type(given).__name__}")
         if self.description.pairs != (text_pairs is not None):
             wanted = "pairs: give text_pairs too" if self.description.pairs else "single texts: leave out text_pairs"
             raise CompressError(f"predict: {self.description.name} reads {wanted}")
@@ -190,6 +193,12 @@ def _text_reader(folder: Path, description: Description, threads: int | None) ->
         order = sorted(range(len(rows)), key=lambda number: len(rows[number].text))
         for start in range(0, len(order), _BATCH_SIZE):
             numbers = order[start : start + _BATCH_SIZE]
+            for number in numbers:
+                if "\0" in rows[number].text:
+                    raise CompressError(
+                        f"predict: text {number} has a NUL character, where the tokenizer in the graph would stop; "
+                        "take it out, or ask a model that reads tokens"
+                    )
             texts = np.array([rows[number].text for number in numbers], dtype=object)
             outputs = session.run(["label", "probabilities"], {"text": texts})
             for number, label, probabilities in zip(numbers, *outputs, strict=True):

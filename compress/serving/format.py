@@ -7,10 +7,11 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
+from compress.recipe.data import Prefix
 from compress.recipe.export import Tolerance
 from compress.targets import is_for_gpu
 from compress.tasks.registry import TaskName
@@ -103,6 +104,8 @@ class Manifest(Contract):
 class Description(Contract):
     """`compress.json` beside a model: what a client must know to ask it."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     version: Literal[1] = Field(1, alias="schema")
     name: str
     task: TaskName
@@ -113,7 +116,7 @@ class Description(Contract):
     pairs: bool = Field(description="whether texts come in pairs")
     max_length: Annotated[int, Field(ge=8, le=8192)]
     language_codes: dict[str, str] = Field(default_factory=dict)
-    prefix: str | None = None
+    prefix: Prefix | None = None
     beams: Annotated[int, Field(gt=0)] = 1
     length_penalty: float = 1.0
 

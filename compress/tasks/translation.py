@@ -233,7 +233,7 @@ def example_call(row: Row) -> str:
 
 
 def content(text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:
-    source, separator, target = (languages or "").partition("-")
+    source, separator, target = languages.partition("-") if isinstance(languages, str) else ("", "", "")
     if not separator:
         raise CompressError("predict: languages must say from which language to which, for example 'de-en'")
     return {FIELDS["text"]: text, FIELDS["source_lang"]: source, FIELDS["target_lang"]: target}

@@ -1,7 +1,10 @@
 import re
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from compress.errors import CompressError
 from compress.recipe.file import RENAMED, load_recipe, save_recipe
@@ -53,6 +56,33 @@ def test_a_saved_recipe_is_read_back_equal(tmp_path: Path):
             "evaluation.baseline is for text-classification, the task is token-classification; leave it out",
         ),
         ("data: {prefix: 'to {language}: '}", "data.prefix: only {source} and {target} can be filled in"),
+        ("data: {prefix: '{source.__class__}'}", "data.prefix: only {source} and {target} can be filled in"),
+        ("data: {prefix: '{source:>1000000000}'}", "data.prefix: only {source} and {target} can be filled in"),
+        ("data: {prefix: '{source!r}'}", "data.prefix: only {source} and {target} can be filled in"),
+        (
+            "data: {prefix: 'a } b'}",
+            "data.prefix: only {source} and {target} can be filled in; write other braces",
+        ),
+        (
+            "data:\n  prefix: {translate to target: }",
+            "data.prefix: must be text, and YAML reads a mapping here; put it in quotes",
+        ),
+        ("data: {languages: [en, no]}", "data.languages.1: must be text, and YAML reads False here; put it in quotes"),
+        ("data: {source: ''}", "data.source: string should have at least 1 character"),
+        ("name: latest", "name: 'latest' is the link to the newest run; choose another name"),
+        ("seed: 1\nname: x\nseed: 2", "line 3: the key 'seed' comes twice; leave one out"),
+        (f"seed: {'9' * 5000}", "not valid YAML (Exceeds the limit"),
+        ("seed: 2020-99-99", "not valid YAML (month must be in 1..12)"),
+        ("name: " + "[" * 5000, "nested too deeply for a recipe"),
+        ("name: &a [*a]", "more than 100,000 values, aliases' included; no recipe has so many"),
+        (
+            "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+            + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in pairwise("abcdefgh")),
+            "more than 100,000 values, aliases' included; no recipe has so many",
+        ),
+        ("student: {layers: 1000000000000}", "student.layers: input should be less than or equal to 1000"),
+        ("student: {hidden_size: 99999999999999999999}", "student.hidden_size: input should be less than or equal to"),
+        ("student: {distillation: {temperature: 1.0e-320}}", "temperature: input should be greater than or equal to"),
         ("- a list", "a recipe is a mapping of fields, got list"),
         ("a: [", "line 1: not valid YAML"),
     ],
@@ -70,6 +100,42 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, content: str, mes
 def test_a_missing_recipe_is_said(tmp_path: Path):
     with pytest.raises(CompressError, match=r"no such recipe"):
         load_recipe(tmp_path / "none.yaml")
+
+
+def test_what_is_wrong_is_told_shortly(tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"task: {'x' * 10_000}\n{'y' * 1000}: 1\n" + "".join(f"f{number}: 1\n" for number in range(100)))
+    with pytest.raises(CompressError, match=r"xxx.*; and 92 more$") as error:
+        load_recipe(path)
+    assert len(str(error.value)) < 3000
+
+
+def numbers(section: BaseModel, path: str = "") -> Iterator[str]:
+    """All fields of a recipe that take a number, by their dotted names."""
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from numbers(value, f"{path}{name}.")
+        elif any(kind in str(field.annotation) for kind in ("float", "int")):
+            yield f"{path}{name}"
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_no_number_is_infinite_or_none_at_all(value: float):
+    fields = list(numbers(Recipe()))
+    assert len(fields) > 60
+    for field in fields:
+        with pytest.raises(CompressError, match=re.escape(field)):
+            load_recipe(None, {field: value})
+        with pytest.raises(CompressError, match=re.escape(field)):
+            load_recipe(None, {field: [value]})
+
+
+def test_what_an_alias_shares_is_overridden_in_one_place_alone(tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("teacher: {training: &shared {epochs: 1}}\nstudent: {training: *shared}")
+    recipe = load_recipe(path, {"student.training.epochs": 5})
+    assert (recipe.teacher.training.epochs, recipe.student.training.epochs) == (1, 5)
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())

@@ -78,6 +78,15 @@ def test_descriptions_are_of_a_task_that_there_is(tmp_path: Path):
         read_description(tmp_path)
 
 
+@pytest.mark.parametrize("field", [{"prefix": "{source.__class__}"}, {"prefix": "{target:>999999999}"}])
+def test_a_description_fills_in_nothing_but_languages(tmp_path: Path, field: dict):
+    about = {"name": "a", "task": "translation", "labels": [], "runtime": "ONNX Runtime", "target": "any"}
+    content = {"schema": 1, **about, "pairs": False, "max_length": 16, **field}
+    (tmp_path / "compress.json").write_text(json.dumps(content))
+    with pytest.raises(CompressError, match=r"prefix: Value error, only \{source\} and \{target\} can be filled in"):
+        read_description(tmp_path)
+
+
 def test_a_run_is_not_taken_for_a_bundle(tmp_path: Path):
     (tmp_path / "recipe.yaml").touch()
     with pytest.raises(CompressError, match=r"a run, not a bundle; name .*bundle, which `compress bundle` fills"):

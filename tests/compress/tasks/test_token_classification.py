@@ -69,3 +69,18 @@ def test_parts_of_speech_have_no_spans():
 def test_wrong_fields_are_named(content, message):
     with pytest.raises(CompressError, match=message):
         TASK.read_row("rows:1", content, TASK.FIELDS)
+
+
+def test_a_served_text_is_json_or_none():
+    assert TASK.served_text('["a", "b"]') == ["a", "b"]
+    for text in ("[", "[" * 100_000, '{"a": 1'):
+        with pytest.raises(ValueError, match=r"nested too deeply|Expecting|delimiter"):
+            TASK.served_text(text)
+
+
+@pytest.mark.parametrize("words", [["a", "\ud800"], ["a", 1], "a", [["a"]]])
+def test_words_that_are_none_are_refused(words: object):
+    with pytest.raises(
+        CompressError, match=r"row 1: field 'tokens' (must be a list of text|has .ud800 at character 1)"
+    ):
+        TASK.read_row("row 1", {"tokens": words, "labels": ["O", "O"]}, dict(TASK.FIELDS))

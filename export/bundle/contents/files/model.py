@@ -12,7 +12,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from compress import load
-from compress.errors import CompressError
+from compress.console import plain
 from compress.serving.client import Answer
 from compress.tasks.registry import task_named
 
@@ -38,15 +38,15 @@ class TritonPythonModel:
             asked = [self._asked(request) for request in requests]
             together = {name: [text for each in asked for text in each[name]] for name in self._inputs}
             answers = iter(self._answers(together))
-        except (CompressError, ValueError):
-            return [self._alone(request) for request in requests]  # one that is wrong must not fail the others
+        except Exception:  # whatever one of them may raise: it must not fail the others
+            return [self._alone(request) for request in requests]
         return [self._response([next(answers) for _ in each["TEXT"]]) for each in asked]
 
     def _alone(self, request: Any) -> Any:
         try:
             return self._response(self._answers(self._asked(request)))
-        except (CompressError, ValueError) as error:
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
+        except Exception as error:
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(plain(str(error) or type(error).__name__)))
 
     def _answers(self, asked: Asked) -> list[Answer]:
         texts = [self._task.served_text(text) for text in asked["TEXT"]]

@@ -74,6 +74,12 @@ def test_bad_input_is_named(bundle: Path, tmp_path: Path):
         model.predict(["a"], ["b"])
     with pytest.raises(CompressError, match="predict: text 1: field 'text' must be text, got int"):
         model.predict(["a", 3])
+    with pytest.raises(CompressError, match=r"predict: text 1: field 'text' has \\ud800 at character 2, half of a"):
+        model.predict(["a", "b\ud800"])
+    with pytest.raises(CompressError, match="predict: texts must be a list of texts, got int"):
+        model.predict(3)
+    with pytest.raises(CompressError, match="text_pairs must be a list of texts, got one text; put it in a list"):
+        model.predict(["a"], "b")
     with pytest.raises(CompressError, match=r"a run, not a bundle; name .*bundle, which `compress bundle` fills"):
         load(bundle.parent)
     with pytest.raises(CompressError, match="has no model 'none'; it has onnx, onnx-int8, openvino-int8"):

@@ -130,6 +130,12 @@ def test_the_graph_gives_the_labels_of_its_parent(text_bundle: Path, text_run: R
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
 
 
+def test_a_text_at_whose_middle_the_graph_would_stop_is_refused(text_bundle: Path):
+    model = load(text_bundle, next(m.name for m in read_bundle_manifest(text_bundle).models if m.reads == "text"))
+    with pytest.raises(CompressError, match="text 1 has a NUL character, where the tokenizer in the graph would stop"):
+        model.predict(["12:30", "12\x0030"])
+
+
 def test_the_graph_needs_onnx_runtime_and_its_extensions_alone(text_bundle: Path):
     (model,) = [model for model in read_bundle_manifest(text_bundle).models if model.reads == "text"]
     assert model.folder == "models/cpu/onnx-text/1"

@@ -157,8 +157,12 @@ def test_the_python_model_answers_each_request_with_its_own_rows(bundle: Path, m
     assert other.tensors[0].as_numpy().shape == (1, 1)
     assert one.tensors[1].as_numpy().shape == (2, 4)
     assert np.allclose(one.tensors[1].as_numpy().sum(axis=1), 1)
-    wrong = {"TEXT": Tensor("TEXT", np.array([[b"\xff"]], dtype=object))}
-    refused, again = model.execute([wrong, requests[0]])  # joined in one batch, from two clients
-    assert "can't decode byte 0xff" in refused.error
-    assert again.error is None
-    assert again.tensors[0].as_numpy().tolist() == one.tensors[0].as_numpy().tolist()
+    for text, error in (
+        (np.array([[b"\xff"]], dtype=object), "can't decode byte 0xff"),
+        (np.array([["\ud800"]], dtype=object), "'str' object has no attribute 'decode'"),
+        (np.empty((1, 0), dtype=object), "index 0 is out of bounds"),
+    ):
+        refused, again = model.execute([{"TEXT": Tensor("TEXT", text)}, requests[0]])  # joined, from two clients
+        assert error in refused.error
+        assert again.error is None
+        assert again.tensors[0].as_numpy().tolist() == one.tensors[0].as_numpy().tolist()
