@@ -21,7 +21,7 @@ class Training(Section):
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="pull of the weights towards zero")
     learning_rate_warmup: Fraction = Field(0.1, description="share of the steps in which the learning rate rises")
     mask_probability: Fraction = Field(0.2, description="share of tokens replaced by the mask token, as regularisation")
-    label_smoothing: Fraction = Field(0.0, description="share of probability spread over the other labels")
+    label_smoothing: Fraction = Field(0.0, description="share of probability spread over all labels")
     language_exponent: Fraction = Field(
         1.0, description="languages are drawn with their number of rows to this power: 1 as they are, 0 all alike"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,8 @@ from compress.training.trainer import BucketTrainer
 class Companion(Module):
     """What is trained or kept beside the student and saved in its checkpoints, but not with the finished model.
 
-    ``projections`` take the student's states to the teacher's width; ``language_weights`` are those of group DRO.
+    ``projections`` take the student's states to the teacher's width; ``language_log_weights`` are the logarithms
+    of group DRO's.
     """
 
     def __init__(self, plan: SignalPlan, width: int, teacher_width: int, attention_heads: int, languages: int):
@@ -33,8 +35,8 @@ class Companion(Module):
             return Linear(width, teacher_width) if width != teacher_width else Identity()
 
         self.projections = ModuleDict({name: ModuleList(projection() for _ in range(n)) for name, n in count.items()})
-        self.language_weights: Tensor
-        self.register_buffer("language_weights", torch.full((languages,), 1 / languages))
+        self.language_log_weights: Tensor
+        self.register_buffer("language_log_weights", torch.full((languages,), -math.log(languages)))
 
 
 def signal_losses(
@@ -139,7 +141,13 @@ class DistillationTrainer(BucketTrainer):
         student = read(model, self._model_inputs(model, inputs, labels), self._plan.student, self.task.OUTPUTS)
         logits, wanted = (self.task.positions(found["logits"], mask) for found in (student, teacher))
         hard, soft = hard_and_soft_loss(
-            logits, labels, wanted, settings.alpha, self._temperature(), teacher.get("classes")
+            logits,
+            labels,
+            wanted,
+            settings.alpha,
+            self._temperature(),
+            teacher.get("classes"),
+            self.settings.label_smoothing,
         )
         heads = companion.attention_heads
         parts = {"hard": hard} if settings.alpha > 0 else {}
@@ -153,7 +161,7 @@ class DistillationTrainer(BucketTrainer):
             return group_dro_loss(
                 by_row,
                 language,
-                companion.language_weights,
+                companion.language_log_weights,
                 settings.group_dro,
                 self.accelerator.num_processes,
                 lambda sums: self.accelerator.reduce(sums, reduction="sum"),

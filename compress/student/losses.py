@@ -37,6 +37,7 @@ def hard_and_soft_loss(
     alpha: float,
     temperature: float,
     classes: Tensor | None = None,
+    smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """``α · cross-entropy(labels)`` and ``(1 − α) · soft loss`` (Hinton et al., 2015), each (rows,).
 
@@ -44,9 +45,10 @@ def hard_and_soft_loss(
     :param labels: int64 (rows, positions); positions with -100 do not count.
     :param teacher_logits: Float (rows, positions, classes), or (rows, positions, kept).
     :param classes: Which classes are kept, int64 (rows, positions, kept).
+    :param smoothing: Of the labels, as `compress.training.losses.hard_loss` has it.
     """
     soft = mean_over_tokens(soft_loss(student_logits, teacher_logits, temperature, classes), labels != NO_LABEL)
-    return alpha * hard_loss(student_logits, labels), (1 - alpha) * soft
+    return alpha * hard_loss(student_logits, labels, smoothing), (1 - alpha) * soft
 
 
 def state_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
@@ -90,7 +92,7 @@ def sentence_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def group_dro_loss(
     by_row: Tensor,
     language: Tensor,
-    weights: Tensor,
+    log_weights: Tensor,
     step: float,
     processes: int = 1,
     reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
@@ -99,18 +101,19 @@ def group_dro_loss(
 
     :param by_row: Losses, float (rows,).
     :param language: Language number of each row, int64 (rows,).
-    :param weights: Weight of each language, float (languages,); multiplied in place by ``exp(step · loss)``.
+    :param log_weights: Logarithm of each language's weight, float (languages,); ``step · loss`` is added in place, so
+        that no loss is too high for it and no weight becomes 0 for ever.
     :param reduce: Sums a tensor over the processes, whose gradients are averaged.
     :return: Scalar.
     """
-    sums = torch.zeros_like(weights).index_add(0, language, by_row)
+    sums = torch.zeros_like(log_weights).index_add(0, language, by_row)
     with torch.no_grad():
-        counts = torch.zeros_like(weights).index_add(0, language, torch.ones_like(by_row))
+        counts = torch.zeros_like(log_weights).index_add(0, language, torch.ones_like(by_row))
         all_sums, all_counts = reduce(torch.stack([sums.detach(), counts])).unbind()
-        weights.mul_(torch.exp(step * all_sums / all_counts.clamp(min=1)))
-        weights.div_(weights.sum())
-        present = weights * (all_counts > 0)
-        factors = processes * present / present.sum() / all_counts.clamp(min=1)
+        log_weights.add_(step * all_sums / all_counts.clamp(min=1))
+        log_weights.sub_(log_weights.logsumexp(dim=0))
+        present = log_weights.masked_fill(all_counts == 0, -torch.inf).softmax(dim=0)
+        factors = processes * present / all_counts.clamp(min=1)
     return (sums * factors).sum()
 
 

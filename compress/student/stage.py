@@ -111,7 +111,7 @@ def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = No
     check_finite("student", model, "lower student.training.learning_rate")
     weights = None
     if student.distillation.group_dro:
-        last = model.companion.language_weights.tolist()
+        last = model.companion.language_log_weights.exp().tolist()
         weights = {name: round(weight, 4) for name, weight in zip(languages, last, strict=True)}
     del model.companion
     if is_main_process():

@@ -44,6 +44,12 @@ def test_alpha_balances_hard_and_soft(alpha: float):
     assert soft.item() == pytest.approx((1 - alpha) * 0.010896, abs=1e-6)
 
 
+def test_the_labels_of_the_hard_loss_are_smoothed():
+    hard, soft = hard_and_soft_loss(STUDENT[:, None], torch.tensor([[0]]), TEACHER[:, None], 0.5, 1.0, smoothing=0.2)
+    assert hard.item() == pytest.approx(0.5 * (0.9 * -math.log(0.85) + 0.1 * -math.log(0.15)), abs=1e-6)
+    assert soft.item() == pytest.approx(0.5 * 0.010896, abs=1e-6)
+
+
 def test_each_row_has_its_own_loss():
     rows = soft_loss(torch.cat([STUDENT, TEACHER]), torch.cat([TEACHER, TEACHER]), 1.0)
     assert rows.tolist() == [pytest.approx(0.010896, abs=1e-6), pytest.approx(0.0, abs=1e-6)]
@@ -101,26 +107,36 @@ def test_sentence_loss_is_one_less_the_cosine():
 
 
 def test_group_dro_gives_weight_to_the_language_with_the_higher_loss():
-    weights = torch.tensor([0.5, 0.5])
+    weights = torch.tensor([0.5, 0.5]).log()
     by_row, language = torch.tensor([1.0, 3.0, 4.0]), torch.tensor([0, 0, 1])
     # Mean losses 2 and 4; weights e^(0.5·2) to e^(0.5·4), which is 1 to e.
     loss = group_dro_loss(by_row, language, weights, step=0.5)
     share = math.e / (1 + math.e)
-    assert weights.tolist() == [pytest.approx(1 - share), pytest.approx(share)]
+    assert weights.exp().tolist() == [pytest.approx(1 - share), pytest.approx(share)]
     assert loss.item() == pytest.approx((1 - share) * 2 + share * 4)
 
 
 def test_a_language_that_is_not_in_the_batch_keeps_its_weight_and_costs_nothing():
-    weights = torch.tensor([0.25, 0.75])
+    weights = torch.tensor([0.25, 0.75]).log()
     loss = group_dro_loss(torch.tensor([2.0]), torch.tensor([0]), weights, step=0.0)
-    assert weights.tolist() == [0.25, 0.75]
+    assert weights.exp().tolist() == [pytest.approx(0.25), pytest.approx(0.75)]
     assert loss.item() == pytest.approx(2.0)
+
+
+def test_group_dro_takes_losses_whose_exponential_no_number_holds():
+    weights = torch.full((3,), 1 / 3).log()
+    loss = group_dro_loss(torch.tensor([95.0, 1.0, 2.0]), torch.tensor([0, 1, 2]), weights, step=1.0)
+    assert loss.item() == pytest.approx(95)
+    assert weights.exp().tolist() == [pytest.approx(1), pytest.approx(0), pytest.approx(0)]
+    # The second language's weight, e^-94 by now, is too small for a float, and yet it counts again.
+    loss = group_dro_loss(torch.tensor([1.0, 95.0, 2.0]), torch.tensor([0, 1, 2]), weights, step=1.0)
+    assert loss.item() == pytest.approx((1 + 95) / 2)
 
 
 def test_group_dro_over_two_processes_is_that_of_one():
     by_row, language = torch.tensor([1.0, 2.0, 5.0, 3.0]), torch.tensor([0, 1, 0, 1])
-    whole = group_dro_loss(by_row, language, torch.tensor([0.5, 0.5]), step=0.1)
+    whole = group_dro_loss(by_row, language, torch.tensor([0.5, 0.5]).log(), step=0.1)
     sums = torch.tensor([[6.0, 5.0], [2.0, 2.0]])
-    halves = [group_dro_loss(by_row[part], language[part], torch.tensor([0.5, 0.5]), 0.1, 2, lambda _: sums)
+    halves = [group_dro_loss(by_row[part], language[part], torch.tensor([0.5, 0.5]).log(), 0.1, 2, lambda _: sums)
               for part in (slice(0, 2), slice(2, 4))]  # fmt: skip
     assert torch.stack(halves).mean().item() == pytest.approx(whole.item())
