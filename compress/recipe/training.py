@@ -58,6 +58,12 @@ class NewTokenizer(Section):
     )
 
     @model_validator(mode="after")
+    def _pairs_have_two_parts(self) -> NewTokenizer:
+        if self.model != "unigram" and self.longest_piece < 2:
+            raise ValueError("longest_piece 1: a pair has 2 or more; use unigram for tokens of one character")
+        return self
+
+    @model_validator(mode="after")
     def _bytes_are_taken_as_they_are(self) -> NewTokenizer:
         if self.model == "byte-level" and self.lowercase:
             raise ValueError("lowercase: a byte-level tokenizer takes text as it is; leave it out")

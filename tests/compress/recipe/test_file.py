@@ -42,6 +42,7 @@ def test_a_saved_recipe_is_read_back_equal(tmp_path: Path):
         ("export: {tensorrt: {profiles: [{batches: [1, 2, 3]}]}}", "profiles.0.batches: unknown field; did you mean"),
         ("export: {tensorrt: {profiles: [{batch: [3, 2, 1]}]}}", "batch must be minimum <= optimum <= maximum"),
         ("student: {distillation: {alpha: 2}}", "student.distillation.alpha: input should be less than or equal to 1"),
+        ("student: {tokenizer: {longest_piece: 1}}", "longest_piece 1: a pair has 2 or more; use unigram"),
         ("student: {hidden_size: 100, heads: 3}", "hidden_size 100 must be a multiple of heads 3"),
         ("data: {train: a.csv}", "train, validation and test must be given together"),
         ("name: ../elsewhere", "name: string should match pattern"),
