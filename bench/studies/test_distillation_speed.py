@@ -182,7 +182,6 @@ def _ours(setting: Setting, folder: Path) -> None:
     job = TrainingJob(
         title="student",
         task=setting.run.task,
-        tokenizer=setting.tokenizer,
         data=prepared,
         settings=Training(epochs=EPOCHS, batch_size=BATCH_SIZE, mask_probability=0.15),
         seed=0,

@@ -199,7 +199,6 @@ def _job(
     return TrainingJob(
         title="student",
         task=run.task,
-        tokenizer=tokenizer,
         data=rows,
         settings=training,
         seed=seed,

@@ -147,7 +147,6 @@ def _pretrain(
     job = TrainingJob(
         title="pre-training",
         task=task_named("token-classification"),  # a hidden token is the label of its place
-        tokenizer=tokenizer,
         data=training_data(data.splits["train"], data.splits["validation"], encode, scratch / "pretraining-rows"),
         settings=shape.pretraining,
         seed=run.recipe.seed,
@@ -178,7 +177,6 @@ def _fine_tune(
     job = TrainingJob(
         title="teacher",
         task=run.task,
-        tokenizer=tokenizer,
         data=training_data(rows[0], rows[1], encode, scratch / "rows"),
         settings=settings,
         seed=recipe.seed,

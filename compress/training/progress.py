@@ -66,7 +66,7 @@ class Reporter(TrainerCallback):
 
 def _told(losses: dict[str, float]) -> str:
     parts = [f"{name.removeprefix('loss_')} {value:.3f}" for name, value in losses.items() if name != "loss"]
-    return f"loss {losses.get('loss', float('nan')):.3f}" + (f" ({', '.join(parts)})" if parts else "")
+    return f"loss {losses['loss']:.3f}" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _weakest_language(metrics: dict[str, float]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerCallback
 
@@ -34,9 +36,10 @@ class BucketTrainer(Trainer):
 
     loss_parts: dict[str, list[torch.Tensor]]
 
-    def __init__(self, *args: Any, task: Task, settings: Training, languages: np.ndarray, **kwargs: Any):
+    def __init__(self, *args: Any, title: str, task: Task, settings: Training, languages: np.ndarray, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.model_accepts_loss_kwargs = False  # each part of a step is a mean over its rows
+        self.title = title
         self.task = task
         self.settings = settings
         self.languages = languages
@@ -68,9 +71,19 @@ class BucketTrainer(Trainer):
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if "loss" in logs:
+            check_loss(self.title, logs["loss"], f"by step {self.state.global_step}")
             logs.update({f"loss_{name}": float(torch.stack(values).mean()) for name, values in self.loss_parts.items()})
             self.loss_parts = {}
         super().log(logs, *args, **kwargs)
+
+
+def check_loss(title: str, loss: float, where: str) -> None:
+    """Refuse a loss that is no number: nothing that is trained after it is worth anything.
+
+    :raises CompressError: Naming the training, the loss and what to do.
+    """
+    if not math.isfinite(loss):
+        raise CompressError(f"{title}: the loss is {loss:g} {where}; lower the training's learning_rate")
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,6 @@ class TrainingJob:
 
     title: str
     task: Task
-    tokenizer: PreTrainedTokenizerBase
     data: TrainingData
     settings: Training
     seed: int
@@ -97,10 +109,15 @@ class TrainingJob:
 
 
 def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
-    """Train a model in place and leave it at its best epoch.
+    """Train a model in place and leave it at its best epoch, its configuration as it was.
 
-    :raises CompressError: If a step cannot be divided among the processes.
+    :raises CompressError: If a step cannot be divided among the processes, or a loss is no number.
     """
+    with _configuration_kept(model):
+        return _train(model, job)
+
+
+def _train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
     data, settings = job.data, job.settings
     trainer = job.trainer(
         model=model,
@@ -108,9 +125,9 @@ def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
         train_dataset=data.train,
         eval_dataset=data.validation,
         data_collator=job.collate,
-        processing_class=job.tokenizer,
         compute_metrics=partial(_accuracies, languages=data.validation_languages) if job.by_accuracy else None,
-        callbacks=[_Checkpoints(settings.checkpoint_steps)],
+        callbacks=[_Course(job.title, settings.checkpoint_steps)],
+        title=job.title,
         task=job.task,
         settings=settings,
         languages=data.train_languages,
@@ -130,6 +147,17 @@ def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
         best=round(float(trainer.state.best_metric or 0), 4),
         seconds=round(result.metrics["train_runtime"], 1),
     )
+
+
+@contextmanager
+def _configuration_kept(model: PreTrainedModel) -> Iterator[None]:
+    """Undo what the library sets for the training alone (no cache of keys and values), which would be saved."""
+    before = dict(vars(model.config))
+    try:
+        yield
+    finally:
+        vars(model.config).clear()
+        vars(model.config).update(before)
 
 
 def _arguments(job: TrainingJob) -> TrainingArguments:
@@ -158,6 +186,7 @@ def _arguments(job: TrainingJob) -> TrainingArguments:
         load_best_model_at_end=True,
         metric_for_best_model="accuracy" if job.by_accuracy else "loss",
         logging_steps=20,
+        logging_nan_inf_filter=False,  # such a loss ends the training
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_pin_memory=cuda,
@@ -206,13 +235,23 @@ def _last_whole_checkpoint(scratch: Path) -> Path | None:
     return None
 
 
-class _Checkpoints(TrainerCallback):
-    """A checkpoint every so many steps, besides the one of each epoch."""
+class _Course(TrainerCallback):
+    """A checkpoint every so many steps, besides the one of each epoch; with each a line of losses."""
 
-    def __init__(self, steps: int):
-        self._steps = steps
+    def __init__(self, title: str, steps: int):
+        self._title, self._steps = title, steps
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         raise_if_interrupted()
         if state.global_step % self._steps == 0:
-            control.should_save = True
+            control.should_log = control.should_save = True  # nothing is kept after a loss that is no number
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_log = True
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        check_loss(
+            self._title,
+            kwargs["metrics"].get("eval_loss", 0.0),
+            f"on the validation rows after step {state.global_step}",
+        )

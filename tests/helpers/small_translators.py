@@ -1,6 +1,6 @@
 """Configurations of encoder-decoder models that are built in milliseconds."""
 
-from transformers import M2M100Config, MarianConfig, MT5Config
+from transformers import M2M100Config, MarianConfig, MT5Config, T5Config
 
 PAD, END, TOKENS = 0, 3, 14
 _SIZES = {
@@ -31,4 +31,5 @@ CONFIGS = {
     "marian": lambda: MarianConfig(**_SIZES, decoder_start_token_id=PAD, forced_eos_token_id=None),
     "m2m_100": lambda: M2M100Config(**_SIZES, decoder_start_token_id=END),
     "mt5": lambda: MT5Config(**_T5),
+    "t5": lambda: T5Config(**_T5),
 }

@@ -100,7 +100,12 @@ _TOKENIZER_CHANGES = {
 }
 _OWN_TOKENIZER = {**_NO_TOKEN_SIGNALS, "student.tokenizer": {"vocabulary_size": 190}}
 _PRETRAINED = {"teacher.model": "{folder}/runs/demo/teacher"}
-_TRIMMED = {**_PRETRAINED, "data.languages": ["de"], "teacher.vocabulary.trim": True}
+_TRIMMED = {
+    **_PRETRAINED,
+    "data.languages": ["de"],
+    "teacher.vocabulary.trim": True,
+    "teacher.allow_unknown_tokens": ["de"],
+}
 _SPLITS = {f"data.{split}": f"{{folder}}/rows/{split}.jsonl" for split in ("train", "validation", "test")}
 CHANGES: dict[str, Change] = {
     "name": Change("other"),
@@ -122,9 +127,13 @@ CHANGES: dict[str, Change] = {
     "data.labelled_languages": Change(["de"]),
     "data.max_length": Change(9),
     "data.language_codes": Change({"de": "fr"}, writes=True),
+    "data.label_names": Change(
+        {"none": "date"}, {**_PRETRAINED, "teacher.fine_tune": False}, refused="no row has the label 'none'"
+    ),
     "data.prefix": Change("to {target}: ", writes=True),
     "teacher.model": Change("{folder}/runs/demo/student"),
     "teacher.fine_tune": Change(False, _PRETRAINED),
+    "teacher.allow_unknown_tokens": Change(["xx"], refused="no rows in xx"),
     "teacher.vocabulary.trim": Change(False, _TRIMMED),
     "teacher.vocabulary.minimum_count": Change(5, _TRIMMED),
     "teacher.vocabulary.coverage": Change(0.5, _TRIMMED),
@@ -259,7 +268,11 @@ def outcome(folder: Path, begun: dict[str, Any], writes: bool, overrides: dict[s
     except CompressError as error:
         return {"error": str(error)}
     stages = {
-        name: (entry.digest, {key: value for key, value in entry.summary.items() if key not in ("training", "store")})
+        name: (
+            entry.digest,
+            {key: value for key, value in entry.summary.items() if key not in ("training", "store")},
+            entry.summary.get("training") is not None,
+        )
         for name, entry in run.manifest.stages.items()
         if name != "cache"  # it holds its key: what counts is what lies there
     }

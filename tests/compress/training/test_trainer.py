@@ -1,20 +1,25 @@
 """What the trainer is given: batches, hidden tokens, balanced languages."""
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
+import small_encoders
 import torch
 
 from compress.data.encode import LengthBucketSampler
 from compress.data.table import RowTable
+from compress.errors import CompressError
+from compress.models.load import model_class
 from compress.models.tokenizers import train_tokenizer
 from compress.recipe.data import Data
-from compress.recipe.training import NewTokenizer
+from compress.recipe.training import NewTokenizer, Training
 from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
 from compress.training.collator import Collator
 from compress.training.rows import TrainingData, training_data
-from compress.training.trainer import _accuracies, _last_whole_checkpoint
+from compress.training.trainer import TrainingJob, _accuracies, _last_whole_checkpoint, train
 
 TEXTS = ("eins zwei drei vier fünf sechs", "eins", "zwei drei vier")
 ROWS = RowTable.from_rows([Row(text, label, "de") for text, label in zip(TEXTS, "abc", strict=True)])
@@ -93,3 +98,34 @@ def test_a_checkpoint_that_was_not_written_to_its_end_is_left_out(tmp_path):
             (tmp_path / f"checkpoint-{step}/trainer_state.json").write_text(state)
     assert _last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]
+
+
+def trained(tokenizer, rows: TrainingData, folder: Path, learning_rate: float) -> None:
+    """Train a small encoder for three short epochs."""
+    task = task_named("text-classification")
+    config = small_encoders.CONFIGS["bert"]()
+    config.update({"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id})
+    torch.manual_seed(0)
+    job = TrainingJob(
+        title="student",
+        task=task,
+        data=rows,
+        settings=Training(epochs=3, batch_size=1, learning_rate=learning_rate),
+        seed=0,
+        scratch=folder / "training",
+        logs=folder / "logs",
+        collate=Collator(tokenizer, 0.0, 0),
+    )
+    train(model_class(task).from_config(config), job)
+
+
+def test_a_short_training_tells_its_loss(tokenizer, rows, tmp_path, capsys):
+    trained(tokenizer, rows, tmp_path, 1e-4)
+    told = capsys.readouterr().err
+    assert re.search(r"student: epoch 1 of 3, loss \d\.\d{3}", told)
+    assert "nan" not in told
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tokenizer, rows, tmp_path):
+    with pytest.raises(CompressError, match=r"^student: the loss is nan .*; lower the training's learning_rate$"):
+        trained(tokenizer, rows, tmp_path, 1e30)
