@@ -8,17 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.gate.baseline import Comparing, ReportBaseline, RunBaseline
-from bench.gate.judgement import ALPHA, Finding, Judged, drop, growth, slowdown
+from bench.gate.judgement import ALPHA, Chances, Finding, Judged, drop, growth, slowdown
 from bench.measure.latency import LatencyMeasurement
 from bench.measure.reference import REFERENCE
 from bench.measure.sizes import size_on_disk
+from bench.measure.statistics import log_ratios
 from bench.measure.workers import Starts
+from compress.metrics.comparison import Pair
 from compress.metrics.languages import rows_by_language
 from compress.reports.bench import Report
 from compress.tasks.contract import Prediction
 
 LOOKS = (2, 4, 8, 16)
-"""Rounds after which times are judged: each look takes its share of the chance of a false alarm."""
+"""Rounds after which times are judged."""
 _DOUBT = 0.25
 
 
@@ -28,12 +30,15 @@ def baseline_name(variant: str) -> str:
 
 
 def latency_findings(comparing: Comparing, times: LatencyMeasurement) -> list[Finding]:
-    """Each batch size over all languages and, one row at a time beside the baseline's files, each language."""
+    """Each batch size over all languages and, one row at a time beside the baseline's files, each language.
+
+    Either chance of an error is spent in equal parts on the looks, as a figure is decided at any of them.
+    """
     limit, old = comparing.limits.max_slowdown, comparing.baseline
     languages = np.array([comparing.rows[row].lang for row in times.rows])
     by_language = sorted(set(languages.tolist())) if isinstance(old, RunBaseline) and 1 in times.batches else []
     figures = len(comparing.names) * (len(times.batches) + len(by_language))
-    chance = ALPHA / figures / len(LOOKS)
+    chances = Chances(below=ALPHA / figures / len(LOOKS), above=ALPHA / len(LOOKS))
     findings = []
     for name in comparing.names:
         for size in times.batches:
@@ -42,10 +47,10 @@ def latency_findings(comparing: Comparing, times: LatencyMeasurement) -> list[Fi
                 logs, doubt = _scaled_log_ratios(times, name, size, old.report), _doubt(times, size, old.report)
             else:
                 logs = _log_ratios(times, name, baseline_name(name), size)
-            findings.append(slowdown(Judged(name, figure, None, limit), logs.ravel(), chance, doubt))
+            findings.append(slowdown(Judged(name, figure, None, limit), logs, chances, doubt))
             for language in by_language if size == 1 else ():
-                own = logs[:, languages == language].ravel()
-                findings.append(slowdown(Judged(name, figure, language, limit), own, chance))
+                judged = Judged(name, figure, language, limit)
+                findings.append(slowdown(judged, logs[languages == language], chances))
     return findings
 
 
@@ -78,27 +83,26 @@ def accuracy_findings(
     run, rows, labels = comparing.new.run, comparing.rows, comparing.data.labels
     before, after = (run.task.metrics(predictions, rows, labels) for predictions in (old, new))
     metric, groups = next(iter(before)), rows_by_language([row.lang for row in rows])
-    chance = ALPHA / (len(comparing.names) * len(groups))
+    chances = Chances(below=ALPHA / (len(comparing.names) * len(groups)), above=ALPHA)
     limit = comparing.limits.max_drop
     return [
-        drop(Judged(name, metric, language, limit), before[metric], after[metric], numbers, chance)
+        drop(Judged(name, metric, language, limit), Pair(before[metric], after[metric], numbers), chances)
         for language, numbers in groups.items()
     ]
 
 
 def _log_ratios(times: LatencyMeasurement, name: str, other: str, size: int) -> NDArray[np.float64]:
-    """Logarithms of one model's times over another's, float (rounds, batches)."""
-    one, two = (times.milliseconds_of(model, size) for model in (name, other))
-    return np.asarray(np.log(one) - np.log(two), dtype=np.float64)
+    """Logarithms of one model's times over another's, float (batches,)."""
+    return log_ratios(times.milliseconds_of(name, size), times.milliseconds_of(other, size))
 
 
 def _scaled_log_ratios(times: LatencyMeasurement, name: str, size: int, report: Report) -> NDArray[np.float64]:
     """Logarithms of a model's times over those in a report, both as multiples of the reference workload, float
     (batches,)."""
-    old, reference = (np.array(report.samples_ms[who][str(size)]) for who in (name, REFERENCE))
-    before = (np.log(old) - np.log(reference)).reshape(report.rounds, -1)
-    now = _log_ratios(times, name, REFERENCE, size)
-    return np.asarray(np.median(now, axis=0) - np.median(before, axis=0), dtype=np.float64)
+    old, reference = (
+        np.array(report.samples_ms[who][str(size)]).reshape(report.rounds, -1) for who in (name, REFERENCE)
+    )
+    return _log_ratios(times, name, REFERENCE, size) - log_ratios(old, reference)
 
 
 def _doubt(times: LatencyMeasurement, size: int, report: Report) -> float:

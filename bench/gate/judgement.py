@@ -2,27 +2,31 @@
 
 Every figure is a ratio or a drop with an interval. Its lower end holds with 95 % for all times of a check together, or
 all accuracies (Bonferroni), its upper end with 95 % for itself: a figure fails if even the lower end is beyond the
-limit, passes if the upper end is within it, and is inconclusive between.
+limit, passes if the upper end is within it, and is inconclusive between. Where so few rows could not pass whatever they
+showed, that is what is said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.measure.statistics import median_interval
+from bench.measure.statistics import fewest_values, median_interval
 from compress.contract import Contract
-from compress.metrics.comparison import drop_and_error
-from compress.metrics.metric import Metric
+from compress.metrics.comparison import Pair, PairedLoss
+from compress.metrics.proportions import fewest_rows
 
-Verdict = Literal["pass", "fail", "inconclusive"]
+Verdict = Literal["pass", "fail", "inconclusive", "not enough rows"]
+WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "not enough rows", "pass")
 ALPHA = 0.05
-"""The chance that a check whose figures are all just at their limits fails: once for times, once for accuracies."""
+"""The chance that a check whose figures are all just at their limits fails, once for times and once for accuracies; and
+that a figure which is beyond its limit passes."""
+_MOST_ROWS = 1_000_000
 
 
 class Limits(Contract):
@@ -76,21 +80,32 @@ def judge(low: float, high: float, limit: float) -> Verdict:
 
 def overall(findings: Sequence[Finding]) -> Verdict:
     """The verdict of a check: that of its worst figure."""
-    worst: tuple[Verdict, ...] = ("fail", "inconclusive")
-    return next((verdict for verdict in worst if verdict in [finding.verdict for finding in findings]), "pass")
+    found = {finding.verdict for finding in findings}
+    return next((verdict for verdict in WORST_FIRST if verdict in found), "pass")
 
 
-def slowdown(judged: Judged, logs: NDArray[np.float64], chance: float, doubt: float = 0.0) -> Finding:
+@dataclass(frozen=True)
+class Chances:
+    """That the lower end of an interval is too high, and that its upper end is too low."""
+
+    below: float
+    above: float
+
+
+def slowdown(judged: Judged, logs: NDArray[np.float64], chances: Chances, doubt: float = 0.0) -> Finding:
     """A ratio of times, the median with an interval.
 
-    :param logs: Logarithms of the time over that of the baseline, float (pairs of runs,).
-    :param chance: That the lower end of the interval is too high.
+    :param logs: Logarithms of the time over that of the baseline, float (batches,), each the median of its runs: runs
+        of the same batch are no independent evidence of others.
     :param doubt: By how much more, as a logarithm, either end may be wrong.
     """
-    wide, narrow = (median_interval(logs, 1 - 2 * one_sided) for one_sided in (chance, ALPHA))
+    wide, narrow = (median_interval(logs, 1 - 2 * one_sided) for one_sided in (chances.below, chances.above))
     value, low, high = (float(np.exp(end)) for end in (wide.value, wide.low - doubt, narrow.high + doubt))
-    verdict = judge(low, high, judged.limit)
-    note = f"after {len(logs)} pairs of runs" if verdict == "inconclusive" else ""
+    verdict, note = judge(low, high, judged.limit), ""
+    if verdict == "inconclusive":
+        note, needed = f"{len(logs)} batches", fewest_values(chances.above)
+        if len(logs) < needed:
+            verdict, note = "not enough rows", f"{note}; {needed} would do, see bench.rows"
     return _ratio_finding(judged, (value, low, high), verdict, note)
 
 
@@ -103,27 +118,46 @@ def growth(judged: Judged, new: Sequence[float], old: Sequence[float]) -> Findin
     return _ratio_finding(judged, (value, low, high), verdict, note)
 
 
-def drop(judged: Judged, old: Metric, new: Metric, rows: NDArray[Any], chance: float) -> Finding:
-    """Points that are lost in a language, with the normal interval of its standard error.
-
-    :param rows: Numbers of the language's rows, int (rows,).
-    :param chance: That the lower end of the interval is too high.
-    """
-    from scipy.stats import norm
-
-    value, error = (100 * share for share in drop_and_error(old, new, rows))
-    below, above = float(norm.isf(chance)), float(norm.isf(ALPHA))
-    low, high = value - below * error, value + above * error
-    verdict = judge(low, high, judged.limit)
-    note = ""
+def drop(judged: Judged, pair: Pair, chances: Chances) -> Finding:
+    """Points that are lost of a metric."""
+    value, low, high = (100 * share for share in _ends(pair.loss, chances))
+    verdict, note = judge(low, high, judged.limit), ""
     if verdict == "inconclusive":
-        note = f"{len(rows)} rows"
-        distance = (value - judged.limit) / (below if value > judged.limit else -above)
-        needed = len(rows) * (error / distance) ** 2 if distance else np.inf
-        if needed < 1e6:
-            note += f"; about {needed:,.0f} rows would tell"
+        rows = len(pair.rows)
+        if rows < fewest_rows(judged.limit / 100, chances.above):
+            verdict = "not enough rows"
+        note = f"{rows:,} rows; {_needed(judged.limit, pair, chances)}"
     value, low, high = (round(end, 4) for end in (value, low, high))
     return Finding(**asdict(judged), unit="points", value=value, low=low, high=high, verdict=verdict, note=note)
+
+
+def _ends(loss: PairedLoss, chances: Chances) -> tuple[float, float, float]:
+    return loss.value, loss.low(chances.below), loss.high(chances.above)
+
+
+def _needed(limit: float, pair: Pair, chances: Chances) -> str:
+    """How many rows would decide, if more of them changed as these do."""
+    from scipy.optimize import brentq
+
+    if limit == 0 and pair.loss.value <= 0:
+        return "no number of rows shows that nothing at all is lost: allow more than 0"
+    worse = 100 * pair.loss.value > limit
+
+    def beyond(factor: float) -> float:
+        """How far an interval of so many times as many rows is beyond the limit on the side that decides."""
+        _, low, high = (100 * share for share in _ends(pair.with_more_rows(factor), chances))
+        return limit - low if worse else high - limit
+
+    most = _MOST_ROWS / len(pair.rows)
+    if most <= 1 or beyond(most) > 0:
+        return f"more than {_MOST_ROWS:,} would be needed"
+    return f"about {_rounded_up(len(pair.rows) * float(brentq(beyond, 1, most, rtol=0.001))):,} would do"
+
+
+def _rounded_up(rows: float) -> int:
+    """To two digits."""
+    unit = 10 ** max(0, int(np.log10(rows)) - 1)
+    return int(np.ceil(rows / unit) * unit)
 
 
 def _ratio_finding(judged: Judged, interval: tuple[float, float, float], verdict: Verdict, note: str) -> Finding:

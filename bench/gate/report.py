@@ -6,30 +6,28 @@ import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from pathlib import Path
 
-from bench.gate.judgement import Finding
+from bench.gate.judgement import WORST_FIRST, Finding, Verdict
 from bench.gate.result import CheckReport
 from bench.report.tables import ReportTable, overrides_line
 from bench.report.text import markdown_table
 from compress.console import markdown, plain
 
-_WORST_FIRST = ("fail", "inconclusive", "pass")
+_MOST_SHOWN = 5
+"""Languages of a figure and verdict; a hundred may be beyond a limit."""
 
 
 def check_table(report: CheckReport) -> ReportTable:
-    """Every figure that fails or is inconclusive; of those that pass in all languages the one nearest to its limit."""
-    groups: dict[tuple[str, str, bool], list[Finding]] = defaultdict(list)
+    """Of every figure the languages that do not pass, the worst ones first; where all pass, the one nearest to its
+    limit."""
+    groups: dict[tuple[str, str, bool], dict[Verdict, list[Finding]]] = defaultdict(lambda: defaultdict(list))
     for finding in report.findings:
-        groups[finding.variant, finding.figure, finding.language is None].append(finding)
+        groups[finding.variant, finding.figure, finding.language is None][finding.verdict].append(finding)
     shown: list[tuple[Finding, str]] = []
     for group in groups.values():
-        bad = [finding for finding in group if finding.verdict != "pass"]
-        if bad:
-            shown += [(finding, finding.language or "") for finding in bad]
-        else:
-            worst = max(group, key=lambda finding: finding.value)
-            of = f" (worst of {len(group)})" if len(group) > 1 else ""
-            shown.append((worst, f"{worst.language or ''}{of}"))
-    shown.sort(key=lambda entry: _WORST_FIRST.index(entry[0].verdict))
+        for verdict, found in group.items():
+            if verdict != "pass" or len(group) == 1:
+                shown += _worst(found, 1 if verdict == "pass" else _MOST_SHOWN)
+    shown.sort(key=lambda entry: WORST_FIRST.index(entry[0].verdict))
     rows = [
         [finding.variant, finding.figure, language, finding.told, f"{finding.limit:g}", finding.verdict, finding.note]
         for finding, language in shown
@@ -38,11 +36,25 @@ def check_table(report: CheckReport) -> ReportTable:
     return ReportTable(f"{report.run} against {report.baseline}", headings, rows, left=3)
 
 
+def _worst(findings: list[Finding], most: int) -> list[tuple[Finding, str]]:
+    """The largest ones and their languages; the last one says how many more there are."""
+    worst = sorted(findings, key=lambda finding: -finding.value)[:most]
+    told = [finding.language or "" for finding in worst]
+    if len(findings) > len(worst):
+        told[-1] += f" (worst of {len(findings)})" if most == 1 else f" (and {len(findings) - most} more)"
+    return list(zip(worst, told, strict=True))
+
+
 def check_lines(report: CheckReport) -> list[str]:
     """The verdict in words, how times were compared, and what was not."""
-    counted = {verdict: sum(f.verdict == verdict for f in report.findings) for verdict in _WORST_FIRST}
+    counted = {verdict: sum(f.verdict == verdict for f in report.findings) for verdict in WORST_FIRST}
     told = ", ".join(f"{number} {verdict}" for verdict, number in counted.items() if number)
     lines = [f"{report.verdict}: {told}; times: {report.method}, {report.rounds} rounds"]
+    if counted["not enough rows"]:
+        lines.append(
+            "not enough rows: what they show is within its limit, but so few could not show otherwise; measure more "
+            "rows, as the last column says, or allow more"
+        )
     left_out = [*report.left_out, *([] if report.interleaved else ["latency by language (needs the baseline's files)"])]
     if left_out:
         lines.append(f"not compared: {', '.join(left_out)}")
@@ -58,14 +70,14 @@ def write_check_markdown(report: CheckReport, path: Path) -> None:
 
 
 def write_junit(report: CheckReport, path: Path) -> None:
-    """For CI servers: a test case a figure; inconclusive ones are skipped."""
+    """For CI servers: a test case a figure; those that could not be judged are skipped."""
     suite = ElementTree.Element(
         "testsuite",
         name="compress check",
         tests=str(len(report.findings)),
         failures=str(sum(finding.verdict == "fail" for finding in report.findings)),
         errors="0",
-        skipped=str(sum(finding.verdict == "inconclusive" for finding in report.findings)),
+        skipped=str(sum(finding.verdict not in ("fail", "pass") for finding in report.findings)),
     )
     for finding in report.findings:
         name = plain(f"{finding.figure}, {finding.language}" if finding.language else finding.figure)
@@ -73,8 +85,8 @@ def write_junit(report: CheckReport, path: Path) -> None:
         message = plain(f"{finding.variant}: {name}: {finding.told}, limit {finding.limit:g}")
         if finding.verdict == "fail":
             ElementTree.SubElement(case, "failure", message=message)
-        elif finding.verdict == "inconclusive":
-            ElementTree.SubElement(case, "skipped", message=plain(f"inconclusive: {message}; {finding.note}"))
+        elif finding.verdict != "pass":
+            ElementTree.SubElement(case, "skipped", message=plain(f"{finding.verdict}: {message}; {finding.note}"))
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)

@@ -15,7 +15,7 @@ from compress.runs.manifest import Stage
 class CheckReport(Contract):
     """The result of a check, as it is written to ``check.json``."""
 
-    version: Literal[2] = Field(2, alias="schema")
+    version: Literal[3] = Field(3, alias="schema")
     run: str
     baseline: str
     interleaved: bool = Field(description="whether the baseline's files were run beside; else times are scaled")

@@ -32,10 +32,25 @@ def median_interval(values: Values, level: float = 0.95) -> Figure:
     return Figure(float(np.median(ordered)), float(ordered[cut]), float(ordered[count - 1 - cut]))
 
 
-def ratio_interval(numerators: Values, denominators: Values, level: float = 0.95) -> Figure:
-    """The median ratio of values that belong together in pairs, with its interval."""
-    logs = np.log(np.asarray(numerators, dtype=np.float64)) - np.log(np.asarray(denominators, dtype=np.float64))
-    found = median_interval(logs, level)
+def fewest_values(chance: float) -> int:
+    """How many values an interval of their median needs, each of whose ends is wrong with at most this chance."""
+    return int(np.ceil(np.log2(1 / chance)))
+
+
+def log_ratios(numerators: NDArray[np.float64], denominators: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithms of the ratios of times that belong together, for each batch the median of its runs, float (batches,).
+
+    :param numerators: Milliseconds, float (rounds, batches); ``denominators`` alike.
+    """
+    return np.asarray(np.median(np.log(numerators) - np.log(denominators), axis=0), dtype=np.float64)
+
+
+def ratio_interval(numerators: NDArray[np.float64], denominators: NDArray[np.float64], level: float = 0.95) -> Figure:
+    """The median ratio of times that belong together, with its interval over the batches.
+
+    :param numerators: Milliseconds, float (rounds, batches); ``denominators`` alike.
+    """
+    found = median_interval(log_ratios(numerators, denominators), level)
     return Figure(*(float(np.exp(value)) for value in (found.value, found.low, found.high)))
 
 

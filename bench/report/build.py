@@ -98,8 +98,8 @@ def _comparison(findings: Findings, reference: str, name: str, sizes: Mapping[st
 
 def _faster(times: LatencyMeasurement, reference: str, name: str, size: int) -> Ratio:
     """How many times the other model's time this one's is shorter."""
-    other, own = (times.samples[model][size].milliseconds for model in (reference, name))
-    ratio = widened(ratio_interval(other, own), times.disturbed(reference, size), times.disturbed(name, size))
+    found = ratio_interval(times.milliseconds_of(reference, size), times.milliseconds_of(name, size))
+    ratio = widened(found, times.disturbed(reference, size), times.disturbed(name, size))
     low, high = (round(end, 4) if 0 < end < math.inf else None for end in (ratio.low, ratio.high))
     return Ratio(value=round(ratio.value, 4), low=low, high=high)
 

@@ -206,7 +206,8 @@ def bench(
     epilog="Examples:\n\n"
     "  compress check artifacts/new --baseline artifacts/released\n\n"
     "  compress check --baseline released/report.json --max-drop 0.5 --variants onnx-int8\n\n"
-    "Exit codes: 0 nothing is beyond its limit, 1 something is, 2 bad input, 3 noise or too few rows hide the answer."
+    "Exit codes: 0 everything is within its limit, 1 something is beyond it, 2 bad input, 3 noise hides the answer, 4 "
+    "nothing speaks against it, but some languages have too few rows to tell."
 )
 def check(
     run: RunFolder = None,
@@ -237,7 +238,8 @@ def check(
             _found_run(run, output, assigned_for_measuring(set_)), baseline, limits, listed(variants), json_
         )
 
-    raise typer.Exit({"pass": 0, "fail": 1, "inconclusive": 3}[finish(work, json_, verbose).verdict])
+    codes = {"pass": 0, "fail": 1, "inconclusive": 3, "not enough rows": 4}
+    raise typer.Exit(codes[finish(work, json_, verbose).verdict])
 
 
 @app.command(

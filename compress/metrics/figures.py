@@ -18,12 +18,14 @@ class Interval(Contract):
 class Loss(Interval):
     """What is lost of a metric, as a share (0.01 is one point); less than 0 is a gain."""
 
-    p: float = Field(description="chance of a difference as large if there were none (McNemar, or paired bootstrap)")
-    p_adjusted: float = Field(description="the same, adjusted for the number of languages (Holm)")
+    p: float = Field(
+        description="chance of a difference as large if there were none (McNemar's test, or approximate randomisation)"
+    )
+    p_adjusted: float = Field(description="the same, adjusted for the number of languages or labels (Holm)")
 
 
 class WorstLoss(Interval):
-    """The largest loss of any language, with that language's interval."""
+    """The largest loss of any language, with the interval of the largest true loss of any."""
 
     language: str
 

@@ -1,7 +1,7 @@
 """A metric, the figure that rows add up to, and its 95 % interval.
 
-A metric is a function of sums over rows (numbers of right rows, of spans, of n-grams), so that one bootstrap over the
-rows serves them all.
+A metric is a function of sums over rows (numbers of right rows, of spans, of n-grams), so that weights of the rows
+serve them all.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compress.metrics.resampling import quantile, weighted_sums
+
 if TYPE_CHECKING:
     from compress.metrics.figures import Interval
 
-_RESAMPLES = 1000
+TAIL = 0.025
+"""The chance that a figure is beyond either end of its 95 % interval."""
+_NOTHING = 1e-12
 
-
-_BLOCK = 4_000_000  # numbers in memory at once
+Bounds = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,19 @@ class Figure:
 class Metric:
     """What is counted of each row, and the figure that the counts of some rows add up to.
 
-    ``statistics`` is float (rows, counts); ``value`` takes sums (…, counts) to figures (…). ``right_or_wrong`` says
-    that rows are either, for an interval that holds where almost all are right; ``signature`` says how others can
-    compute the same figure.
+    ``statistics`` is float (rows, counts); ``value`` takes sums (…, counts) to figures (…). ``bounds`` takes what is
+    counted of a row to what it would be if all of the row were wrong, and if all were right. ``right_or_wrong`` says
+    that rows are either; ``signature`` says how others can compute the same figure.
     """
 
     statistics: np.ndarray
     value: Callable[[np.ndarray], np.ndarray]
+    bounds: Bounds
     right_or_wrong: bool = False
     signature: str = ""
 
-    def figure(self, rows: np.ndarray, seed: int = 0) -> Figure:
-        """The metric of some rows, with Wilson's interval or that of a bootstrap over the rows."""
+    def figure(self, rows: np.ndarray) -> Figure:
+        """The metric of some rows, with Wilson's interval or that of the rows' random weights."""
         chosen = self.statistics[rows]
         value = float(self.value(chosen.sum(axis=0)))
         if self.right_or_wrong:
@@ -61,17 +65,19 @@ class Metric:
 
             interval = binomtest(int(chosen[:, 0].sum()), len(rows)).proportion_ci(method="wilson")
             return Figure(value, interval.low, interval.high)
-        low, high = np.percentile(self.value(resampled([chosen], seed)[0]), [2.5, 97.5])
-        return Figure(value, float(low), float(high))
+        sums, other = weighted_sums(chosen)
+        wrong, right = self.bounds(chosen.mean(axis=0))
+        low = quantile(self.value(sums + other * wrong), TAIL, value)
+        high = -quantile(-self.value(sums + other * right), TAIL, -value)
+        return Figure(value, low, high)
 
 
 def mean(scores: Sequence[float] | np.ndarray) -> Metric:
     """The mean of a score from 0 to 1 that each row has."""
     array = np.asarray(scores, dtype=np.float64)
     right_or_wrong = bool(np.isin(array, (0.0, 1.0)).all())
-    return Metric(
-        np.stack([array, np.ones(len(array))], axis=1), lambda sums: sums[..., 0] / sums[..., 1], right_or_wrong
-    )
+    statistics = np.stack([array, np.ones(len(array))], axis=1)
+    return Metric(statistics, lambda sums: sums[..., 0] / sums[..., 1], _share_bounds, right_or_wrong)
 
 
 def share(counts: Sequence[tuple[int, int]]) -> Metric:
@@ -79,7 +85,8 @@ def share(counts: Sequence[tuple[int, int]]) -> Metric:
 
     :param counts: For each row the number of its parts that are right, and of all its parts.
     """
-    return Metric(np.array(counts, dtype=np.float64), lambda sums: sums[..., 0] / np.maximum(sums[..., 1], 1))
+    statistics = np.array(counts, dtype=np.float64)
+    return Metric(statistics, lambda sums: sums[..., 0] / np.maximum(sums[..., 1], _NOTHING), _share_bounds)
 
 
 def accuracy(predicted: np.ndarray, targets: np.ndarray) -> Metric:
@@ -93,27 +100,30 @@ def macro_f1(predicted: np.ndarray, targets: np.ndarray, classes: int) -> Metric
 
     def value(sums: np.ndarray) -> np.ndarray:
         right, occurring = np.split(sums, 2, axis=-1)
-        scores: np.ndarray = (2 * right / np.maximum(occurring, 1)).sum(axis=-1)
+        scores: np.ndarray = (2 * right / np.maximum(occurring, _NOTHING)).sum(axis=-1)
         classes_seen: np.ndarray = np.maximum((occurring > 0).sum(axis=-1), 1)
         return np.asarray(scores / classes_seen)
 
-    return Metric(np.concatenate([one * other, one + other], axis=1), value)
+    def bounds(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        _, occurring = np.split(counts, 2)
+        return np.concatenate([0 * occurring, occurring]), np.concatenate([occurring / 2, occurring])
+
+    return Metric(np.concatenate([one * other, one + other], axis=1), value, bounds)
 
 
 def f1_of_counts(counts: Sequence[tuple[int, int, int]]) -> Metric:
     """F1 of what is found in all rows together: for each row the numbers that are right, found and wanted."""
+    statistics = np.array(counts, dtype=np.float64)
     return Metric(
-        np.array(counts, dtype=np.float64), lambda sums: 2 * sums[..., 0] / np.maximum(sums[..., 1] + sums[..., 2], 1)
+        statistics, lambda sums: 2 * sums[..., 0] / np.maximum(sums[..., 1] + sums[..., 2], _NOTHING), _f1_bounds
     )
 
 
-def resampled(statistics: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
-    """Sums of statistics (rows, counts) over rows drawn with replacement, the same for all, (resamples, counts)."""
-    generator, rows = np.random.default_rng(seed), len(statistics[0])
-    sums: list[list[np.ndarray]] = [[] for _ in statistics]
-    block = max(1, _BLOCK // rows)
-    for start in range(0, _RESAMPLES, block):
-        draws = generator.multinomial(rows, np.full(rows, 1 / rows), min(block, _RESAMPLES - start)).astype(np.float64)
-        for found, counts in zip(sums, statistics, strict=True):
-            found.append(draws @ counts)
-    return [np.concatenate(found) for found in sums]
+def _share_bounds(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    _, parts = counts
+    return np.array([0, parts]), np.array([parts, parts])
+
+
+def _f1_bounds(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    _, found, wanted = counts
+    return np.array([0, found, wanted]), np.array([wanted, wanted, wanted])

@@ -16,7 +16,7 @@ from compress.contract import Contract
 from compress.errors import CompressError, first_problem
 from compress.metrics.figures import ModelLosses, Quality
 
-SCHEMA = 3
+SCHEMA = 4
 
 
 class Change(Contract):
@@ -43,8 +43,8 @@ class Comparison(ModelLosses):
     changed: list[Change] | None = Field(description="most frequent first; null where rows have no label")
     smaller: float = Field(description="size of the other model over that of this one")
     faster: dict[str, Ratio] = Field(
-        description="by batch size: median ratio of the other model's time to this one's, over pairs of runs of the "
-        "same rows, one right after the other"
+        description="by batch size: median ratio of the other model's time to this one's over the batches, of each the "
+        "median over pairs of runs, one right after the other"
     )
 
 
@@ -202,7 +202,7 @@ class Rows(Contract):
 class Report(Contract):
     """What `compress bench` measured."""
 
-    version: Literal[3] = Field(3, alias="schema")
+    version: Literal[4] = Field(4, alias="schema")
     run: str
     task: str
     made: str = Field(description="when, ISO 8601")

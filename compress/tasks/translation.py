@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.errors import CompressError
-from compress.metrics.metric import Metric
+from compress.metrics.metric import Bounds, Metric
 from compress.tasks.contract import (
     LABELLED_ROWS_ONLY,
     LABELS_ONLY,
@@ -191,12 +191,14 @@ def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[st
     ]
     signatures = ", ".join(_signature(bleu) for bleu in bleus.values())
     return {
-        "BLEU": _summed(bleus[segmentations[0]], pairs, signatures),
-        "chrF": _summed(chrf, [(chrf, prediction, label) for _, prediction, label in pairs], _signature(chrf)),
+        "BLEU": _summed(bleus[segmentations[0]], _bleu_bounds, pairs, signatures),
+        "chrF": _summed(
+            chrf, _chrf_bounds, [(chrf, prediction, label) for _, prediction, label in pairs], _signature(chrf)
+        ),
     }
 
 
-def _summed(scorer: Any, pairs: Sequence[tuple[Any, str, str]], signature: str) -> Metric:
+def _summed(scorer: Any, bounds: Bounds, pairs: Sequence[tuple[Any, str, str]], signature: str) -> Metric:
     """A score that is computed from the sums of what the scorers count in each row, as sacrebleu's bootstrap does."""
     counts = [counter._extract_corpus_statistics([found], [[wanted]])[0] for counter, found, wanted in pairs]
 
@@ -206,7 +208,20 @@ def _summed(scorer: Any, pairs: Sequence[tuple[Any, str, str]], signature: str) 
     def value(sums: np.ndarray) -> np.ndarray:
         return np.apply_along_axis(score, -1, sums)
 
-    return Metric(np.array(counts, dtype=np.float64), value, signature=signature)
+    return Metric(np.array(counts, dtype=np.float64), value, bounds, signature=signature)
+
+
+def _bleu_bounds(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of both lengths, and for each order the n-grams that are right and all that were written."""
+    lengths, right, written = counts[:2], *np.split(counts[2:], 2)
+    return np.concatenate([lengths, 0 * right, written]), np.concatenate([lengths[[1, 1]], written, written])
+
+
+def _chrf_bounds(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the n-grams of each order that were written, that are wanted, and that are both."""
+    written, wanted, right = counts.reshape(-1, 3).T
+    wrong, perfect = np.stack([written, wanted, 0 * right], axis=1), np.stack([wanted, wanted, wanted], axis=1)
+    return wrong.ravel(), perfect.ravel()
 
 
 def _signature(scorer: Any) -> str:

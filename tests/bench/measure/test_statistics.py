@@ -1,7 +1,7 @@
 import numpy as np
 from scipy.stats import binom
 
-from bench.measure.statistics import median_interval, percentiles, ratio_interval
+from bench.measure.statistics import fewest_values, median_interval, percentiles, ratio_interval
 from compress.reports.bench import Times
 
 
@@ -33,9 +33,27 @@ def test_a_ratio_is_that_of_pairs():
     slow_spells = 1 + 10 * (generator.random(400) < 0.3)  # of the machine: they fall on both of a pair
     old = slow_spells * generator.normal(1, 0.01, 400)
     new = 1.15 * slow_spells * generator.normal(1, 0.01, 400)
-    found = ratio_interval(new, old)
+    found = ratio_interval(new.reshape(2, 200), old.reshape(2, 200))
     assert found.low < 1.15 < found.high
     assert found.high - found.low < 0.01
+
+
+def test_more_runs_of_the_same_batches_are_no_more_batches():
+    generator = np.random.default_rng(0)
+    held = 0
+    for _ in range(300):
+        own = 0.05 * generator.standard_normal(25)  # each batch has a ratio of its own
+        new = np.exp(own + 0.005 * generator.standard_normal((16, 25)))
+        found = ratio_interval(new, np.ones((16, 25)))
+        held += found.low <= 1 <= found.high
+    assert held / 300 >= 0.94
+
+
+def test_so_many_values_have_an_interval():
+    for chance in (0.05, 0.0125, 0.001):
+        count = fewest_values(chance)
+        assert np.isfinite(median_interval(range(count), 1 - 2 * chance).low)
+        assert not np.isfinite(median_interval(range(count - 1), 1 - 2 * chance).low)
 
 
 def test_percentiles_and_mean():

@@ -170,7 +170,7 @@ def test_the_schema_is_the_documented_one(report: Report, finished_run: Path):
     documented = json.loads((Path(__file__).parents[3] / "compress/reports/bench.schema.json").read_text())
     # Made by: python -m compress.reports.bench > compress/reports/bench.schema.json
     assert documented == Report.model_json_schema(by_alias=True)
-    assert documented["properties"]["schema"]["const"] == 3
+    assert documented["properties"]["schema"]["const"] == 4
     assert report.as_text() == (finished_run / "bench/report.json").read_text("utf-8")
 
 
@@ -179,8 +179,8 @@ def test_the_schema_is_the_documented_one(report: Report, finished_run: Path):
     [
         ("{", "not a bench report; name a report.json"),
         ("[]", "not a bench report; name a report.json"),
-        ('{"schema": 2}', "a report of schema 2, this version reads 3; measure it again"),
-        ('{"schema": 3, "run": "x"}', "not a bench report: task: Field required; measure it again"),
+        ('{"schema": 3}', "a report of schema 3, this version reads 4; measure it again"),
+        ('{"schema": 4, "run": "x"}', "not a bench report: task: Field required; measure it again"),
     ],
 )
 def test_what_is_no_report_is_said_in_one_line(tmp_path: Path, content: str, message: str):
