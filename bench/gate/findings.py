@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.gate.baseline import Comparing, ReportBaseline, RunBaseline
-from bench.gate.judgement import ALPHA, Chances, Finding, Judged, drop, growth, slowdown
+from bench.gate.judgement import ALPHA, Chances, Doubt, Finding, Judged, drop, growth, slowdown
 from bench.measure.latency import LatencyMeasurement
+from bench.measure.noise import too_noisy
 from bench.measure.reference import REFERENCE
 from bench.measure.sizes import size_on_disk
 from bench.measure.statistics import log_ratios
@@ -21,7 +23,7 @@ from compress.tasks.contract import Prediction
 
 LOOKS = (2, 4, 8, 16)
 """Rounds after which times are judged."""
-_DOUBT = 0.25
+_DOUBT, _MOST_DISTURBED = 0.25, 0.99
 
 
 def baseline_name(variant: str) -> str:
@@ -42,15 +44,16 @@ def latency_findings(comparing: Comparing, times: LatencyMeasurement) -> list[Fi
     findings = []
     for name in comparing.names:
         for size in times.batches:
-            figure, doubt = f"latency, batches of {size}", 0.0
+            figure = f"latency, batches of {size}"
             if isinstance(old, ReportBaseline):
-                logs, doubt = _scaled_log_ratios(times, name, size, old.report), _doubt(times, size, old.report)
+                logs, doubt = _scaled_log_ratios(times, name, size, old.report), _scaled_doubt(times, name, size, old)
             else:
                 logs = _log_ratios(times, name, baseline_name(name), size)
+                doubt = _doubt(times.disturbed(name, size), times.disturbed(baseline_name(name), size), name)
             findings.append(slowdown(Judged(name, figure, None, limit), logs, chances, doubt))
             for language in by_language if size == 1 else ():
                 judged = Judged(name, figure, language, limit)
-                findings.append(slowdown(judged, logs[languages == language], chances))
+                findings.append(slowdown(judged, logs[languages == language], chances, doubt))
     return findings
 
 
@@ -105,10 +108,26 @@ def _scaled_log_ratios(times: LatencyMeasurement, name: str, size: int, report: 
     return _log_ratios(times, name, REFERENCE, size) - log_ratios(old, reference)
 
 
-def _doubt(times: LatencyMeasurement, size: int, report: Report) -> float:
-    """How far scaled times may be wrong, as a logarithm: a share of how far the reference workload itself has moved.
+def _doubt(over: float, under: float, name: str) -> Doubt:
+    """What other work may have moved of a ratio of times.
+
+    :param over: The share of the time above the line that went to it.
+    :param under: The same of the time below it.
+    """
+    busy = too_noisy({name: over, baseline_name(name): under})
+    below, above = (-float(np.log1p(-min(share, _MOST_DISTURBED))) for share in (over, under))
+    return Doubt(below, above, busy)
+
+
+def _scaled_doubt(times: LatencyMeasurement, name: str, size: int, baseline: ReportBaseline) -> Doubt:
+    """The same of scaled times, and a share of how far the reference workload itself has moved.
 
     On another machine, or beside other work, a model's time does not move just as the reference's does.
     """
+    report = baseline.report
     now, before = np.median(times.milliseconds_of(REFERENCE, size)), np.median(report.samples_ms[REFERENCE][str(size)])
-    return _DOUBT * abs(float(np.log(now / before)))
+    moved = _DOUBT * abs(float(np.log(now / before)))
+    over = times.disturbed(name, size) + report.reference.disturbed
+    under = times.disturbed(REFERENCE, size) + report.models[name].latency[str(size)].disturbed
+    found = _doubt(over, under, name)
+    return replace(found, below=found.below + moved, above=found.above + moved)

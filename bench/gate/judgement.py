@@ -92,20 +92,34 @@ class Chances:
     above: float
 
 
-def slowdown(judged: Judged, logs: NDArray[np.float64], chances: Chances, doubt: float = 0.0) -> Finding:
+@dataclass(frozen=True)
+class Doubt:
+    """By how much more, as a logarithm, either end of a ratio of times may be wrong; ``busy`` says whose times other
+    work disturbed, where that was too much."""
+
+    below: float
+    above: float
+    busy: str | None = None
+
+
+NO_DOUBT = Doubt(0.0, 0.0)
+
+
+def slowdown(judged: Judged, logs: NDArray[np.float64], chances: Chances, doubt: Doubt = NO_DOUBT) -> Finding:
     """A ratio of times, the median with an interval.
 
     :param logs: Logarithms of the time over that of the baseline, float (batches,), each the median of its runs: runs
         of the same batch are no independent evidence of others.
-    :param doubt: By how much more, as a logarithm, either end may be wrong.
     """
     wide, narrow = (median_interval(logs, 1 - 2 * one_sided) for one_sided in (chances.below, chances.above))
-    value, low, high = (float(np.exp(end)) for end in (wide.value, wide.low - doubt, narrow.high + doubt))
+    value, low, high = (float(np.exp(end)) for end in (wide.value, wide.low - doubt.below, narrow.high + doubt.above))
     verdict, note = judge(low, high, judged.limit), ""
     if verdict == "inconclusive":
         note, needed = f"{len(logs)} batches", fewest_values(chances.above)
         if len(logs) < needed:
             verdict, note = "not enough rows", f"{note}; {needed} would do, see bench.rows"
+        elif doubt.busy:
+            note = f"too noisy: {doubt.busy}; stop what else runs on this machine"
     return _ratio_finding(judged, (value, low, high), verdict, note)
 
 

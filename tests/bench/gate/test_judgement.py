@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.gate.judgement import ALPHA, Chances, Judged, drop, growth, judge, overall, slowdown
+from bench.gate.judgement import ALPHA, Chances, Doubt, Judged, drop, growth, judge, overall, slowdown
 from bench.measure.statistics import log_ratios
 from compress.metrics.comparison import Pair
 from compress.metrics.metric import f1_of_counts, mean
@@ -52,12 +52,19 @@ def test_four_looks_at_times_at_the_limit_are_wrong_no_more_often_than_is_stated
     assert sum("pass" in found for found in verdicts) / 200 <= ALPHA + 0.01
 
 
+def test_what_other_work_disturbed_is_not_decided():
+    busy = Doubt(0.3, 0.0, busy="other work had the processor for 26 % of the time of onnx-int8")
+    found = slowdown(judged(1.10), batches(1.3, 200, 0.02), CHANCES, busy)
+    assert found.verdict == "inconclusive"
+    assert found.note.startswith("too noisy: other work had the processor for 26 % of the time of onnx-int8; stop what")
+
+
 def test_doubt_widens_the_interval_to_both_sides():
     sure = slowdown(judged(1.10), batches(1.15, 200, 0.02), CHANCES)
-    doubted = slowdown(judged(1.10), batches(1.15, 200, 0.02), CHANCES, doubt=0.1)
+    doubted = slowdown(judged(1.10), batches(1.15, 200, 0.02), CHANCES, Doubt(0.1, 0.2))
     assert (sure.verdict, doubted.verdict) == ("fail", "inconclusive")
     assert doubted.low == pytest.approx(sure.low * np.exp(-0.1), rel=1e-3)
-    assert doubted.high == pytest.approx(sure.high * np.exp(0.1), rel=1e-3)
+    assert doubted.high == pytest.approx(sure.high * np.exp(0.2), rel=1e-3)
 
 
 def test_too_few_batches_decide_nothing():
