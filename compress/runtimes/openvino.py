@@ -13,6 +13,7 @@ from compress.tasks.contract import Task
 from compress.threads import processor_quota
 
 OPENVINO_MODEL = "openvino_model.xml"  # the name that Optimum looks for
+OPENVINO_WEIGHTS = "openvino_model.bin"
 
 
 def load_openvino(folder: Path, task: Task, threads: int | None = None) -> Predict:

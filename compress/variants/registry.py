@@ -42,9 +42,9 @@ class Variant:
 
     ``parent`` is what it is made from and compared with, ``gpu_parent`` the same where the target is a GPU, if that
     differs. ``made_by`` names the maker (`export.variants.making`), ``runtime`` what opens it. ``default_for`` are the
-    kinds of target that are best served with it. ``excludable`` says that single layers can be left in 32 bits,
-    ``calibrated`` that ranges are found on real rows, ``follows_target`` that another target of the same kind gets
-    other files, ``searched`` that a search within a budget tries it.
+    kinds of target that are best served with it. ``calibrated`` says that ranges are found on real rows,
+    ``follows_target`` that another target of the same kind gets other files, ``searched`` that a search within a budget
+    tries it.
     """
 
     name: VariantName
@@ -57,7 +57,6 @@ class Variant:
     purpose: str
     gpu_parent: VariantName | None = None
     default_for: tuple[Processor, ...] = ()
-    excludable: bool = False
     calibrated: bool = False
     follows_target: bool = False
     searched: bool = False
@@ -85,13 +84,12 @@ _ALL = (
     Variant(
         "onnx-int8", "onnx-fused", "int8", "int8", "dynamic-int8", "ONNX Runtime", ("CPU",),
         "dynamic int8: weights per channel, embeddings per token, activations at run time; no calibration",
-        gpu_parent="onnx", default_for=("CPU",), excludable=True, follows_target=True,
-        searched=True,
+        gpu_parent="onnx", default_for=("CPU",), follows_target=True, searched=True,
     ),
     Variant(
         "onnx-static", "onnx-fused", "int8", "int8", "static-int8", "ONNX Runtime", _EVERYWHERE,
         "int8 with fixed ranges; for x86 with unsigned activations, for GPUs signed and symmetric as TensorRT takes it",
-        gpu_parent="onnx", default_for=("GPU",), excludable=True, calibrated=True, follows_target=True,
+        gpu_parent="onnx", default_for=("GPU",), calibrated=True, follows_target=True,
         searched=True,
     ),
     Variant(

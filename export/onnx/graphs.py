@@ -11,6 +11,7 @@ from pydantic import Field
 
 from compress.console import swallowed_output
 from compress.contract import Contract
+from export.onnx.layers import name_after_modules
 
 if TYPE_CHECKING:
     from onnx_ir import Model
@@ -44,6 +45,7 @@ def exported_graph(model: Any, sample: dict[str, Any], dynamic_shapes: dict[str,
     exporter: Any = OnnxExporter
     with swallowed_output():
         exported = exporter().export(model, sample, config=config).program
+    name_after_modules(exported)
     # The exporter notes the stack of every node: larger than a small student, and it names folders of this machine.
     return ClearMetadataAndDocStringPass()(exported).model
 
@@ -52,10 +54,15 @@ def save_graph(graph: Model, path: Path) -> None:
     """Write a graph: one file below 1.5 GB, else the weights in ``model.onnx.data`` beside it."""
     import onnx_ir
 
-    weights = sum(
-        value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value is not None
-    )
-    onnx_ir.save(graph, path, external_data=f"{path.name}.data" if weights > SINGLE_FILE_LIMIT else None)
+    if weight_bytes(graph) > SINGLE_FILE_LIMIT:
+        onnx_ir.save(graph, path, external_data=f"{path.name}.data")
+    else:
+        onnx_ir.save(onnx_ir.external_data.load_to_model(graph), path)
+
+
+def weight_bytes(graph: Model) -> int:
+    """Size of a graph's weights; what several nodes share counts once."""
+    return sum(value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value is not None)
 
 
 def graph_files(folder: Path) -> list[Path]:

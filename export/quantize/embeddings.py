@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from export.onnx.graphs import save_graph
+from export.onnx.layers import layers_of
 
 
-def quantize_embeddings(path: Path, excluded: Collection[str] = ()) -> None:
-    """Keep tables of embeddings as signed int8 with one scale a token, in place: rare tokens keep their precision."""
+def quantize_embeddings(model: Any, kept: Collection[str] = ()) -> None:
+    """Keep tables of embeddings as signed int8 with one scale a token, in place: rare tokens keep their precision.
+
+    :param model: An ``onnx_ir.Model``.
+    :param kept: Nodes whose table stays as it is.
+    """
     import onnx_ir
     from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-    model = onnx_ir.load(path)
-    for node in [node for node in embedding_nodes(model) if node.name not in excluded]:
+    for node in [node for nodes in layers_of(model).values() for node in nodes]:
+        if node.op_type != "Gather" or node.name in kept or node.inputs[0].dtype != onnx_ir.DataType.FLOAT:
+            continue
         table = node.inputs[0].const_value.numpy()
         scales = np.maximum(np.abs(table).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127
         rows = _lookup(model.graph, node, f"{node.inputs[0].name}_int8", np.rint(table / scales).astype(np.int8))
@@ -26,23 +30,9 @@ def quantize_embeddings(path: Path, excluded: Collection[str] = ()) -> None:
         product = onnx_ir.node("Mul", [whole.outputs[0], scale])
         model.graph.insert_before(node, [whole, product])
         onnx_ir.convenience.replace_all_uses_with(node.outputs[0], product.outputs[0], replace_graph_outputs=True)
+        rows.producer().name = node.name
         model.graph.remove(node, safe=True)
     RemoveUnusedNodesPass()(model)
-    save_graph(model, path)
-
-
-def embedding_nodes(model: Any) -> list[Any]:
-    """The nodes that look up rows of a table in 32 bits, in their order."""
-    import onnx_ir
-
-    def is_table(tensor: Any) -> bool:
-        constant = tensor.const_value
-        return constant is not None and constant.dtype == onnx_ir.DataType.FLOAT and len(constant.shape) == 2
-
-    def by_row(node: Any) -> bool:
-        return "axis" not in node.attributes or node.attributes["axis"].as_int() == 0
-
-    return [node for node in model.graph if node.op_type == "Gather" and is_table(node.inputs[0]) and by_row(node)]
 
 
 def _lookup(graph: Any, node: Any, name: str, table: np.ndarray) -> Any:

@@ -1,28 +1,91 @@
-"""All graphs of a folder, one after the other."""
+"""All graphs of a folder, one after the other: quantised, and checked for what became of each layer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal
 
 from compress.console import swallowed_output
-from export.onnx.graphs import Announce
+from compress.errors import CompressError
+from export.onnx.graphs import Announce, save_graph, weight_bytes
+from export.onnx.layers import layers_in, layers_of, weights_of
 from export.onnx.plain import save_companions
 
+if TYPE_CHECKING:
+    from onnx_ir import Model
 
-def convert_folder(source: Path, folder: Path, convert: Callable[[Path, Path], None], announce: Announce) -> None:
+_BEHIND_NAMES = ("_quant", "_Q4")  # what ONNX Runtime's quantisers put behind the name of a product
+_NAMED_LAYERS = 3
+
+Convert = Callable[[Path, Path, list[str]], "Model"]
+"""Gives a graph in another precision; called with its file, an empty folder to work in, and the names of the nodes
+that stay as they are."""
+
+
+def convert_folder(
+    source: Path,
+    folder: Path,
+    excluded: Collection[str],
+    convert: Convert,
+    announce: Announce,
+    rest: Literal["FLOAT", "FLOAT16"] = "FLOAT",
+) -> None:
     """Convert each graph of a folder into another folder, and put what lies beside them there.
 
-    :param convert: Called with a graph that is ready for quantisation, and the file to write.
+    :param excluded: Layers (`export.onnx.layers`) that stay as they are.
+    :param rest: What these are then stored in.
+    :raises CompressError: If a layer is not known, was left as it is though nobody asked or was converted though
+        somebody did not want it, or if the weights of a graph have become larger.
     """
-    from onnxruntime.quantization import quant_pre_process
-
-    with TemporaryDirectory(dir=folder) as scratch:
-        for graph in sorted(source.glob("*.onnx")):
-            folded = Path(scratch) / graph.name
-            with announce(graph.name), swallowed_output():
-                # Weights that two nodes share, one of them transposed, become two: else one is unpacked in every run.
-                quant_pre_process(graph, folded, skip_symbolic_shape=True, skip_onnx_shape=True)
-                convert(folded, folder / graph.name)
+    unknown = sorted(set(excluded) - set(layers_in(source)))
+    if unknown:
+        raise CompressError(f"{source}: no layer is called {_some(unknown)}; search again with another --budget")
+    for graph in sorted(source.glob("*.onnx")):
+        with TemporaryDirectory(dir=folder) as scratch, announce(graph.name), swallowed_output():
+            save_graph(_converted(graph, Path(scratch), excluded, convert, rest), folder / graph.name)
     save_companions(source, folder)
+
+
+def _converted(graph: Path, scratch: Path, excluded: Collection[str], convert: Convert, rest: str) -> Model:
+    import onnx_ir
+
+    model = onnx_ir.load(graph)
+    layers, size = layers_of(model), weight_bytes(model)
+    kept = [node.name for name in excluded for node in layers.get(name, [])]
+    wanted = [node.name for name, nodes in layers.items() for node in nodes if name not in excluded]
+    converted = convert(graph, scratch, kept)
+    _check_layers(graph, converted, wanted, kept, rest)
+    if weight_bytes(converted) > size:
+        raise CompressError(
+            f"{graph}: quantised, its weights have {weight_bytes(converted):,} bytes in place of {size:,}; leave this "
+            "variant out (--variants)"
+        )
+    return converted
+
+
+def _check_layers(graph: Path, converted: Model, wanted: Sequence[str], kept: Sequence[str], rest: str) -> None:
+    stored = {}
+    for node in converted.graph:
+        weights = weights_of(node)
+        if weights is not None:
+            name = str(node.name)
+            for suffix in _BEHIND_NAMES:
+                name = name.removesuffix(suffix)
+            stored[name] = weights.const_value.dtype.name
+    left = [name for name in wanted if stored.get(name, "FLOAT") == "FLOAT"]
+    if left:
+        raise CompressError(
+            f"{graph}: quantised, {_some(left)} stayed in 32 bits though nobody asked for it; leave this variant out "
+            "(--variants)"
+        )
+    taken = [name for name in kept if stored.get(name) != rest]
+    if taken:
+        raise CompressError(f"{graph}: {_some(taken)} was to stay as it is, but was quantised; exclude other layers")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - _NAMED_LAYERS} more" if len(names) > _NAMED_LAYERS else ""
+    return ", ".join(names[:_NAMED_LAYERS]) + more

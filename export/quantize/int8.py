@@ -1,6 +1,6 @@
 """Int8 of a graph's products, with ranges found at run time or beforehand.
 
-Layers are named by the nodes that read the weights; those that are excluded stay in 32 bits.
+Layers that are excluded (`export.onnx.layers`) stay in 32 bits, on a GPU in 16.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from export.onnx.graphs import Announce
 from export.quantize.embeddings import quantize_embeddings
 from export.quantize.folder import convert_folder
 from export.quantize.fp16 import in_half_precision
-from export.quantize.layers import WITH_WEIGHTS
+from export.quantize.ready import make_ready
+
+_PRODUCTS = ["MatMul"]  # a graph that was made ready has no others with weights
 
 Feeds = Mapping[str, list[dict[str, np.ndarray]]]
 """For each graph, by file name, what it is fed with."""
@@ -30,21 +33,26 @@ def quantize_dynamic_int8(
 
     :param source: Folder with the graphs to quantise, fused ones for a CPU.
     """
+    import onnx_ir
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    def convert(graph: Path, converted: Path) -> None:
+    def convert(graph: Path, scratch: Path, kept: list[str]) -> Any:
+        ready, left_alone = make_ready(graph, scratch, kept)
         quantize_dynamic(
-            graph,
-            converted,
-            op_types_to_quantize=WITH_WEIGHTS,
-            nodes_to_exclude=list(excluded),
+            ready,
+            scratch / graph.name,
+            op_types_to_quantize=_PRODUCTS,
+            nodes_to_exclude=left_alone,
             per_channel=True,
             reduce_range=target.reduce_range,
             weight_type=QuantType.QInt8,
+            use_external_data_format=True,
         )
-        quantize_embeddings(converted, excluded)
+        model = onnx_ir.load(scratch / graph.name)
+        quantize_embeddings(model, kept)
+        return model
 
-    convert_folder(source, folder, convert, announce)
+    convert_folder(source, folder, excluded, convert, announce)
 
 
 def quantize_static_int8(
@@ -65,6 +73,7 @@ def quantize_static_int8(
     :param method: How ranges follow from the values that are seen.
     """
     import onnx
+    import onnx_ir
     from onnxruntime.quantization import CalibrationMethod as Method
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
@@ -74,34 +83,36 @@ def quantize_static_int8(
         "percentile": Method.Percentile,
     }
 
-    def convert(graph: Path, converted: Path) -> None:
+    def convert(graph: Path, scratch: Path, kept: list[str]) -> Any:
+        ready, left_alone = make_ready(graph, scratch, kept)
         quantize_static(
-            graph,
-            converted,
+            ready,
+            scratch / graph.name,
             _Reader(feeds[graph.name]),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=WITH_WEIGHTS,
-            nodes_to_exclude=list(excluded),
+            op_types_to_quantize=_PRODUCTS,
+            nodes_to_exclude=left_alone,
             per_channel=True,
             reduce_range=target.reduce_range,
             activation_type=QuantType.QInt8 if target.signed_activations else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=methods[method],
+            use_external_data_format=True,
             extra_options={
                 "ActivationSymmetric": target.signed_activations,
                 "WeightSymmetric": True,
-                "MatMulConstBOnly": True,
-                "OpTypesToExcludeOutputQuantization": WITH_WEIGHTS,
+                "OpTypesToExcludeOutputQuantization": _PRODUCTS,
                 "QuantizeBias": False,
                 "CalibStridedMinMax": 1,  # one input at a time: they differ in length, and memory stays small
             },
         )
         if target.is_gpu:
-            onnx.save(in_half_precision(onnx.load(converted)), converted)
-        else:
-            quantize_embeddings(converted, excluded)
+            return onnx_ir.from_proto(in_half_precision(onnx.load(scratch / graph.name)))
+        model = onnx_ir.load(scratch / graph.name)
+        quantize_embeddings(model, kept)
+        return model
 
-    convert_folder(source, folder, convert, announce)
+    convert_folder(source, folder, excluded, convert, announce, "FLOAT16" if target.is_gpu else "FLOAT")
 
 
 class _Reader:

@@ -20,7 +20,7 @@ class Candidate(Contract):
     """A form of the student."""
 
     variant: VariantName
-    excluded: tuple[str, ...] = Field((), description="nodes whose weights stay in 32 bits")
+    excluded: tuple[str, ...] = Field((), description="layers that stay in 32 bits")
     calibration: CalibrationMethod | None = Field(None, description="of static int8; null: the recipe's")
     retrained: bool = Field(False, description="the weights come from quantisation-aware distillation")
 
@@ -68,8 +68,7 @@ class Trial(Contract):
 class LayerSensitivity(Contract):
     """How far the outputs move where one layer alone is quantised."""
 
-    layer: str = Field(description="the node that reads its weights")
-    title: str = Field(description="for people")
+    layer: str = Field(description="named after its module")
     difference: float
 
 

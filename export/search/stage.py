@@ -114,7 +114,7 @@ def search(runner: Runner, points: float) -> SearchReport:
     trials = [runner.trial(candidate) for candidate in runner.candidates]
     worth_it = max(_WORTH_IT, _noise_of(trials))
     sensitivity: list[LayerSensitivity] = []
-    fastest = max((trial for trial in trials if trial.candidate.form.excludable), key=_speed)
+    fastest = max((trial for trial in trials if trial.candidate.form.precision != "fp32"), key=_speed)
     if not fastest.is_accepted(points) and _speed(fastest) > worth_it * _speed(_best(trials, points)):
         say(f"search: {fastest.name} loses too much: which layers are to blame?")
         sensitivity = runner.sensitivity(fastest.candidate)

@@ -19,7 +19,7 @@ from compress.runs.directory import Run
 from compress.runs.files import atomic_file, content_hash, write_json
 from compress.tasks.contract import Task, refuses
 from compress.variants.registry import FUSED, VARIANTS, Variant
-from export.quantize.layers import quantisable_layers
+from export.onnx.layers import layers_in
 from export.search.judge import Judge
 from export.search.report import Candidate, LayerSensitivity, Trial
 from export.variants.making import Ingredients, make
@@ -45,7 +45,7 @@ def _can_be_tried(variant: Variant, task: Task) -> bool:
 
 
 def _calibrations(variant: Variant) -> list[CalibrationMethod] | list[None]:
-    return list(get_args(CalibrationMethod)) if variant.calibrated and variant.excludable else [None]
+    return list(get_args(CalibrationMethod)) if variant.calibrated and variant.runtime == "ONNX Runtime" else [None]
 
 
 class TrialRunner:
@@ -91,7 +91,7 @@ class TrialRunner:
         """How far the outputs move where one layer alone is quantised, the layers that move them most first."""
         path = self.folder / f"sensitivity-{_key(candidate)}.json"
         known = _read_sensitivities(path)
-        layers = quantisable_layers(self._ingredients.plain)
+        layers = layers_in(self._ingredients.plain)
         with progress() as bar:
             task = bar.add_task("quantising one layer at a time", total=len(layers), completed=len(known))
             for layer in [name for name in layers if name not in {entry.layer for entry in known}]:
@@ -99,7 +99,7 @@ class TrialRunner:
                 with TemporaryDirectory(dir=self.folder) as scratch:
                     self.make(alone, Path(scratch))
                     difference = self._judge.difference(Path(scratch))
-                known.append(LayerSensitivity(layer=layer, title=layers[layer], difference=difference))
+                known.append(LayerSensitivity(layer=layer, difference=difference))
                 with atomic_file(path) as partial:
                     write_json(partial, _SENSITIVITIES.dump_python(known, mode="json"))
                 bar.advance(task)

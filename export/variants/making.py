@@ -41,7 +41,7 @@ class Ingredients:
 
     ``student`` is a ``save_pretrained`` folder, ``plain`` and ``fused`` are folders with its graphs; a folder need not
     be there before a variant is made from it. ``feeds`` gives what the plain graphs are fed with on the calibration
-    rows; only static int8 asks for it. ``excluded`` names nodes that stay in 32 bits. ``announce`` says what is going
+    rows; only static int8 asks for it. ``excluded`` names layers that stay in 32 bits. ``announce`` says what is going
     on while a block runs.
     """
 
@@ -161,17 +161,19 @@ def _openvino_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> 
     source, target = ingredients.parent_of(variant), ingredients.target
     feeds, method = _feeds(variant, ingredients), ingredients.calibration.method
     announce = ingredients.announcing(f"{variant.name}: calibrating and quantising")
-    convert_openvino_int8(source, folder, target, feeds, method, announce)
+    convert_openvino_int8(source, folder, target, feeds, method, ingredients.excluded, announce)
     return Made(form=variant.name, target=place_of(variant, target), calibration=ingredients.calibration)
 
 
 def _fp16(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
-    convert_fp16(ingredients.parent_of(variant), folder, ingredients.announcing(f"{variant.name}: converting"))
+    announce = ingredients.announcing(f"{variant.name}: converting")
+    convert_fp16(ingredients.parent_of(variant), folder, ingredients.excluded, announce)
     return Made(form=variant.name, target=place_of(variant, ingredients.target))
 
 
 def _int4(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
-    quantize_int4(ingredients.parent_of(variant), folder, ingredients.announcing(f"{variant.name}: quantising"))
+    announce = ingredients.announcing(f"{variant.name}: quantising")
+    quantize_int4(ingredients.parent_of(variant), folder, ingredients.excluded, announce)
     weights = "4 bit in blocks of 32, embeddings 8 bit per token"
     return Made(form=variant.name, target=place_of(variant, ingredients.target), weights=weights)
 

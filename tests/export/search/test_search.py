@@ -21,7 +21,7 @@ from export.variants.making import ingredients_of
 from export.variants.sample import draw_sample
 from export.variants.summary import variant_stage
 
-LAYERS = [LayerSensitivity(layer=f"layer {number}", title="", difference=9 - number) for number in range(9)]
+LAYERS = [LayerSensitivity(layer=f"layer {number}", difference=9 - number) for number in range(9)]
 
 
 def losses(points: float) -> LanguageLosses:
@@ -212,7 +212,7 @@ def test_a_retrained_student_is_tried_and_takes_up_again(searched: Path):
     assert (searched / "trials/by-hand/retrained-onnx/model.onnx").exists()
     entries = runner.sensitivity(Candidate(variant="onnx-int8"))
     assert [entry.difference for entry in entries] == sorted((e.difference for e in entries), reverse=True)
-    assert any("embeddings" in entry.title for entry in entries)
+    assert any("embeddings" in entry.layer for entry in entries)
 
 
 def test_a_gpu_cannot_be_searched_for(searched: Path, compress_command):
