@@ -31,6 +31,7 @@ from export.variants.making import (
     target_for,
 )
 from export.variants.parity import check_parity, measure_parity, tolerance_for
+from export.variants.ranges import HALF_LIMIT, check_half_precision
 from export.variants.sample import Sample, draw_sample
 from export.variants.summary import VariantSummary, variant_stage
 
@@ -93,10 +94,11 @@ def export_table(variants: Mapping[str, VariantSummary]) -> Table:
     rows = []
     for name, summary in variants.items():
         parity = summary.parity
-        cells = ["needs a GPU", "", ""]
+        cells = ["needs a GPU", "", "", ""]
         if parity is not None:
             differences = [f"{parity.max_difference:.2g}", f"{parity.mean_difference:.2g}"]
             cells = [*differences, f"{100 * parity.agreement:.2f} %"]
+            cells.append("" if parity.largest_value is None else f"{parity.largest_value:,.0f} of {HALF_LIMIT:,.0f}")
         rows.append((name, summary.parent, summary.target, f"{summary.bytes / 1e6:.2f}", *cells))
     headings = ("variant", "parent", "target", "MB", "max diff", "mean diff", "same prediction")
     return table("Variants of the student", headings, rows, left=3)
@@ -127,6 +129,10 @@ def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sam
         with working(f"{variant.name}: comparing with {parent} on {len(sample.rows)} rows"):
             parity = measure_parity(sample.answers(run.path_of(parent)), sample.answers(folder))
         check_parity(variant.name, parent, parity, tolerance)
+        if variant.is_half_precision(target):
+            with working(f"{variant.name}: looking for values that half precision cannot hold"):
+                largest = check_half_precision(variant.name, run.path_of(PLAIN.name), sample)
+            parity = parity.model_copy(update={"largest_value": largest})
         return VariantSummary(**dict(made), parent=parent, bytes=graph_bytes(folder), parity=parity)
 
     inputs = {**run.tokenisation, "tolerance": tolerance.model_dump(), "rows": len(sample.rows)}

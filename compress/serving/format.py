@@ -55,6 +55,11 @@ class BundleParity(Contract):
     max_difference: float
     mean_difference: float
     agreement: float = Field(description="share of rows with the same prediction")
+    largest_value: float | None = Field(
+        None,
+        description="null: compared as it runs; else it calculates in half precision, up to 65,504, and was "
+        "compared in 32 bits, where this was the largest value",
+    )
 
 
 class BundleModel(Contract):

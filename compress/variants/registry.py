@@ -65,6 +65,10 @@ class Variant:
         """The variant that it is made from for a target, or the student."""
         return self.gpu_parent if target.is_gpu and self.gpu_parent else self.parent
 
+    def is_half_precision(self, target: Target) -> bool:
+        """Whether ONNX Runtime calculates in half precision with what is made for a target."""
+        return not self.is_engine and (self.made_by == "fp16" or (self.made_by == "static-int8" and target.is_gpu))
+
     @property
     def is_engine(self) -> bool:
         """Whether it is built for GPUs by TensorRT."""

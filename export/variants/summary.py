@@ -19,6 +19,11 @@ class Parity(Contract):
     max_difference: float
     mean_difference: float
     agreement: float
+    largest_value: float | None = Field(
+        None,
+        description="of any node of its parent on the rows, where the variant is for a GPU and calculates in half "
+        "precision, which a CPU widens: it was compared with weights in half precision alone; null: as it will run",
+    )
 
 
 class Made(Contract):

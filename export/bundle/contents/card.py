@@ -75,7 +75,7 @@ def _template() -> jinja2.Template:
         loader=jinja2.FileSystemLoader(_FILES), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined, finalize=lambda value: plain(value) if isinstance(value, str) else value,
     )  # fmt: skip
-    environment.filters |= {"parity": _parity, "markdown": markdown}
+    environment.filters |= {"parity": comparison_with_parent, "markdown": markdown}
     return environment.get_template("card.md.jinja")
 
 
@@ -166,11 +166,17 @@ def _moved(command: str, parent: str, folder: str) -> str:
     return command.replace(f" {parent}/", f" {folder}/", 1)
 
 
-def _parity(model: BundleModel) -> str:
+def comparison_with_parent(model: BundleModel) -> str:
     """What a variant was accepted by."""
     if model.parity is None:
         return f"the same tokens as {model.parent}'s" if model.reads == "text" else ""
-    return f"{100 * model.parity.agreement:.2f} % of {model.parity.rows} predictions are {model.parent}'s"
+    agreement = f"{100 * model.parity.agreement:.2f} % of {model.parity.rows} predictions are {model.parent}'s"
+    if model.parity.largest_value is None:
+        return agreement
+    return (
+        f"{agreement}, **calculated in 32 bits on a CPU**; in half precision values up to 65,504 fit, and "
+        f"{model.parity.largest_value:,.0f} was the largest"
+    )
 
 
 def _depends_on_batch(folder: Path) -> bool:

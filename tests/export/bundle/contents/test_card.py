@@ -8,9 +8,10 @@ import pytest
 from small_bundles import bundled
 from small_reports import small_model, small_report
 
+from compress.serving.format import BundleParity
 from compress.tasks.registry import TASKS, TaskName
 from compress.tasks.rows import Row
-from export.bundle.contents.card import quality_rows, weak_languages
+from export.bundle.contents.card import comparison_with_parent, quality_rows, weak_languages
 from export.bundle.contents.client import client_script, write_client
 
 MODEL = bundled("onnx-int8", "onnx", target="cpu-vnni")
@@ -29,6 +30,17 @@ def test_the_first_metric_is_told_by_language_for_the_teacher_and_every_model():
         ["de", "90.0 (89.0–91.0)", "90.0 (89.0–91.0)"],
         ["ja", "90.0 (89.0–91.0)", "80.0 (79.0–81.0)"],
     ]
+
+
+def test_a_comparison_in_32_bits_is_not_told_as_one_in_half_precision():
+    parity = BundleParity(rows=60, max_difference=0.01, mean_difference=0.001, agreement=1)
+    model = MODEL.model_copy(update={"parity": parity})
+    assert comparison_with_parent(model) == "100.00 % of 60 predictions are onnx's"
+    widened = model.model_copy(update={"parity": parity.model_copy(update={"largest_value": 1234.5})})
+    assert comparison_with_parent(widened) == (
+        "100.00 % of 60 predictions are onnx's, **calculated in 32 bits on a CPU**; in half precision values up to "
+        "65,504 fit, and 1,234 was the largest"
+    )
 
 
 def test_languages_are_weak_where_that_is_significant_or_they_were_not_learnt():

@@ -1,0 +1,157 @@
+"""How large the values get that a model calculates: in half precision what exceeds 65,504 is infinite.
+
+On a CPU ONNX Runtime widens half precision to 32 bits for most nodes: running the variant there does not show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from compress.data.encode import batches_by_length, pad
+from compress.errors import CompressError
+from compress.runtimes.generation import OnnxDecoder, generate_tokens
+from compress.runtimes.onnx import onnx_session
+from export.onnx.graphs import save_graph
+from export.onnx.layers import weights_of
+from export.variants.sample import Sample
+
+HALF_LIMIT = float(np.finfo(np.float16).max)
+_BATCH_SIZE = 32
+# What a mask goes through on its way to the softmax, where minus infinity is what is meant.
+_HANDS_ON_MASKS = ("Add", "Cast", "Concat", "Expand", "Reshape", "Slice", "Sum", "Transpose", "Unsqueeze", "Where")
+
+
+def check_half_precision(name: str, parent: Path, sample: Sample) -> float:
+    """Accept a variant that calculates in half precision, or refuse it, by what its parent calculates in 32 bits.
+
+    :param parent: Folder with plain graphs.
+    :return: The largest value of any node on the rows, at most 65,504.
+    :raises CompressError: Naming the first node that exceeds it, the layer before it and the value.
+    """
+    largest = _largest_values(parent, sample)
+    for node, value in largest.items():
+        if value > HALF_LIMIT:
+            raise CompressError(
+                f"{name}: on {len(sample.rows)} rows {node} gives {value:.3g}, but half precision "
+                f"ends at {HALF_LIMIT:,.0f}: a GPU calculates with infinity there; nothing was written; leave it out "
+                "(--variants)"
+            )
+    return max(largest.values())
+
+
+def _largest_values(folder: Path, sample: Sample) -> Mapping[str, float]:
+    """By node, with the layer before it, the largest value without its sign; of masks with it."""
+    largest: dict[str, float] = {}
+    batches = [
+        pad([sample.examples[index] for index in indices], sample.tokenizer.pad_token_id)
+        for indices in batches_by_length(sample.examples, _BATCH_SIZE)
+    ]
+    with TemporaryDirectory() as scratch:
+
+        def watched(path: Path, threads: int | None = None) -> _Watched:
+            return _Watched(path, Path(scratch) / path.name, largest, threads)
+
+        if sample.task.GENERATES:
+            decoder = OnnxDecoder(folder, opened=watched)
+            for batch in batches:
+                generate_tokens(decoder, batch, sample.search, sample.search.max_tokens)
+        else:
+            for session in [watched(folder / graph) for graph in sample.task.GRAPHS]:
+                for batch in batches:
+                    session.run(None, {name: batch[name] for name in session.inputs if name in batch})
+    return largest
+
+
+class _Watched:
+    """A session of ONNX Runtime that notes how large the values of each node get."""
+
+    def __init__(self, path: Path, probe: Path, largest: dict[str, float], threads: int | None):
+        import onnx_ir
+
+        model = onnx_ir.load(path)
+        self._nodes = _add_probes(model)
+        save_graph(model, probe)
+        self._session, self._largest = onnx_session(probe, threads), largest
+        self.inputs = [value.name for value in self._session.get_inputs()]
+        self._outputs = [value for value in self._session.get_outputs() if value.name not in self._nodes]
+        self.get_outputs: Callable[[], Any] = lambda: self._outputs
+
+    def run(self, outputs: list[str] | None, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """As the session itself."""
+        wanted = outputs or [value.name for value in self._outputs]
+        found: list[np.ndarray] = self._session.run([*wanted, *self._nodes], inputs)
+        for node, value in zip(self._nodes.values(), found[len(wanted) :], strict=True):
+            size = float(value) if not np.isnan(value) else np.inf
+            self._largest[node] = max(self._largest.get(node, 0.0), size)
+        return found[: len(wanted)]
+
+
+def _add_probes(model: Any) -> dict[str, str]:
+    """Let a graph give the largest value of each of its nodes too; by the name of that output, the node for people."""
+    import onnx_ir
+    from onnx_ir.passes.common import ShapeInferencePass
+
+    ShapeInferencePass()(model)
+    _clip_constants(model)
+    probes: dict[str, str] = {}
+    for node in list(model.graph):
+        for value in node.outputs:
+            if value.dtype != onnx_ir.DataType.FLOAT or node.op_type == "Constant":
+                continue
+            size = value if _is_mask(value) else onnx_ir.node("Abs", [value]).outputs[0]
+            top = onnx_ir.node("ReduceMax", [size], {"keepdims": 0})
+            model.graph.extend([top] if size is value else [size.producer(), top])
+            probe = top.outputs[0]
+            probe.name, probe.type = f"largest:{value.name}", onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
+            model.graph.outputs.append(probe)
+            probes[probe.name] = _title(node)
+    return probes
+
+
+def _clip_constants(model: Any) -> None:
+    """As the conversion to half precision does: masks hold the smallest number of 32 bits."""
+    import onnx_ir
+
+    for value in model.graph.initializers.values():
+        if value.const_value is not None and value.const_value.dtype == onnx_ir.DataType.FLOAT:
+            array = value.const_value.numpy()
+            if array.size and np.abs(array).max() > HALF_LIMIT:
+                value.const_value = onnx_ir.tensor(array.clip(-HALF_LIMIT, HALF_LIMIT), name=value.name)
+    for node in model.graph.all_nodes():
+        for name, attribute in list(node.attributes.items()):
+            if attribute.type == onnx_ir.AttributeType.TENSOR and attribute.value.dtype == onnx_ir.DataType.FLOAT:
+                clipped = onnx_ir.tensor(attribute.value.numpy().clip(-HALF_LIMIT, HALF_LIMIT))
+                node.attributes[name] = onnx_ir.AttrTensor(name, clipped)
+
+
+def _is_mask(value: Any) -> bool:
+    """Whether a value is only added up for softmax, so that it may well be minus infinity."""
+    if value.is_graph_output() or not value.uses():
+        return False
+    return all(
+        use.node.op_type == "Softmax"
+        or (use.node.op_type in _HANDS_ON_MASKS and all(_is_mask(output) for output in use.node.outputs))
+        for use in value.uses()
+    )
+
+
+def _title(node: Any) -> str:
+    """The node, and the layer that was last before it: only layers have names that say where they are."""
+    if weights_of(node) is not None:
+        return str(node.name)
+    waiting, seen = list(node.inputs), set()
+    while waiting:
+        value = waiting.pop(0)
+        producer = value.producer() if value is not None else None
+        if producer is None or producer in seen:
+            continue
+        if weights_of(producer) is not None:
+            return f"{node.op_type} after {producer.name}"
+        seen.add(producer)
+        waiting.extend(producer.inputs)
+    return str(node.op_type)
