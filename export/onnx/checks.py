@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from compress.errors import CompressError
 
 _OLDEST_OPSET = 13  # the first in which QuantizeLinear knows channels
+_FLOATING_POINT = (1, 10, 11)  # in TensorProto.DataType: 32, 16 and 64 bits
+_LONGEST_SIZE = 19  # digits of a size; 64 bits hold no more
 _OTHER_DOMAINS = ("com.microsoft", "ai.onnx.ml", "trt.plugins")
 
 
@@ -51,7 +54,7 @@ def _check_operators(path: Path, model: Any) -> None:
             f"{path}: operator set {version}; {_OLDEST_OPSET} to {newest} can be read: export it with another"
         )
     own = {(function.domain, function.name) for function in model.functions}
-    for node in model.graph.node:
+    for node in _nodes(model.graph.node):
         known = node.domain in _OTHER_DOMAINS or (node.domain, node.op_type) in own
         if not known and not (node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type, version)):
             where = f" of domain '{node.domain}'" if node.domain else ""
@@ -70,7 +73,7 @@ def check_weights_are_beside(path: Path) -> None:
 
 
 def _check_weights_are_beside(path: Path, model: Any) -> None:
-    for tensor in model.graph.initializer:
+    for tensor in _tensors(model):
         if not tensor.external_data:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -82,9 +85,40 @@ def _check_weights_are_beside(path: Path, model: Any) -> None:
             )
         if not file.is_file():
             raise CompressError(f"{path}: the weights '{tensor.name}' are missing ({location}); copy that file too")
-        wanted = int(entries.get("offset", 0)) + int(entries.get("length", 0))
+        sizes = [entries.get(name, "0") for name in ("offset", "length")]
+        if not all(size.isascii() and size.isdigit() and len(size) < _LONGEST_SIZE for size in sizes):
+            raise CompressError(
+                f"{path}: where the weights '{tensor.name}' begin and end is no number; export it again"
+            )
+        wanted = sum(map(int, sizes))
         if file.stat().st_size < wanted:
             raise CompressError(f"{file}: cut off: {wanted:,} bytes are needed, {file.stat().st_size:,} are there")
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    """Every constant of a model: of its graph and of graphs in graphs, of attributes and of functions."""
+    graphs = [model.graph]
+    nodes = [*_nodes(model.graph.node), *(node for function in model.functions for node in _nodes(function.node))]
+    for node in nodes:
+        for attribute in node.attribute:
+            yield attribute.t
+            yield from attribute.tensors
+            graphs += [attribute.g, *attribute.graphs]
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+    for graph in graphs:
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+
+
+def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Nodes, and the nodes of the graphs in their attributes."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _nodes(graph.node)
 
 
 def _check_structure(path: Path) -> None:
@@ -98,13 +132,12 @@ def _check_structure(path: Path) -> None:
 
 
 def _check_numbers(path: Path) -> None:
-    import onnx_ir
+    import onnx
 
-    for name, value in onnx_ir.load(path).graph.initializers.items():
-        constant = value.const_value
-        if constant is not None and constant.dtype.is_floating_point():
-            bad = int(np.isnan(constant.numpy().astype(np.float32, copy=False)).sum())
+    for tensor in _tensors(onnx.load(path)):
+        if tensor.data_type in _FLOATING_POINT:
+            bad = int(np.isnan(onnx.numpy_helper.to_array(tensor)).sum())
             if bad:
                 raise CompressError(
-                    f"{path}: {bad:,} of the weights '{name}' are not a number; train or export the model again"
+                    f"{path}: {bad:,} of the weights '{tensor.name}' are not a number; train or export the model again"
                 )

@@ -76,6 +76,65 @@ def weights_by_absolute_path(path: Path) -> None:
     _with_weights_at(path, str(path.parent / "weights.data"))
 
 
+def _constant_elsewhere() -> onnx.NodeProto:
+    """A node that reads four numbers from beside the folder."""
+    tensor = TensorProto(name="secret", data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL, dims=[4])
+    for key, text in (("location", "../weights.data"), ("offset", "0"), ("length", "16")):
+        tensor.external_data.add(key=key, value=text)
+    return helper.make_node("Constant", [], ["read"], value=tensor)
+
+
+def weights_elsewhere_in_an_attribute(path: Path) -> None:
+    (path.parent.parent / "weights.data").write_bytes(bytes(16))
+    model = onnx.load(path)
+    model.graph.node.append(_constant_elsewhere())
+    path.write_bytes(model.SerializeToString())
+
+
+def weights_elsewhere_in_a_branch(path: Path) -> None:
+    (path.parent.parent / "weights.data").write_bytes(bytes(16))
+    model, output = onnx.load(path), helper.make_tensor_value_info("read", TensorProto.FLOAT, [4])
+    branch = helper.make_graph([_constant_elsewhere()], "branch", [], [output])
+    (initializer,) = _constant_elsewhere().attribute
+    held = helper.make_graph([helper.make_node("Identity", ["secret"], ["read"])], "held", [], [output])
+    held.initializer.append(initializer.t)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node.append(helper.make_node("If", ["yes"], ["either"], then_branch=held, else_branch=branch))
+    path.write_bytes(model.SerializeToString())
+
+
+def weights_elsewhere_in_a_function(path: Path) -> None:
+    (path.parent.parent / "weights.data").write_bytes(bytes(16))
+    model = onnx.load(path)
+    opset = helper.make_opsetid("", 20)
+    model.functions.append(helper.make_function("own", "Read", [], ["read"], [_constant_elsewhere()], [opset]))
+    path.write_bytes(model.SerializeToString())
+
+
+def weights_at_no_number(path: Path) -> None:
+    _with_weights_at(path, "weights.data")
+    model = onnx.load(path, load_external_data=False)
+    for entry in model.graph.initializer[0].external_data:
+        if entry.key == "offset":
+            entry.value = "-8"
+    path.write_bytes(model.SerializeToString())
+
+
+def not_a_number_in_an_attribute(path: Path) -> None:
+    model = onnx.load(path)
+    tensor = numpy_helper.from_array(np.array([1, np.nan], dtype=np.float32), "value")
+    model.graph.node.append(helper.make_node("Constant", [], ["unused"], value=tensor))
+    onnx.save(model, path)
+
+
+def strange_operator_in_a_branch(path: Path) -> None:
+    model, output = onnx.load(path), helper.make_tensor_value_info("read", TensorProto.FLOAT, [4])
+    branch = helper.make_graph([helper.make_node("Frobnicate", [], ["read"], "deep")], "branch", [], [output])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node.append(helper.make_node("If", ["yes"], ["either"], then_branch=branch, else_branch=branch))
+    onnx.save(model, path)
+
+
 def weights_missing(path: Path) -> None:
     _with_weights_at(path, "weights.data")
     (path.parent / "weights.data").unlink()
@@ -103,6 +162,12 @@ CASES: dict[Callable[[Path], None], str] = {
     not_a_number: r"model.onnx: 2 of the weights 'bert.embeddings.word_embeddings.weight' are not a number",
     weights_elsewhere: r"the weights '.+' lie outside of its folder \(../weights.data\)",
     weights_by_absolute_path: r"the weights '.+' lie outside of its folder \(/.+weights.data\)",
+    weights_elsewhere_in_an_attribute: r"the weights 'secret' lie outside of its folder \(../weights.data\)",
+    weights_elsewhere_in_a_branch: r"the weights 'secret' lie outside of its folder \(../weights.data\)",
+    weights_elsewhere_in_a_function: r"the weights 'secret' lie outside of its folder \(../weights.data\)",
+    weights_at_no_number: r"where the weights '.+' begin and end is no number; export it again",
+    not_a_number_in_an_attribute: r"model.onnx: 1 of the weights 'value' are not a number",
+    strange_operator_in_a_branch: r"node 'deep' has the operator Frobnicate, which operator set 20 does not have",
     weights_missing: r"the weights '.+' are missing \(weights.data\); copy that file too",
     weights_cut_off: r"weights.data: cut off: [\d,]+ bytes are needed, 1,000 are there",
     broken_structure: r"model.onnx: not a valid graph \(.*nowhere.*\)",
