@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from compress.serving.client import Model
+
+# ONNX Runtime reports its use to Microsoft unless this is set before it is imported. Whoever wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def load(bundle: str | Path, model: str | None = None, threads: int | None = None) -> Model:

@@ -1,13 +1,16 @@
 """Answer questions with ONNX Runtime and tokenizers alone: python client.py QUESTION CONTEXT"""
 
 import json
+import os
 import sys
 import unicodedata
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from tokenizers import Tokenizer
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports to Microsoft unless told so beforehand
+import onnxruntime
 
 FOLDER = Path(__file__).parent / "MODEL_FOLDER"
 ABOUT = json.loads((FOLDER / "compress.json").read_text("utf-8"))

@@ -1,13 +1,16 @@
 """Classify texts with ONNX Runtime and tokenizers alone: python client.py TEXT [TEXT_PAIR]"""
 
 import json
+import os
 import sys
 import unicodedata
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from tokenizers import Tokenizer
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports to Microsoft unless told so beforehand
+import onnxruntime
 
 FOLDER = Path(__file__).parent / "MODEL_FOLDER"
 ABOUT, CONFIG = (json.loads((FOLDER / name).read_text("utf-8")) for name in ("compress.json", "config.json"))
