@@ -16,6 +16,10 @@ class UnavailableError(CompressError):
     """What this machine lacks: a GPU, or a package that is not installed."""
 
 
+class RejectedVariantError(CompressError):
+    """A variant that was made and is not good enough: a finding where a search looks for what is."""
+
+
 def first_line(error: Exception) -> str:
     """What another library says, without the lines that explain it."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
-from compress.console import say, table, working
+from compress.console import say, table, visible, working
 from compress.data.stage import load_data
 from compress.data.summary import DATA
+from compress.errors import RejectedVariantError
+from compress.recipe.export import Export
 from compress.runs.directory import Run, keep_recipe
 from compress.runs.stages import run_stage
 from compress.runtimes.openvino import openvino_core
@@ -29,6 +32,7 @@ from export.variants.making import (
     place_of,
     planned_variants,
     target_for,
+    wanted_engines,
 )
 from export.variants.parity import check_parity, measure_parity, tolerance_for
 from export.variants.ranges import HALF_LIMIT, check_half_precision
@@ -36,12 +40,21 @@ from export.variants.sample import Sample, draw_sample
 from export.variants.summary import VariantSummary, variant_stage
 
 
-def run_export_stages(run: Run) -> dict[str, VariantSummary]:
+@dataclass(frozen=True)
+class Exported:
+    """What was made, by name of variant; and why a variant was left out that only the search could have chosen."""
+
+    variants: dict[str, VariantSummary]
+    left_out: dict[str, str]
+
+
+def run_export_stages(run: Run) -> Exported:
     """Write ``onnx/``, the variants that the target is best served with or the recipe names, and engines if wanted.
 
-    What the command line changed of the recipe becomes the run's own once nothing is found that cannot be done.
+    What the command line changed of the recipe becomes the run's own once nothing is found that cannot be done. With a
+    budget a variant that is too far from its parent is a finding, and the search goes on, unless something is made of
+    it or the recipe names it.
 
-    :return: What was made, by name of variant.
     :raises CompressError: If something that is asked for cannot be made, or a variant is too far from its parent.
     """
     data, settings = load_data(run), run.recipe.export
@@ -53,14 +66,21 @@ def run_export_stages(run: Run) -> dict[str, VariantSummary]:
         keep_recipe(run)
     ingredients = ingredients_of(run, data, target)
     done: dict[str, VariantSummary] = {}
+    left_out: dict[str, str] = {}
     for variant in variants:
-        done[variant.name] = _run_variant_stage(run, variant, ingredients, sample)
+        try:
+            done[variant.name] = _run_variant_stage(run, variant, ingredients, sample)
+        except RejectedVariantError as error:
+            if settings.budget.points is None or _is_needed(variant, variants, settings, target):
+                raise
+            left_out[variant.name] = str(error)
+            say(f"{error}; the search goes on")
     if settings.budget.points is not None:
         done[CHOSEN.name] = run_search_stage(run, ingredients, sample)
     if settings.tensorrt.enabled:
         for precision in settings.tensorrt.precisions:
             done[ENGINES[precision].name] = run_engine_stage(run, precision, target, sample)
-    return done
+    return Exported(done, left_out)
 
 
 def explain_engines(run: Run) -> dict[str, Explanation]:
@@ -89,10 +109,10 @@ def explain_engines(run: Run) -> dict[str, Explanation]:
     }
 
 
-def export_table(variants: Mapping[str, VariantSummary]) -> Table:
-    """One row a variant: what it is, size, parity."""
-    rows = []
-    for name, summary in variants.items():
+def export_table(exported: Exported) -> Table:
+    """One row a variant: what it is, size, parity; and below why one was left out."""
+    rows: list[tuple[str, ...]] = []
+    for name, summary in exported.variants.items():
         parity = summary.parity
         cells = ["needs a GPU", "", "", ""]
         if parity is not None:
@@ -100,8 +120,18 @@ def export_table(variants: Mapping[str, VariantSummary]) -> Table:
             cells = [*differences, f"{100 * parity.agreement:.2f} %"]
             cells.append("" if parity.largest_value is None else f"{parity.largest_value:,.0f} of {HALF_LIMIT:,.0f}")
         rows.append((name, summary.parent, summary.target, f"{summary.bytes / 1e6:.2f}", *cells))
-    headings = ("variant", "parent", "target", "MB", "max diff", "mean diff", "same prediction")
-    return table("Variants of the student", headings, rows, left=3)
+    rows += [(name, "left out") for name in exported.left_out]
+    headings = ("variant", "parent", "target", "MB", "max diff", "mean diff", "same prediction", "largest value")
+    drawn = table("Variants of the student", headings, rows, left=3)
+    drawn.caption = Text(visible("\n".join(exported.left_out.values()))) if exported.left_out else None
+    return drawn
+
+
+def _is_needed(variant: Variant, variants: Sequence[Variant], settings: Export, target: Target) -> bool:
+    """Whether the recipe names a variant, or something else is made of it."""
+    parents = [other.parent_for(target_for(other, settings, target)) for other in variants]
+    parents += [engine.parent for engine in wanted_engines(settings.tensorrt)]
+    return variant.name in parents or variant.name in (settings.variants or [])
 
 
 def _check(run: Run, variants: list[Variant], target: Target) -> None:

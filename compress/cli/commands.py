@@ -67,16 +67,16 @@ def export(run: Run, in_json: bool) -> ExportResult:
     from compress.variants.registry import CHOSEN
     from export.stage import export_table, run_export_stages
 
-    variants = run_export_stages(run)
-    tables, found = [export_table(variants)], None
-    if CHOSEN.name in variants:
+    exported = run_export_stages(run)
+    tables, found = [export_table(exported)], None
+    if CHOSEN.name in exported.variants:
         from export.search.frontier import frontier_table
         from export.search.report import read_search
 
         found = read_search(run.path_of(CHOSEN.name))
         tables.append(frontier_table(found))
     show(tables, in_json)
-    return ExportResult(run=str(run.folder), variants=variants, search=found)
+    return ExportResult(run=str(run.folder), variants=exported.variants, left_out=exported.left_out, search=found)
 
 
 def explain(run: Run, in_json: bool) -> ExplainResult:

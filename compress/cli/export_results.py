@@ -18,6 +18,9 @@ class ExportResult(Contract):
 
     run: str
     variants: dict[str, VariantSummary]
+    left_out: dict[str, str] = Field(
+        default_factory=dict, description="why, of variants too far from their parents while `--budget` searches"
+    )
     search: SearchReport | None = Field(None, description="what `--budget` found")
 
 

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 from compress.console import swallowed_output
-from compress.errors import CompressError
+from compress.errors import CompressError, RejectedVariantError
 from export.onnx.graphs import Announce, save_graph, weight_bytes
 from export.onnx.layers import layers_in, layers_of, weights_of
 from export.onnx.plain import save_companions
@@ -58,7 +58,7 @@ def _converted(graph: Path, scratch: Path, excluded: Collection[str], convert: C
     converted = convert(graph, scratch, kept)
     _check_layers(graph, converted, wanted, kept, rest)
     if weight_bytes(converted) > size:
-        raise CompressError(
+        raise RejectedVariantError(
             f"{graph}: quantised, its weights have {weight_bytes(converted):,} bytes in place of {size:,}; leave this "
             "variant out (--variants)"
         )
@@ -76,13 +76,15 @@ def _check_layers(graph: Path, converted: Model, wanted: Sequence[str], kept: Se
             stored[name] = weights.const_value.dtype.name
     left = [name for name in wanted if stored.get(name, "FLOAT") == "FLOAT"]
     if left:
-        raise CompressError(
+        raise RejectedVariantError(
             f"{graph}: quantised, {_some(left)} stayed in 32 bits though nobody asked for it; leave this variant out "
             "(--variants)"
         )
     taken = [name for name in kept if stored.get(name) != rest]
     if taken:
-        raise CompressError(f"{graph}: {_some(taken)} was to stay as it is, but was quantised; exclude other layers")
+        raise RejectedVariantError(
+            f"{graph}: {_some(taken)} was to stay as it is, but was quantised; exclude other layers"
+        )
 
 
 def _some(names: Sequence[str]) -> str:

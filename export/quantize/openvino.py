@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from compress.console import swallowed_output
-from compress.errors import CompressError
+from compress.errors import RejectedVariantError
 from compress.recipe.export import CalibrationMethod
 from compress.runtimes.openvino import OPENVINO_MODEL, OPENVINO_WEIGHTS, openvino_core
 from compress.targets import Target
@@ -46,7 +46,7 @@ def convert_openvino_int8(
             openvino.save_model(model, folder / OPENVINO_MODEL, compress_to_fp16=False)
         written, wanted = (folder / OPENVINO_WEIGHTS).stat().st_size, weight_bytes(onnx_ir.load(graph))
     if written > _UNPACKED * wanted:
-        raise CompressError(
+        raise RejectedVariantError(
             f"{source}: OpenVINO wrote {written:,} bytes for weights that have {wanted:,} in 8 bits; leave this "
             "variant out (--variants)"
         )

@@ -15,7 +15,7 @@ from typing import Protocol
 from compress.console import say, working
 from compress.data.stage import load_data
 from compress.data.summary import DATA
-from compress.errors import CompressError
+from compress.errors import CompressError, RejectedVariantError
 from compress.runs.directory import Run
 from compress.runs.files import content_hash
 from compress.runs.stages import run_stage
@@ -111,10 +111,11 @@ def search(runner: Runner, points: float) -> SearchReport:
     """
     halves = halves_of(runner.sample.rows)
     _tell_resolution([runner.sample.rows[number].lang for number in halves[0]], points)
-    trials = [runner.trial(candidate) for candidate in runner.candidates]
+    trials = [trial for candidate in runner.candidates for trial in _tried(runner, candidate)]
     worth_it = max(_WORTH_IT, _noise_of(trials))
     sensitivity: list[LayerSensitivity] = []
-    fastest = max((trial for trial in trials if trial.candidate.form.precision != "fp32"), key=_speed)
+    small = [trial for trial in trials if trial.candidate.form.precision != "fp32"]
+    fastest = max(small or trials, key=_speed)
     if not fastest.is_accepted(points) and _speed(fastest) > worth_it * _speed(_best(trials, points)):
         say(f"search: {fastest.name} loses too much: which layers are to blame?")
         sensitivity = runner.sensitivity(fastest.candidate)
@@ -143,6 +144,15 @@ def search(runner: Runner, points: float) -> SearchReport:
         ],
         sensitivity=sensitivity,
     )
+
+
+def _tried(runner: Runner, candidate: Candidate) -> list[Trial]:
+    """The trial of a candidate; none where its graphs do not come out as they should, which is said."""
+    try:
+        return [runner.trial(candidate)]
+    except RejectedVariantError as error:
+        say(f"search: {candidate.name} is left out: {error}")
+        return []
 
 
 def _without_worst_layers(

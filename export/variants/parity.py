@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compress.data.encode import batches_by_length, pad, padded
-from compress.errors import CompressError
+from compress.errors import RejectedVariantError
 from compress.metrics.comparison import agreement
 from compress.recipe.export import ParityLimits, Tolerance
 from compress.runtimes.generation import ENCODER, OnnxDecoder, log_probabilities
@@ -89,7 +89,7 @@ def tolerance_for(variant: Variant, limits: ParityLimits) -> Tolerance:
 def check_parity(name: str, parent: str, parity: Parity, tolerance: Tolerance) -> None:
     """Accept a variant or refuse it.
 
-    :raises CompressError: Naming the variant, its parent, the figure and the limit.
+    :raises RejectedVariantError: Naming the variant, its parent, the figure and the limit.
     """
     problems = []
     if not parity.max_difference <= tolerance.max_difference:  # also for not-a-number
@@ -99,7 +99,7 @@ def check_parity(name: str, parent: str, parity: Parity, tolerance: Tolerance) -
             f"{100 * parity.agreement:.2f} % of the predictions agree (limit {100 * tolerance.agreement:g} %)"
         )
     if problems:
-        raise CompressError(
+        raise RejectedVariantError(
             f"{name}: too far from {parent} on {parity.rows} rows: {' and '.join(problems)}; "
             "nothing was written; raise export.parity in the recipe only if you can accept this"
         )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from compress.data.encode import batches_by_length, pad
-from compress.errors import CompressError
+from compress.errors import RejectedVariantError
 from compress.runtimes.generation import OnnxDecoder, generate_tokens
 from compress.runtimes.onnx import onnx_session
 from export.onnx.graphs import save_graph
@@ -31,12 +31,12 @@ def check_half_precision(name: str, parent: Path, sample: Sample) -> float:
 
     :param parent: Folder with plain graphs.
     :return: The largest value of any node on the rows, at most 65,504.
-    :raises CompressError: Naming the first node that exceeds it, the layer before it and the value.
+    :raises RejectedVariantError: Naming the first node that exceeds it, the layer before it and the value.
     """
     largest = _largest_values(parent, sample)
     for node, value in largest.items():
         if value > HALF_LIMIT:
-            raise CompressError(
+            raise RejectedVariantError(
                 f"{name}: on {len(sample.rows)} rows {node} gives {value:.3g}, but half precision "
                 f"ends at {HALF_LIMIT:,.0f}: a GPU calculates with infinity there; nothing was written; leave it out "
                 "(--variants)"

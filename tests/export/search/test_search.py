@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from compress.data.stage import load_data
-from compress.errors import CompressError
+from compress.errors import CompressError, RejectedVariantError
 from compress.metrics.figures import LanguageLosses, WorstLoss
 from compress.runs.directory import find_run
 from compress.targets import TARGETS
@@ -129,6 +129,18 @@ def test_where_nothing_holds_the_student_in_32_bits_remains():
     assert report.chosen.candidate.variant == "onnx-fused"
 
 
+def test_a_form_that_does_not_come_out_as_it_should_is_left_out(capsys: pytest.CaptureFixture[str]):
+    class Refusing(MadeUp):
+        def trial(self, candidate: Candidate) -> Trial:
+            if candidate.variant == "onnx-int8":
+                raise RejectedVariantError("model.onnx: quantised, classifier stayed in 32 bits")
+            return super().trial(candidate)
+
+    report = searched_with(Refusing(static=(1.8, 0.0, 0.0)), 1.0)
+    assert report.chosen.candidate.variant == "onnx-static"
+    assert "search: onnx-int8 is left out: model.onnx: quantised, classifier stayed" in capsys.readouterr().err
+
+
 def test_a_budget_below_what_a_row_counts_is_said(capsys: pytest.CaptureFixture[str]):
     searched_with(MadeUp(int8=(2.0, 0.0, 0.0)), 0.5)
     assert "one of the 100 rows of en counts 1.0 points, more than the budget of 0.5" in capsys.readouterr().err
@@ -194,11 +206,17 @@ def test_a_search_leaves_a_variant_a_report_and_a_plot(searched: Path):
 
 
 def test_trials_are_kept_for_the_next_search(searched: Path, compress_command):
-    again = compress_command("export", searched, "--budget", "90")
+    strict = "export.parity.int8={max_difference: 0.000001, agreement: 1.0}"
+    again = compress_command("export", searched, "--budget", "90", "--set", strict)
     assert again.returncode == 0, again.stderr
     assert "search: onnx-int8" not in again.stderr  # not tried again
     assert "search: trying" not in again.stderr
     assert read_search(searched / "onnx-chosen").budget == 90
+    # A variant that nobody has asked for is too far from its parent: a finding, and the search goes on.
+    assert "onnx-int8: too far from onnx-fused on 60 rows: outputs differ by up to" in again.stderr
+    assert "onnx-int8" in again.stdout
+    assert "left out" in again.stdout
+    assert "too far from onnx-fused on 60 rows" in " ".join(again.stdout.split())
 
 
 def test_a_retrained_student_is_tried_and_takes_up_again(searched: Path):
