@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.cli.outcome import show
-from compress.console import quiet_transformers, say
+from compress.console import quiet_transformers, say, working
 from compress.errors import CompressError
+from compress.extras import missing_modules
 from compress.processes import is_main_process
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def distill(run: Run, in_json: bool) -> DistillResult:
     from compress.teacher.outputs import run_cache_stage
     from compress.teacher.stage import run_teacher_stage
 
+    _try_export(run)
     teacher = run_teacher_stage(run)
     from compress.teacher.sequences import run_sequences_stage, wanted_stages
 
@@ -58,6 +60,30 @@ def distill(run: Run, in_json: bool) -> DistillResult:
         student=student,
         evaluation=evaluation,
     )
+
+
+def _try_export(run: Run) -> None:
+    """Refuse a teacher whose student could not be exported, before anything is trained.
+
+    Where what exports is not installed, and where the student is made already, nothing is tried.
+    """
+    from compress.student.summary import STUDENT
+
+    recipe = run.recipe
+    installed = not missing_modules("export") and not missing_modules("cpu")
+    if recipe.teacher.model is None or not installed or STUDENT.name in run.manifest.stages or not is_main_process():
+        return
+    from compress.models.build import student_config
+    from compress.models.load import load_config, load_tokenizer
+    from export.onnx.trial import try_export
+
+    name, trusted = recipe.teacher.model, recipe.teacher.trust_remote_code
+    config = student_config(load_config(name, trusted), recipe.student)
+    with working("export: trying an untrained student"):
+        try:
+            try_export(run.task, config, load_tokenizer(name, trusted).model_input_names)
+        except CompressError as error:
+            raise CompressError(f"{name}: {error}; name a teacher of another architecture") from error
 
 
 def export(run: Run, in_json: bool) -> ExportResult:

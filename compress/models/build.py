@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError
 from compress.models.describe import embeddings_of, label_maps
-from compress.models.encoder_decoder import build_from_layers, reshaped
+from compress.models.encoder_decoder import copy_spread_layers, fewer_layers, reshaped
 from compress.recipe.student import Student
 from compress.recipe.teacher import Scratch
 
@@ -55,21 +55,28 @@ def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel
 
     :raises CompressError: If the architecture does not let its layers be counted or its shape be set.
     """
-    writes = teacher.config.is_encoder_decoder
-    if student.every_nth_layer and writes:
-        return build_from_layers(teacher, student)
-    if student.every_nth_layer:
-        depth = teacher.config.num_hidden_layers
-        kept = list(range(student.every_nth_layer - 1, depth, student.every_nth_layer))
-        if not kept:
-            raise CompressError(
-                f"student.every_nth_layer: {student.every_nth_layer} leaves none of the teacher's {depth} layers"
-            )
-        return _with_layers(teacher, kept)
-    model = type(teacher)((reshaped if writes else _with_shape)(teacher.config, student))
-    if student.initialization != "random":
+    model = type(teacher)(student_config(teacher.config, student))
+    if student.every_nth_layer and teacher.config.is_encoder_decoder:
+        copy_spread_layers(teacher, model)
+    elif student.every_nth_layer:
+        _copy_layers(teacher, model, _kept_layers(teacher.config, student.every_nth_layer))
+    elif student.initialization != "random":
         _project_embeddings(teacher, model)
     return model
+
+
+def student_config(teacher: PreTrainedConfig, student: Student) -> PreTrainedConfig:
+    """The configuration of a teacher's student.
+
+    :raises CompressError: As `build_student`.
+    """
+    if teacher.is_encoder_decoder:
+        return (fewer_layers if student.every_nth_layer else reshaped)(teacher, student)
+    return (
+        _with_fewer_layers(teacher, student.every_nth_layer)
+        if student.every_nth_layer
+        else _with_shape(teacher, student)
+    )
 
 
 def exchange_tokenizer(
@@ -109,7 +116,21 @@ def _with_shape(config: PreTrainedConfig, student: Student) -> PreTrainedConfig:
     return _rebuilt(config, {**_per_layer(content, config, range(student.layers)), **shape})
 
 
-def _with_layers(teacher: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
+def _kept_layers(config: PreTrainedConfig, every_nth: int) -> Sequence[int]:
+    depth = config.num_hidden_layers
+    kept = range(every_nth - 1, depth, every_nth)
+    if not kept:
+        raise CompressError(f"student.every_nth_layer: {every_nth} leaves none of the teacher's {depth} layers")
+    return kept
+
+
+def _with_fewer_layers(config: PreTrainedConfig, every_nth: int) -> PreTrainedConfig:
+    kept = _kept_layers(config, every_nth)
+    depth_field = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
+    return _rebuilt(config, {**_per_layer(config.to_dict(), config, kept), depth_field: len(kept)})
+
+
+def _copy_layers(teacher: PreTrainedModel, model: PreTrainedModel, kept: Sequence[int]) -> None:
     from torch.nn import ModuleList
 
     depth = teacher.config.num_hidden_layers
@@ -119,16 +140,12 @@ def _with_layers(teacher: PreTrainedModel, kept: Sequence[int]) -> PreTrainedMod
     )
     if name is None:
         raise CompressError(f"{teacher.config.model_type}: its layers cannot be found; give the student a shape")
-    depth_field = teacher.config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
-    per_layer = _per_layer(teacher.config.to_dict(), teacher.config, kept)
-    model = type(teacher)(_rebuilt(teacher.config, {**per_layer, depth_field: len(kept)}))
     weights = {key: value for key, value in teacher.state_dict().items() if not key.startswith(f"{name}.")}
     for position, layer in enumerate(kept):
         for key, value in teacher.get_submodule(f"{name}.{layer}").state_dict().items():
             weights[f"{name}.{position}.{key}"] = value
     # A first layer may lack a part that the others have (ModernBERT's first normalisation): what has no place is left.
     model.load_state_dict({key: value for key, value in weights.items() if key in model.state_dict()}, strict=False)
-    return model
 
 
 def _per_layer(content: Mapping[str, Any], config: PreTrainedConfig, kept: Iterable[int]) -> dict[str, list[Any]]:

@@ -52,20 +52,26 @@ def layer_counts(config: PreTrainedConfig) -> tuple[int, int]:
     return config.num_hidden_layers, decoder
 
 
-def build_from_layers(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
-    """A student with some of the teacher's layers, those of the encoder and of the decoder spread as far as they go.
-
-    So Shleifer & Rush (2020) choose the layers that a student starts from.
+def fewer_layers(config: PreTrainedConfig, student: Student) -> PreTrainedConfig:
+    """The configuration of a student with some of the teacher's layers.
 
     :raises CompressError: If fewer than one or more than all layers are asked for.
     """
     assert student.every_nth_layer is not None
-    depths = layer_counts(teacher.config)
+    depths = layer_counts(config)
     counts = (depths[0] // student.every_nth_layer, student.decoder_layers or depths[1] // student.every_nth_layer)
     for name, count, depth in zip(("every_nth_layer", "decoder_layers"), counts, depths, strict=True):
         if not 1 <= count <= depth:
             raise CompressError(f"student.{name}: {count} layers cannot be taken out of the teacher's {depth}")
-    model = type(teacher)(_with(teacher.config, {"layers": counts[0], "decoder_layers": counts[1]}))
+    return _with(config, {"layers": counts[0], "decoder_layers": counts[1]})
+
+
+def copy_spread_layers(teacher: PreTrainedModel, model: PreTrainedModel) -> None:
+    """Give a student some of the teacher's layers, those of the encoder and of the decoder spread as far as they go.
+
+    So Shleifer & Rush (2020) choose the layers that a student starts from.
+    """
+    depths, counts = layer_counts(teacher.config), layer_counts(model.config)
     weights = teacher.state_dict()
     for ours, theirs, count, depth in zip(_layers(model), _layers(teacher), counts, depths, strict=True):
         weights = {name: value for name, value in weights.items() if not name.startswith(f"{theirs}.")}
@@ -73,7 +79,6 @@ def build_from_layers(teacher: PreTrainedModel, student: Student) -> PreTrainedM
             for name, value in teacher.get_submodule(f"{theirs}.{layer}").state_dict().items():
                 weights[f"{ours}.{place}.{name}"] = value
     model.load_state_dict(weights)
-    return model
 
 
 def reshaped(config: PreTrainedConfig, shape: Scratch | Student) -> PreTrainedConfig:

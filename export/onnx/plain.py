@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,10 +32,7 @@ def export_onnx(
     with announce("loading the model"):
         model = load_model(task, str(source), labels).eval()
         tokenizer = load_tokenizer(str(source))
-    try:
-        graphs = _graphs_of(task, model, tokenizer, announce)
-    except Exception as error:
-        raise CompressError(f"onnx: {model.config.model_type} cannot be exported ({first_line(error)})") from error
+    graphs = graphs_of(task, model, tokenizer.model_input_names, announce)
     for name, graph in graphs.items():
         save_graph(graph, folder / name)
     save_companions(source, folder)
@@ -56,20 +54,27 @@ def save_companions(source: Path, folder: Path) -> None:
     save_tokenizer(load_tokenizer(str(source)), folder)
 
 
-def _graphs_of(task: Task, model: Any, tokenizer: Any, announce: Announce) -> dict[str, Model]:
-    """The graphs of a PyTorch model, by their files' names."""
-    if len(task.GRAPHS) > 1:
-        return seq2seq_graphs(model, lambda name: announce(f"exporting {name}"))
-    (name,) = task.GRAPHS
-    with announce(f"exporting {name}"), swallowed_output():
-        return {name: _encoder_graph(model, tokenizer)}
+def graphs_of(task: Task, model: Any, inputs: Sequence[str], announce: Announce = nullcontext) -> dict[str, Model]:
+    """The graphs of a PyTorch model, by their files' names.
+
+    :param inputs: What its tokenizer gives.
+    :raises CompressError: If the architecture cannot be exported.
+    """
+    try:
+        if len(task.GRAPHS) > 1:
+            return seq2seq_graphs(model, lambda name: announce(f"exporting {name}"))
+        (name,) = task.GRAPHS
+        with announce(f"exporting {name}"), swallowed_output():
+            return {name: _encoder_graph(model, inputs)}
+    except Exception as error:
+        raise CompressError(f"onnx: {model.config.model_type} cannot be exported ({first_line(error)})") from error
 
 
-def _encoder_graph(model: Any, tokenizer: Any) -> Any:
+def _encoder_graph(model: Any, inputs: Sequence[str]) -> Any:
     import torch
 
     accepted = inspect.signature(model.forward).parameters
-    names = [name for name in tokenizer.model_input_names if name in accepted]
+    names = [name for name in inputs if name in accepted]
     # Sizes that no other dimension has, so that nothing is taken for a constant.
     sample: dict[str, Any] = {name: torch.ones((3, 11), dtype=torch.int64) for name in names}
     longest = getattr(model.config, "max_position_embeddings", None)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from filelock import FileLock
 from safetensors import safe_open
+from transformers import MT5Config
 
 from compress.recipe.file import load_recipe
 
@@ -167,6 +168,18 @@ def test_a_teacher_is_taken_as_it_is(compress_command, recipe_file: Path, finish
     before = json.loads((finished_run / "evaluation/report.json").read_text())
     assert content["evaluation"]["models"]["teacher"] == before["models"]["teacher"]
     assert content["student"]["shape"] == "2x64"
+
+
+def test_a_teacher_whose_student_could_not_be_exported_is_refused_at_once(
+    compress_command, recipe_file: Path, finished_run: Path
+):
+    teacher = recipe_file.parent / "teacher"
+    shutil.copytree(finished_run / "teacher", teacher)
+    MT5Config(vocab_size=500, d_model=64, num_heads=2, d_ff=64, num_layers=4).save_pretrained(teacher)
+    (teacher / "model.safetensors").write_bytes(b"")
+    done = compress_command("distill", recipe_file, "--teacher", teacher, "--output", recipe_file.parent / "out")
+    assert_one_clear_line(done, "mt5 cannot be exported")
+    assert_one_clear_line(done, "name a teacher of another architecture")
 
 
 def test_an_output_that_cannot_be_written_is_said(compress_command, tmp_path: Path):

@@ -1,0 +1,41 @@
+"""Architectures that cannot be exported are found before anything is trained."""
+
+import pytest
+import small_encoders
+import small_translators
+from transformers import CanineConfig, MT5Config, XmodConfig
+
+from compress.errors import CompressError
+from compress.tasks.registry import task_named
+from export.onnx.trial import try_export
+
+CLASSIFICATION, TRANSLATION = task_named("text-classification"), task_named("translation")
+INPUTS = ("input_ids", "token_type_ids", "attention_mask")
+SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
+
+
+def test_encoders_that_can_be_exported_pass():
+    try_export(CLASSIFICATION, small_encoders.CONFIGS["xlm-roberta"](), INPUTS)
+
+
+def test_translators_that_can_be_exported_pass():
+    try_export(TRANSLATION, small_translators.CONFIGS["m2m_100"](), INPUTS)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (CanineConfig(**SIZES), "canine cannot be exported (Constraints violated"),
+        (MT5Config(vocab_size=64, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4), "mt5 cannot be exported"),
+        (
+            XmodConfig(**SIZES, languages=["en_XX", "de_DE"], default_language="en_XX"),
+            "xmod cannot be exported: ONNX Runtime cannot run its graph",
+        ),
+    ],
+    ids=["canine", "mt5", "xmod"],
+)
+def test_others_are_refused_by_name(config, message: str):
+    with pytest.raises(CompressError) as caught:
+        try_export(CLASSIFICATION, config, INPUTS)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
