@@ -17,6 +17,7 @@ from bench.measure.sizes import size_on_disk
 from bench.measure.statistics import log_ratios
 from bench.measure.workers import Starts
 from compress.metrics.comparison import Pair
+from compress.metrics.labels import label_pairs
 from compress.metrics.languages import rows_by_language
 from compress.reports.bench import Report
 from compress.tasks.contract import Prediction
@@ -79,18 +80,24 @@ def size_findings(comparing: Comparing, starts: Mapping[str, Starts]) -> list[Fi
 def accuracy_findings(
     comparing: Comparing, name: str, old: Sequence[Prediction], new: Sequence[Prediction]
 ) -> list[Finding]:
-    """The drop of the main metric in every language and over all rows, from one list of predictions to another.
+    """The drop of the main metric in every language and over all rows, and of the recall of every label, from one list
+    of predictions to another.
 
     :param name: The variant.
     """
     run, rows, labels = comparing.new.run, comparing.rows, comparing.data.labels
     before, after = (run.task.metrics(predictions, rows, labels) for predictions in (old, new))
     metric, groups = next(iter(before)), rows_by_language([row.lang for row in rows])
-    chances = Chances(below=ALPHA / (len(comparing.names) * len(groups)), above=ALPHA)
-    limit = comparing.limits.max_drop
-    return [
-        drop(Judged(name, metric, language, limit), Pair(before[metric], after[metric], numbers), chances)
+    one, other = (run.task.label_counts(predictions, rows, labels) for predictions in (old, new))
+    by_label, limits = label_pairs(one, other), comparing.limits
+    chances = Chances(below=ALPHA / (len(comparing.names) * (len(groups) + len(by_label))), above=ALPHA)
+    found = [
+        drop(Judged(name, metric, language, limits.max_drop), Pair(before[metric], after[metric], numbers), chances)
         for language, numbers in groups.items()
+    ]
+    return found + [
+        drop(Judged(name, "recall", None, limits.max_label_drop, label), pair, chances)
+        for label, pair in by_label.items()
     ]
 
 

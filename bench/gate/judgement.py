@@ -30,11 +30,12 @@ _MOST_ROWS = 1_000_000
 
 
 class Limits(Contract):
-    """What is allowed: ratios of times and of bytes, and points of the main metric in any language."""
+    """What is allowed: ratios of times and bytes, points of the main metric in a language and of a label's recall."""
 
     max_slowdown: float = Field(1.10, gt=0)
     max_growth: float = Field(1.05, gt=0)
     max_drop: float = Field(1.0, ge=0)
+    max_label_drop: float = Field(5.0, ge=0)
 
 
 class Finding(Contract):
@@ -43,6 +44,7 @@ class Finding(Contract):
     variant: str
     figure: str
     language: str | None = None
+    label: str | None = None
     unit: Literal["ratio", "points"]
     value: float
     low: float | None = Field(description="null: there are too few values for an interval")
@@ -50,6 +52,11 @@ class Finding(Contract):
     limit: float
     verdict: Verdict
     note: str = ""
+
+    @property
+    def place(self) -> str:
+        """The language or the label that it is of; empty where it is of all."""
+        return self.language or self.label or ""
 
     @property
     def told(self) -> str:
@@ -63,12 +70,13 @@ class Finding(Contract):
 
 @dataclass(frozen=True)
 class Judged:
-    """What is judged: a figure of a variant, in one language or over all rows, and its limit."""
+    """What is judged: a figure of a variant, in one language, of one label or over all rows, and its limit."""
 
     variant: str
     figure: str
     language: str | None
     limit: float
+    label: str | None = None
 
 
 def judge(low: float, high: float, limit: float) -> Verdict:

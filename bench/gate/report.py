@@ -13,15 +13,15 @@ from bench.report.text import markdown_table
 from compress.console import markdown, plain
 
 _MOST_SHOWN = 5
-"""Languages of a figure and verdict; a hundred may be beyond a limit."""
+"""Languages or labels of a figure and verdict; a hundred may be beyond a limit."""
 
 
 def check_table(report: CheckReport) -> ReportTable:
-    """Of every figure the languages that do not pass, the worst ones first; where all pass, the one nearest to its
-    limit."""
+    """Of every figure the languages and labels that do not pass, the worst ones first; where all pass, the one nearest
+    to its limit."""
     groups: dict[tuple[str, str, bool], dict[Verdict, list[Finding]]] = defaultdict(lambda: defaultdict(list))
     for finding in report.findings:
-        groups[finding.variant, finding.figure, finding.language is None][finding.verdict].append(finding)
+        groups[finding.variant, finding.figure, not finding.place][finding.verdict].append(finding)
     shown: list[tuple[Finding, str]] = []
     for group in groups.values():
         for verdict, found in group.items():
@@ -32,14 +32,14 @@ def check_table(report: CheckReport) -> ReportTable:
         [finding.variant, finding.figure, language, finding.told, f"{finding.limit:g}", finding.verdict, finding.note]
         for finding, language in shown
     ]
-    headings = ["variant", "figure", "language", "ratio or points lost", "limit", "verdict", ""]
+    headings = ["variant", "figure", "language or label", "ratio or points lost", "limit", "verdict", ""]
     return ReportTable(f"{report.run} against {report.baseline}", headings, rows, left=3)
 
 
 def _worst(findings: list[Finding], most: int) -> list[tuple[Finding, str]]:
-    """The largest ones and their languages; the last one says how many more there are."""
+    """The largest ones and their languages or labels; the last one says how many more there are."""
     worst = sorted(findings, key=lambda finding: -finding.value)[:most]
-    told = [finding.language or "" for finding in worst]
+    told = [finding.place for finding in worst]
     if len(findings) > len(worst):
         told[-1] += f" (worst of {len(findings)})" if most == 1 else f" (and {len(findings) - most} more)"
     return list(zip(worst, told, strict=True))
@@ -80,7 +80,7 @@ def write_junit(report: CheckReport, path: Path) -> None:
         skipped=str(sum(finding.verdict not in ("fail", "pass") for finding in report.findings)),
     )
     for finding in report.findings:
-        name = plain(f"{finding.figure}, {finding.language}" if finding.language else finding.figure)
+        name = plain(f"{finding.figure}, {finding.place}" if finding.place else finding.figure)
         case = ElementTree.SubElement(suite, "testcase", classname=plain(finding.variant), name=name)
         message = plain(f"{finding.variant}: {name}: {finding.told}, limit {finding.limit:g}")
         if finding.verdict == "fail":

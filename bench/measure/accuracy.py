@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from compress.evaluation.predicted import Predicted
 from compress.metrics.comparison import agreement, compare
-from compress.metrics.figures import ModelLosses, Quality
+from compress.metrics.figures import LabelFigures, ModelLosses, Quality
+from compress.metrics.labels import label_figures, label_losses
 from compress.metrics.languages import calibration_error, per_language, rows_by_language
 from compress.metrics.metric import Metric
 from compress.reports.bench import Change
@@ -34,6 +35,8 @@ class Accuracy:
             name: task.metrics(found.predictions, rows, labels) for name, found in predicted.items()
         }
 
+        self._counts = {name: task.label_counts(found.predictions, rows, labels) for name, found in predicted.items()}
+
     def quality(self, name: str) -> Quality:
         """Every metric of a model by language, with 95 % intervals."""
         return per_language(self.metrics[name], self.languages)
@@ -54,7 +57,12 @@ class Accuracy:
         """What is lost from one model to another, and how often they agree."""
         one, other = self.predicted[reference].predictions, self.predicted[name].predictions
         compared = compare(self.metrics[reference], self.metrics[name], self.languages)
-        return ModelLosses(**dict(compared), agreement=agreement(one, other))
+        labels = label_losses(self._counts[reference], self._counts[name])
+        return ModelLosses(**dict(compared), labels=labels, agreement=agreement(one, other))
+
+    def labels(self, name: str) -> dict[str, LabelFigures]:
+        """Recall and F1 of a model by label; none where rows have no labels of a closed set."""
+        return label_figures(self._counts[name])
 
     def changes(self, reference: str, name: str) -> list[Change] | None:
         """What changed most often from one model to another: from which class to which, and how many were right before

@@ -80,6 +80,7 @@ def _model(findings: Findings, name: str, sizes: Mapping[str, Size]) -> ModelRep
         texts=measured.texts[name],
         load=measured.load[name],
         quality=accuracy.quality(name),
+        labels=accuracy.labels(name),
         calibration=accuracy.calibration(name),
         against={reference: _comparison(findings, reference, name, sizes) for reference in references},
     )

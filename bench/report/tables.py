@@ -108,6 +108,26 @@ def drop_tables(report: Report) -> Iterator[ReportTable]:
         yield ReportTable(title, ["language", *compared], rows)
 
 
+def label_table(report: Report) -> ReportTable | None:
+    """Recall by label; the label that loses most of any model comes first."""
+    known = _teacher(report).labels
+    if not known:
+        return None
+    losses = [model.against[TEACHER.name].labels for model in _others(report).values()]
+    rows = []
+    for label in sorted(known, key=lambda name: -max((loss[name].value for loss in losses), default=0.0)):
+        cells = [f"{known[label].count:,}", percent(known[label].recall), f"{100 * known[label].f1.value:.1f}"]
+        for model in _others(report).values():
+            loss, figures = model.against[TEACHER.name].labels[label], model.labels[label]
+            mark = "*" if loss.p_adjusted < _SURE else ""
+            cells.append(
+                f"{100 * figures.recall.value:.1f} ({100 * loss.value:+.1f}{mark}), {100 * figures.f1.value:.1f}"
+            )
+        rows.append([label, *cells])
+    title = "Recall % by label: the teacher's with its 95 % interval, the others' with their drop in points; and F1 %"
+    return ReportTable(title, ["label", "count", TEACHER.name, "F1", *_others(report)], rows)
+
+
 def metric_tables(report: Report) -> Iterator[ReportTable]:
     """The other metrics by language."""
     for metric in report.metrics[1:]:

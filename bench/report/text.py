@@ -14,6 +14,7 @@ from bench.report.tables import (
     cost_table,
     drop_tables,
     grid_table,
+    label_table,
     language_table,
     latency_table,
     load_table,
@@ -38,6 +39,7 @@ def bench_tables(report: Report) -> list[Table | str]:
         language_table(report),
         load_table(report),
         quality_table(report),
+        label_table(report),
     ]
     more = [f"not measured: {entry.what} ({entry.why})" for entry in report.not_measured]
     overridden = overrides_line(report.overrides)
@@ -70,6 +72,7 @@ def all_tables(report: Report) -> list[ReportTable]:
         quality_table(report),
         *drop_tables(report),
         *metric_tables(report),
+        label_table(report),
         language_table(report),
         grid_table(report),
         text_table(report),

@@ -207,7 +207,7 @@ def bench(
     "  compress check artifacts/new --baseline artifacts/released\n\n"
     "  compress check --baseline released/report.json --max-drop 0.5 --variants onnx-int8\n\n"
     "Exit codes: 0 everything is within its limit, 1 something is beyond it, 2 bad input, 3 noise hides the answer, 4 "
-    "nothing speaks against it, but some languages have too few rows to tell."
+    "nothing speaks against it, but some languages or labels have too few rows to tell."
 )
 def check(
     run: RunFolder = None,
@@ -217,6 +217,9 @@ def check(
     max_slowdown: Annotated[float, typer.Option(min=0.01, help="Ratio of times that is allowed.")] = 1.10,
     max_growth: Annotated[float, typer.Option(min=0.01, help="Ratio of bytes, on disk and in memory.")] = 1.05,
     max_drop: Annotated[float, typer.Option(min=0, metavar="POINTS", help="Loss in any language.")] = 1.0,
+    max_label_drop: Annotated[
+        float, typer.Option(min=0, metavar="POINTS", help="Loss of the recall of any label.")
+    ] = 5.0,
     variants: Annotated[
         str | None, typer.Option(help="Which to compare; left out, all that both have for this machine.")
     ] = None,
@@ -233,7 +236,9 @@ def check(
 
         if not all(map(math.isfinite, (max_slowdown, max_growth, max_drop))):
             raise CompressError("--max-slowdown, --max-growth, --max-drop: give a number; infinity and NaN are none")
-        limits = Limits(max_slowdown=max_slowdown, max_growth=max_growth, max_drop=max_drop)
+        limits = Limits(
+            max_slowdown=max_slowdown, max_growth=max_growth, max_drop=max_drop, max_label_drop=max_label_drop
+        )
         return commands.check(
             _found_run(run, output, assigned_for_measuring(set_)), baseline, limits, listed(variants), json_
         )

@@ -13,6 +13,7 @@ from compress.evaluation.predicted import Predicted, predicted_of
 from compress.evaluation.summary import EVALUATION, EvaluationSummary, Seen
 from compress.metrics.comparison import agreement, compare
 from compress.metrics.figures import ModelLosses
+from compress.metrics.labels import label_figures, label_losses
 from compress.metrics.languages import ALL, per_language, signatures
 from compress.models.load import load_tokenizer
 from compress.recipe.recipe import Recipe
@@ -54,6 +55,7 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
         if said.confidences is not None:
             write_json(folder / f"{stage}-confidences.json", said.confidences)
     metrics = {model: task.metrics(predictions, rows, data.labels) for model, predictions in predicted.items()}
+    counts = {model: task.label_counts(predictions, rows, data.labels) for model, predictions in predicted.items()}
     teacher, student = TEACHER.name, STUDENT.name
     summary = EvaluationSummary(
         metrics=list(metrics[teacher]),
@@ -62,8 +64,10 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
         seen_in_training=_seen_in_training(run.recipe, data, task.SINGLE_LABEL),
         student_rows=run.summary(STUDENT).rows,
         models={model: per_language(found, languages) for model, found in metrics.items()},
+        labels={model: label_figures(found) for model, found in counts.items()},
         student_against_teacher=ModelLosses(
             **dict(compare(metrics[teacher], metrics[student], languages)),
+            labels=label_losses(counts[teacher], counts[student]),
             agreement=agreement(predicted[teacher], predicted[student]),
         ),
     )

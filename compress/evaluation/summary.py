@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from compress.contract import Contract
-from compress.metrics.figures import ModelLosses, Quality
+from compress.metrics.figures import LabelFigures, ModelLosses, Quality
 from compress.runs.manifest import Stage
 from compress.student.summary import RowCounts
 
@@ -25,6 +25,7 @@ class EvaluationSummary(Contract):
     seen_in_training: dict[str, Seen]
     student_rows: RowCounts
     models: dict[str, Quality]
+    labels: dict[str, dict[str, LabelFigures]] = Field(description="by model and label")
     student_against_teacher: ModelLosses
 
 

@@ -35,6 +35,21 @@ def evaluation_table(summary: EvaluationSummary) -> Table:
     return table(title, headings, rows, left=len(texts), total=ALL)
 
 
+def label_table(summary: EvaluationSummary) -> Table | None:
+    """Recall and F1 of each model by label, in percent, and what the student loses of the recall, the most first; none
+    where labels are no closed set."""
+    losses = summary.student_against_teacher.labels
+    if not losses:
+        return None
+    rows = []
+    for label in sorted(losses, key=lambda name: -losses[name].value):
+        found = [figures[label] for figures in summary.labels.values()]
+        cells = [f"{percent(figures.recall)}, {100 * figures.f1.value:.1f}" for figures in found]
+        rows.append([label, f"{found[0].count:,}", *cells, points(losses[label])])
+    title = "Test recall % by label (95 % interval), F1 %"
+    return table(title, ["label", "count", *summary.labels, "drop (points)"], rows, left=1)
+
+
 def percent(figure: Interval) -> str:
     """A share with its interval, for example ``91.2 (90.1–92.3)``."""
     return f"{100 * figure.value:.1f} ({100 * figure.low:.1f}–{100 * figure.high:.1f})"

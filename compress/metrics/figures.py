@@ -39,9 +39,25 @@ class LanguageLosses(Contract):
 
 
 class ModelLosses(LanguageLosses):
-    """The same, and how often the two models agree."""
+    """The same, what labels lose, and how often the two models agree."""
 
+    labels: dict[str, Loss] = Field(description="of the recall of each label; empty where they are no closed set")
     agreement: float = Field(description="share of rows with the same prediction")
+
+
+class LabelFigures(Contract):
+    """How well a label is predicted."""
+
+    count: int = Field(description="rows, words or spans that have it")
+    recall: Interval
+    f1: Interval
+
+
+class LabelAgreement(Contract):
+    """How often another model predicts a label where its parent does."""
+
+    rows: int = Field(description="in which the parent predicts it")
+    agreement: float
 
 
 Quality = dict[str, dict[str, Interval]]

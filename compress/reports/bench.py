@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
-from compress.metrics.figures import ModelLosses, Quality
+from compress.metrics.figures import LabelFigures, ModelLosses, Quality
 
 SCHEMA = 4
 
@@ -168,6 +168,7 @@ class ModelReport(Contract):
     texts: Texts
     load: list[LoadCurve] = Field(description="empty where it was not asked for")
     quality: Quality = Field(description="by language, and all; by metric")
+    labels: dict[str, LabelFigures] = Field(description="empty where labels are no closed set")
     calibration: dict[str, float] | None = Field(description="expected calibration error with 15 bins, by language")
     against: dict[str, Comparison] = Field(description="by the other model: the teacher, and the student")
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+    from compress.metrics.labels import LabelCounts
     from compress.metrics.metric import Metric
 
 Example = dict[str, Any]
@@ -119,6 +120,11 @@ class Task(Protocol):
     ) -> dict[str, Metric]:
         """How good the predictions are; what models are compared by comes first."""
 
+    def label_counts(
+        self, predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequence[str]
+    ) -> LabelCounts | None:
+        """How often each label is right, predicted and wanted in each row; none where labels are no closed set."""
+
     def confidences(self, outputs: Sequence[np.ndarray]) -> np.ndarray | None:
         """How sure a model is of the prediction of each row, float (rows,); none where rows have no label."""
 
@@ -185,6 +191,10 @@ def one_language(lang: str) -> Sequence[str]:
 def plain_text(text: str) -> str:
     """`Task.served_text` where rows hold text."""
     return text
+
+
+def no_label_counts(predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequence[str]) -> None:
+    """`Task.label_counts` where rows have no labels of a closed set."""
 
 
 def no_confidences(outputs: Sequence[np.ndarray]) -> np.ndarray | None:

@@ -27,6 +27,7 @@ from compress.tasks.contract import (
     TextSettings,
     encoder_inputs,
     no_confidences,
+    no_label_counts,
     one_language,
     plain_text,
 )
@@ -215,6 +216,7 @@ def _f1(answer: list[str], wanted: list[str]) -> float:
 
 
 confidences = no_confidences
+label_counts = no_label_counts
 languages_in = one_language
 
 

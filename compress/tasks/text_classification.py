@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compress.metrics.labels import LabelCounts
 from compress.metrics.languages import largest_probabilities
 from compress.metrics.metric import Metric, accuracy, macro_f1
 from compress.tasks.contract import (
@@ -102,6 +103,13 @@ def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[st
     predicted = np.array([number[label] for label in predictions])
     wanted = np.array([number[row.label] for row in rows])
     return {"accuracy": accuracy(predicted, wanted), "macro-F1": macro_f1(predicted, wanted, len(labels))}
+
+
+def label_counts(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> LabelCounts | None:
+    number = {label: index for index, label in enumerate(labels)}
+    kinds = np.eye(len(labels), dtype=np.int8)
+    found, wanted = kinds[[number[label] for label in predictions]], kinds[[number[row.label] for row in rows]]
+    return LabelCounts(labels, found * wanted, found, wanted)
 
 
 def confidences(outputs: Sequence[np.ndarray]) -> np.ndarray | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.errors import CompressError
+from compress.metrics.labels import LabelCounts
 from compress.metrics.metric import Metric, f1_of_counts, share
 from compress.tasks.contract import (
     ENCODER_GRAPHS,
@@ -122,16 +123,41 @@ def metrics(predictions: Sequence[list[str]], rows: Sequence[Row], labels: Seque
     """F1 of whole spans (Nakayama's seqeval, as CoNLL counts), of which parts of speech have none; right words."""
     pairs = list(zip(predictions, (row.label for row in rows), strict=True))
     words = share([(sum(map(str.__eq__, found, wanted)), len(wanted)) for found, wanted in pairs])
-    if not all(label == OUTSIDE or label[1:2] == "-" for label in labels):
+    if not _have_spans(labels):
         return {"accuracy": words}
     return {"F1": f1_of_counts([_spans(found, wanted) for found, wanted in pairs]), "accuracy": words}
 
 
-def _spans(predicted: list[str], wanted: list[str]) -> tuple[int, int, int]:
-    """Numbers of spans that are right, predicted and wanted."""
+def label_counts(predictions: Sequence[list[str]], rows: Sequence[Row], labels: Sequence[str]) -> LabelCounts | None:
+    """Of each kind of spans or, where labels are of single words, of each label."""
+    spans = _have_spans(labels)
+    names = sorted({label[2:] for label in labels if label != OUTSIDE}) if spans else list(labels)
+    number = {name: index for index, name in enumerate(names)}
+    right, found, wanted = np.zeros((3, len(rows), len(names)), dtype=np.int32)
+    for row, (predicted, given) in enumerate(zip(predictions, (row.label for row in rows), strict=True)):
+        one, two = (
+            _entities(words) if spans else set(zip(words, range(len(words)), strict=True))
+            for words in (predicted, given)
+        )
+        for counts, kept in ((right, one & two), (found, one), (wanted, two)):
+            for name, *_ in kept:
+                counts[row, number[name]] += 1
+    return LabelCounts(names, right, found, wanted)
+
+
+def _have_spans(labels: Sequence[str]) -> bool:
+    return all(label == OUTSIDE or label[1:2] == "-" for label in labels)
+
+
+def _entities(words: list[str]) -> set[tuple[str, ...]]:
     from seqeval.metrics.sequence_labeling import get_entities
 
-    found, true = set(get_entities(predicted)), set(get_entities(wanted))
+    return set(get_entities(words))
+
+
+def _spans(predicted: list[str], wanted: list[str]) -> tuple[int, int, int]:
+    """Numbers of spans that are right, predicted and wanted."""
+    found, true = _entities(predicted), _entities(wanted)
     return len(found & true), len(found), len(true)
 
 

@@ -22,6 +22,7 @@ from compress.tasks.contract import (
     Example,
     TextSettings,
     no_confidences,
+    no_label_counts,
     plain_text,
 )
 from compress.tasks.rows import Row, name_in, text_in
@@ -230,6 +231,7 @@ def _signature(scorer: Any) -> str:
 
 
 confidences = no_confidences
+label_counts = no_label_counts
 
 
 def languages_in(lang: str) -> Sequence[str]:

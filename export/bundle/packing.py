@@ -145,7 +145,7 @@ def _described(run: Run, variant: PackedVariant) -> BundleModel:
         bytes=summary.bytes,
         parent=summary.parent,
         measured=variant.measured,
-        parity=BundleParity(**summary.parity.model_dump()) if summary.parity else None,
+        parity=BundleParity(**summary.parity.model_dump(exclude={"labels"})) if summary.parity else None,
         accepted=variant.refused,
         tolerance=tolerance_for(variant.form, run.recipe.export.parity),
         versions=run.manifest.stages[variant.name].versions,

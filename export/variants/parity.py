@@ -12,6 +12,7 @@ import numpy as np
 from compress.data.encode import batches_by_length, pad, padded
 from compress.errors import RejectedVariantError
 from compress.metrics.comparison import agreement
+from compress.metrics.labels import label_agreement
 from compress.recipe.export import ParityLimits, Tolerance
 from compress.runtimes.generation import ENCODER, OnnxDecoder, log_probabilities
 from compress.tasks.contract import NO_LABEL, Example, Prediction, Task
@@ -22,15 +23,18 @@ if TYPE_CHECKING:
     import torch
 
 _BATCH_SIZE = 32
+_SURE = 0.001
+"""The chance that any label of a variant which agrees as often as it must is taken for lost."""
 
 
 @dataclass(frozen=True)
 class Answers:
     """Outputs of a model, one array an example (of one that writes: how likely it finds the rows' own text), and its
-    predictions, one a row."""
+    predictions, one a row, which may be labels of a closed set."""
 
     outputs: list[np.ndarray]
     predictions: list[Prediction]
+    labelled: bool = False
 
 
 def log_probabilities_of_labels(folder: Path, task: Task, examples: Sequence[Example], pad_id: int) -> list[np.ndarray]:
@@ -77,6 +81,7 @@ def measure_parity(parent: Answers, variant: Answers) -> Parity:
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
         agreement=same,
+        labels=dict(label_agreement(parent.predictions, variant.predictions)) if parent.labelled else {},
     )
 
 
@@ -84,6 +89,17 @@ def tolerance_for(variant: Variant, limits: ParityLimits) -> Tolerance:
     """What a variant may differ from its parent."""
     tolerance: Tolerance = getattr(limits, variant.limits)
     return tolerance
+
+
+def lost_labels(parity: Parity, agreement: float) -> list[str]:
+    """Labels that agree less often than all rows must, by more than chance explains."""
+    from scipy.stats import binom
+
+    return [
+        label
+        for label, found in parity.labels.items()
+        if binom.cdf(int(found.agreement * found.rows + 0.5), found.rows, agreement) < _SURE / len(parity.labels)
+    ]
 
 
 def check_parity(name: str, parent: str, parity: Parity, tolerance: Tolerance) -> None:
@@ -98,6 +114,9 @@ def check_parity(name: str, parent: str, parity: Parity, tolerance: Tolerance) -
         problems.append(
             f"{100 * parity.agreement:.2f} % of the predictions agree (limit {100 * tolerance.agreement:g} %)"
         )
+    for label in lost_labels(parity, tolerance.agreement):
+        found = parity.labels[label]
+        problems.append(f"where {parent} predicts '{label}' ({found.rows} rows), {100 * found.agreement:.1f} % agree")
     if problems:
         raise RejectedVariantError(
             f"{name}: too far from {parent} on {parity.rows} rows: {' and '.join(problems)}; "

@@ -45,7 +45,7 @@ class Sample:
         predictions = self.task.decode(outputs, self.examples, self.rows, self.labels, self.tokenizer)
         if self.task.GENERATES:  # what is written differs from the first other token on: the rows' own text is rated
             outputs = log_probabilities_of_labels(folder, self.task, self.examples, pad_id)
-        return Answers(outputs, predictions)
+        return Answers(outputs, predictions, labelled=bool(self.labels))
 
 
 def draw_sample(run: Run, data: DataSet, count: int) -> Sample:

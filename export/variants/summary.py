@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from compress.contract import Contract
+from compress.metrics.figures import LabelAgreement
 from compress.recipe.export import Calibration
 from compress.runs.manifest import Stage
 from compress.variants.engine import EngineSidecar
@@ -23,6 +24,9 @@ class Parity(Contract):
         None,
         description="of any node of its parent on the rows, where the variant is for a GPU and calculates in half "
         "precision, which a CPU widens: it was compared with weights in half precision alone; null: as it will run",
+    )
+    labels: dict[str, LabelAgreement] = Field(
+        default_factory=dict, description="by what the parent predicts; empty where labels are no closed set"
     )
 
 

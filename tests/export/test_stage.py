@@ -123,3 +123,19 @@ def test_not_a_number_is_never_accepted():
     parity = measure_parity(Answers([np.array([1.0, 0.0])], ["a"]), Answers([np.array([np.nan, 0.0])], ["a"]))
     with pytest.raises(CompressError, match=r"outputs differ by up to nan"):
         check_parity("variant", "parent", parity, Tolerance(max_difference=100, agreement=0))
+
+
+def test_a_rare_label_that_is_lost_is_no_parity():
+    """98.9 % of the predictions agree, and a label of 1 % is never predicted any more."""
+    before = ["rare"] * 5 + ["good"] * 495
+    outputs = [np.array([1.0, 0.0])] * 500
+    parity = measure_parity(Answers(outputs, before, labelled=True), Answers(outputs, ["good"] * 500, labelled=True))
+    assert parity.agreement == 0.99
+    assert (parity.labels["rare"].rows, parity.labels["rare"].agreement) == (5, 0)
+    with pytest.raises(CompressError, match=r"where onnx-fused predicts 'rare' \(5 rows\), 0.0 % agree"):
+        check_parity("onnx-int8", "onnx-fused", parity, Tolerance(max_difference=2, agreement=0.97))
+    # One of five is chance.
+    one = measure_parity(
+        Answers(outputs, before, labelled=True), Answers(outputs, ["good", *before[1:]], labelled=True)
+    )
+    check_parity("onnx-int8", "onnx-fused", one, Tolerance(max_difference=2, agreement=0.97))

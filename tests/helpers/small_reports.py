@@ -49,7 +49,14 @@ def small_model(
         drop[lost_in] = Loss(value=0.05, low=0.03, high=0.07, p=0.001, p_adjusted=0.002)
     worst = WorstLoss(value=0.0, low=0.0, high=0.0, language=lost_in or LANGUAGES[0])
     against = Comparison(
-        metric="accuracy", drop=drop, worst_language_drop=worst, agreement=1.0, changed=[], smaller=1.0, faster={}
+        metric="accuracy",
+        drop=drop,
+        worst_language_drop=worst,
+        labels={},
+        agreement=1.0,
+        changed=[],
+        smaller=1.0,
+        faster={},
     )
     content: dict[str, object] = {
         "runtime": "ONNX Runtime",
@@ -67,6 +74,7 @@ def small_model(
         "texts": Texts(tokenise=TextTimes(**_TIMES, samples_ms=[]), together=TextTimes(**_TIMES, samples_ms=[])),
         "load": [],
         "quality": quality,
+        "labels": {},
         "calibration": None,
         "against": {} if name == "teacher" else {"teacher": against},
     }

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.gate.baseline import RunBaseline, open_baseline
+from bench.gate.baseline import Comparing, RunBaseline, open_baseline
+from bench.gate.findings import accuracy_findings
 from bench.gate.judgement import Limits
 from bench.gate.stage import run_check_stage
+from compress.data.stage import load_data
 from compress.errors import CompressError
 from compress.runs.directory import find_run
 
@@ -38,6 +40,8 @@ def test_the_same_code_passes(finished_run: Path, copy: Path, compress_command):
     figures = {(f["variant"], f["figure"], f["language"]) for f in found["findings"]}
     assert ("onnx-int8", "latency, batches of 1", "ja") in figures
     assert ("onnx-int8", "accuracy", "all") in figures
+    recalls = {f["label"]: f["limit"] for f in found["findings"] if f["figure"] == "recall"}
+    assert recalls == dict.fromkeys(("date", "money", "percentage", "time"), 5)
     assert ("onnx", "peak memory", None) in figures
     assert json.loads((copy / "check/check.json").read_text()) == found
 
@@ -93,6 +97,17 @@ def test_a_report_alone_is_scaled(finished_run: Path, copy: Path, tmp_path: Path
     assert worse == {"de", "all"}
     assert {f["language"] for f in found["findings"] if f["verdict"] == "not enough rows"} == {"en", "ja"}
     assert done.returncode in (1, 3)
+
+
+def test_a_label_that_is_lost_is_named(finished_run: Path, copy: Path):
+    side, rows = open_baseline(finished_run).side, list(load_data(find_run(copy, copy)).splits["test"])
+    comparing = Comparing(side, RunBaseline("old", side), ["onnx-int8"], rows, Limits(), load_data(side.run))
+    right = [row.label for row in rows]
+    lost = ["date" if label == "time" else label for label in right]
+    failed = [finding for finding in accuracy_findings(comparing, "onnx-int8", right, lost) if finding.label]
+    assert {finding.label: finding.verdict for finding in failed} == {
+        "date": "pass", "money": "pass", "percentage": "pass", "time": "fail"
+    }  # fmt: skip
 
 
 def test_a_report_in_its_run_stands_for_the_run(finished_run: Path, copy: Path):
