@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
+from itertools import accumulate
 from pathlib import Path
 
 from bench.gate.judgement import WORST_FIRST, Finding, Verdict
 from bench.gate.result import CheckReport
 from bench.report.tables import ReportTable, overrides_line
-from bench.report.text import markdown_table
+from bench.report.text import MOST_CHARACTERS, markdown_table
 from compress.console import markdown, plain
 
 _MOST_SHOWN = 5
@@ -65,8 +66,12 @@ def check_lines(report: CheckReport) -> list[str]:
 def write_check_markdown(report: CheckReport, path: Path) -> None:
     """For a pull request."""
     first, *others = check_lines(report)
-    lines = [f"**{markdown(first)}**", "", *markdown_table(check_table(report)), "", *map(markdown, others), ""]
-    path.write_text("\n".join(lines), "utf-8")
+    rows, rest = markdown_table(check_table(report)), ["", *map(markdown, others), ""]
+    room = MOST_CHARACTERS - sum(len(line) + 1 for line in [first, *rest])
+    ends = list(accumulate(len(row) + 1 for row in rows))
+    kept = [row for row, end in zip(rows, ends, strict=True) if end <= room]
+    more = [] if len(kept) == len(rows) else ["", f"And {len(rows) - len(kept)} more figures: check.json."]
+    path.write_text("\n".join([f"**{markdown(first)}**", "", *kept, *more, *rest]), "utf-8")
 
 
 def write_junit(report: CheckReport, path: Path) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from bench.report.tables import worst_languages
 from compress.console import visible
+from compress.evaluation.tables import MOST_SHOWN, extract_note
+from compress.metrics.languages import ALL
 from compress.reports.bench import Report
 from compress.teacher.summary import TEACHER
 
@@ -92,8 +95,9 @@ def _frontier(report: Report) -> Plot:
 
 
 def _accuracies(report: Report) -> Plot:
-    """The main metric of every language and model."""
-    languages, metric = list(report.models[TEACHER.name].quality), report.metrics[0]
+    """The main metric of every language and model; of many languages, of those that lose most."""
+    languages, metric = [*worst_languages(report), ALL], report.metrics[0]
+    note = extract_note(len(languages) - 1, len(report.models[TEACHER.name].quality) - 1)
     thick = 0.84 / len(report.models)
     with _figure("accuracy", (2 + 0.15 * len(languages) * (len(report.models) + 1), 4.2)) as (axes, finish):
         for turn, (name, colour) in enumerate(_colours(report)):
@@ -109,7 +113,9 @@ def _accuracies(report: Report) -> Plot:
         axes.grid(visible=False, axis="x")
         axes.set_ylabel(f"{metric} %")
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(report.models))
-        return Plot(finish(f"{metric} by language"), f"Test {metric} by language, with 95 % intervals.", wide=True)
+        return Plot(
+            finish(f"{metric} by language"), f"Test {metric} by language, with 95 % intervals{note}.", wide=True
+        )
 
 
 def _languages(report: Report) -> Plot | None:
@@ -121,7 +127,8 @@ def _languages(report: Report) -> Plot | None:
             found = report.models[name].languages
             tokens = [figures.tokens_per_row for figures in found.values()]
             axes.scatter(tokens, [figures.p50_ms for figures in found.values()], color=colour, label=name, s=28)
-        for language, figures in report.models[TEACHER.name].languages.items():
+        slowest = sorted(report.models[TEACHER.name].languages.items(), key=lambda found: -found[1].p50_ms)
+        for language, figures in slowest[:MOST_SHOWN]:
             axes.annotate(
                 language, (figures.tokens_per_row, figures.p50_ms), textcoords="offset points", xytext=(0, 7),
                 fontsize=9, ha="center",

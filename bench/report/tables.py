@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import JsonValue
 
 from bench.measure.noise import too_noisy
-from compress.evaluation.tables import comparison_line, percent, points
+from compress.evaluation.tables import MOST_SHOWN, comparison_line, extract_note, percent, points, worst_first
 from compress.metrics.languages import ALL
 from compress.reports.bench import Comparison, ModelReport, Report
 from compress.student.summary import STUDENT
@@ -108,14 +108,34 @@ def drop_tables(report: Report) -> Iterator[ReportTable]:
         yield ReportTable(title, ["language", *compared], rows)
 
 
+def worst_languages(report: Report) -> list[str]:
+    """Of many languages those that lose most of any model against the teacher; see `worst_first`."""
+    drops = [model.against[TEACHER.name].drop for model in _others(report).values()]
+    return worst_first(
+        {language: max((drop[language].value for drop in drops), default=0.0) for language in _teacher(report).quality}
+    )
+
+
+def extract(table: ReportTable, languages: Sequence[str]) -> ReportTable:
+    """Of a table with many rows those of some languages, in that order, and of all together; or the first ones."""
+    by_name = {row[0]: row for row in table.rows}
+    if len(by_name) <= MOST_SHOWN + 1:
+        return table
+    shown = languages if set(languages) < set(by_name) else list(by_name)[:MOST_SHOWN]
+    rows = [by_name[name] for name in [*shown, *([ALL] if ALL in by_name else [])]]
+    title = table.title + extract_note(len(shown), len(by_name) - (ALL in by_name))
+    return replace(table, title=title, rows=rows)
+
+
 def label_table(report: Report) -> ReportTable | None:
-    """Recall by label; the label that loses most of any model comes first."""
+    """Recall by label; of many labels, the one that loses most of any model comes first."""
     known = _teacher(report).labels
     if not known:
         return None
     losses = [model.against[TEACHER.name].labels for model in _others(report).values()]
     rows = []
-    for label in sorted(known, key=lambda name: -max((loss[name].value for loss in losses), default=0.0)):
+    worst = {label: max((loss[label].value for loss in losses), default=0.0) for label in known}
+    for label in [*(shown := worst_first(worst)), *(label for label in known if label not in shown)]:
         cells = [f"{known[label].count:,}", percent(known[label].recall), f"{100 * known[label].f1.value:.1f}"]
         for model in _others(report).values():
             loss, figures = model.against[TEACHER.name].labels[label], model.labels[label]

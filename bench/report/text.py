@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from rich.table import Table
@@ -13,6 +14,7 @@ from bench.report.tables import (
     changed_tables,
     cost_table,
     drop_tables,
+    extract,
     grid_table,
     label_table,
     language_table,
@@ -25,10 +27,14 @@ from bench.report.tables import (
     sentences,
     text_table,
     versions_line,
+    worst_languages,
 )
 from compress.console import markdown, table
 from compress.metrics.languages import ALL
 from compress.reports.bench import Report
+
+MOST_CHARACTERS = 65_000
+"""GitHub shows 65,536 of a comment; there must be room for what is said around it."""
 
 
 def bench_tables(report: Report) -> list[Table | str]:
@@ -44,24 +50,52 @@ def bench_tables(report: Report) -> list[Table | str]:
     more = [f"not measured: {entry.what} ({entry.why})" for entry in report.not_measured]
     overridden = overrides_line(report.overrides)
     more += [line for line in (overridden, noise_line(report)) if line]
-    return [*(terminal_table(table) for table in shown if table), *sentences(report), *more]
+    worst = worst_languages(report)
+    return [*(terminal_table(extract(table, worst)) for table in shown if table), *sentences(report), *more]
 
 
 def write_markdown(report: Report, path: Path) -> None:
-    """Write the report for a pull request."""
-    lines = [f"# {report.run}", ""]
-    for shown in all_tables(report):
-        lines += [*markdown_table(shown), ""]
-    lines += [*(f"- {markdown(sentence)}" for sentence in sentences(report)), ""]
+    """Write the report for a pull request: of many languages an extract with all of them folded away, as far as a pull
+    request shows them."""
+    opening, closing = _around_tables(report)
+    room = MOST_CHARACTERS - sum(len(line) + 1 for line in [*opening, *closing])
+    path.write_text("\n".join([*opening, *_tables_within(report, room), *closing]), "utf-8")
+
+
+def _tables_within(report: Report, room: int) -> list[str]:
+    """Lines of all tables: first their extracts, then, in the order of reading, whole ones while there is room."""
+    worst, whole = worst_languages(report), all_tables(report)
+    extracts = [extract(found, worst) for found in whole]
+    shown = [[*markdown_table(found), ""] for found in extracts]
+    left_out = ["More tables: report.html and report.json.", ""]
+    while shown and _characters(shown) > room - _characters([left_out]):
+        shown.pop()
+    if len(shown) < len(whole):
+        return [*chain.from_iterable(shown), *left_out]
+    for position, (part, found) in enumerate(zip(extracts, whole, strict=True)):
+        if part is not found:
+            folded = ["<details><summary>All rows</summary>", "", *markdown_table(found), "", "</details>", ""]
+            if _characters([*shown, folded]) <= room:
+                shown[position] += folded
+    return list(chain.from_iterable(shown))
+
+
+def _characters(blocks: Sequence[Sequence[str]]) -> int:
+    return sum(len(line) + 1 for block in blocks for line in block)
+
+
+def _around_tables(report: Report) -> tuple[list[str], list[str]]:
+    """Lines before the tables, and after them."""
+    opening = [f"# {markdown(report.run)}", ""]
+    lines = [*(f"- {markdown(sentence)}" for sentence in sentences(report)), ""]
     if report.not_measured:
         missing = [markdown(f"{entry.what}: {entry.why}") for entry in report.not_measured]
         lines += ["Not measured:", "", *(f"- {what}" for what in missing), ""]
     overridden = overrides_line(report.overrides)
     lines += [markdown(f"{overridden.capitalize()}."), ""] if overridden else []
     noise = noise_line(report)
-    lines[2:2] = [f"**{markdown(noise)}**", ""] if noise else []
-    lines += [markdown(f"Versions: {versions_line(report)}"), ""]
-    path.write_text("\n".join(lines), "utf-8")
+    opening += [f"**{markdown(noise)}**", ""] if noise else []
+    return opening, [*lines, markdown(f"Versions: {versions_line(report)}"), ""]
 
 
 def all_tables(report: Report) -> list[ReportTable]:

@@ -11,6 +11,23 @@ from compress.evaluation.summary import EvaluationSummary
 from compress.metrics.figures import Interval, ModelLosses
 from compress.metrics.languages import ALL
 
+MOST_SHOWN = 20
+"""So many languages or labels are read; of more, those that lose most are shown."""
+
+
+def worst_first(losses: Mapping[str, float], most: int = MOST_SHOWN) -> list[str]:
+    """Of many languages or labels those that lose most, the worst ones first; of few all of them in their order.
+
+    :param losses: By language, or label; what all languages together lose is none of theirs.
+    """
+    names = [name for name in losses if name != ALL]
+    return names if len(names) <= most else sorted(names, key=lambda name: -losses[name])[:most]
+
+
+def extract_note(shown: int, of: int) -> str:
+    """What the title of an extract says besides; nothing where all is shown."""
+    return f"; the {shown} of {of} that lose most" if shown < of else ""
+
 
 def evaluation_table(summary: EvaluationSummary) -> Table:
     """The metrics of each model per language, in percent, and the student's drop in points."""
@@ -21,7 +38,9 @@ def evaluation_table(summary: EvaluationSummary) -> Table:
     texts = ["language", "rows", *(["seen in training"] if mixed else [])]
     headings = [*texts, *(heading for model in models for heading in (model, *others)), "drop (points)"]
     rows = []
-    for language, drop in summary.student_against_teacher.drop.items():
+    drops = summary.student_against_teacher.drop
+    shown = worst_first({language: drop.value for language, drop in drops.items()})
+    for language in [*shown, ALL]:
         cells = [
             language,
             f"{summary.rows[language]:,}",
@@ -30,23 +49,25 @@ def evaluation_table(summary: EvaluationSummary) -> Table:
         for figures in models.values():
             found = figures[language]
             cells += [percent(found[main]), *(f"{100 * found[name].value:.1f}" for name in others)]
-        rows.append([*cells, points(drop)])
+        rows.append([*cells, points(drops[language])])
     title = f"Test {main} % (95 % interval)" + "".join(f", {name} %" for name in others)
+    title += extract_note(len(shown), len(drops) - 1)
     return table(title, headings, rows, left=len(texts), total=ALL)
 
 
 def label_table(summary: EvaluationSummary) -> Table | None:
-    """Recall and F1 of each model by label, in percent, and what the student loses of the recall, the most first; none
-    where labels are no closed set."""
+    """Recall and F1 of each model by label, in percent, and what the student loses of the recall; none where labels are
+    no closed set."""
     losses = summary.student_against_teacher.labels
     if not losses:
         return None
     rows = []
-    for label in sorted(losses, key=lambda name: -losses[name].value):
+    shown = worst_first({label: loss.value for label, loss in losses.items()})
+    for label in shown:
         found = [figures[label] for figures in summary.labels.values()]
         cells = [f"{percent(figures.recall)}, {100 * figures.f1.value:.1f}" for figures in found]
         rows.append([label, f"{found[0].count:,}", *cells, points(losses[label])])
-    title = "Test recall % by label (95 % interval), F1 %"
+    title = "Test recall % by label (95 % interval), F1 %" + extract_note(len(shown), len(losses))
     return table(title, ["label", "count", *summary.labels, "drop (points)"], rows, left=1)
 
 

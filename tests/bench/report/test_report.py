@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.report.html import write_html
+from bench.report.plots import draw_plots
 from bench.report.pytest_json import write_pytest_json
 from bench.report.text import bench_tables, write_markdown
 from compress.cli.outcome import show
@@ -164,6 +165,59 @@ def test_the_markdown_has_every_table(finished_run: Path, report: Report):
     assert len(blocks) >= 10
     for block in blocks:
         assert len({line.count("|") for line in block.splitlines()}) == 1
+
+
+@pytest.fixture(scope="module")
+def hundred(report: Report) -> Report:
+    """The same as if it had a hundred languages; in l42 int8 loses 30 points, in l07 half of that."""
+    content = json.loads(report.as_text())
+    names = [f"l{number:02}" for number in range(100)]
+    for name, model in content["models"].items():
+        model["languages"] = dict.fromkeys(names, model["languages"]["de"])
+        model["calibration"] = model["calibration"] and dict.fromkeys([*names, "all"], 0.1)
+        model["quality"] = {**dict.fromkeys(names, model["quality"]["de"]), "all": model["quality"]["all"]}
+        for against in model["against"].values():
+            none = {**against["drop"]["all"], "value": 0.0}
+            against["drop"] = {language: dict(none) for language in [*names, "all"]}
+            if name == "onnx-int8":
+                against["drop"]["l42"]["value"], against["drop"]["l07"]["value"] = 0.3, 0.15
+    return Report.model_validate(content)
+
+
+def test_of_a_hundred_languages_the_worst_are_shown_and_all_are_folded_away(hundred: Report, tmp_path: Path):
+    write_markdown(hundred, tmp_path / "report.md")
+    text = (tmp_path / "report.md").read_text()
+    assert len(text) <= 65_536
+    parts = text.split("<details>")
+    assert len(parts) > 2
+    quality = parts[0][parts[0].index("| language | teacher") :].splitlines()
+    assert [line.split(" | ")[0] for line in quality[2:4]] == ["| l42", "| l07"]
+    assert sum(line.startswith("| ") for line in quality) == 1 + 20 + 1
+    assert "the 20 of 100 that lose most" in parts[0]
+    assert parts[1].split("</details>")[0].count("| l") >= 100
+    shown = [drawn for drawn in bench_tables(hundred) if not isinstance(drawn, str)]
+    assert max(drawn.row_count for drawn in shown) <= 21
+
+
+def test_more_than_a_pull_request_shows_is_left_to_the_other_files(hundred: Report, tmp_path: Path):
+    content = json.loads(hundred.as_text())
+    for number in range(40):
+        content["models"][f"another{number}"] = content["models"]["onnx-int8"]
+        content["samples_ms"][f"another{number}"] = content["samples_ms"]["onnx-int8"]
+    write_markdown(Report.model_validate(content), tmp_path / "report.md")
+    text = (tmp_path / "report.md").read_text()
+    assert len(text) <= 65_536
+    assert "More tables: report.html and report.json." in text
+    assert "Versions: " in text
+
+
+def test_the_plot_of_a_hundred_languages_can_be_read(hundred: Report):
+    plot = next(plot for plot in draw_plots(hundred) if plot.wide)
+    width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', plot.svg).groups())
+    assert width < 8 * height
+    assert ">l42<" in plot.svg
+    assert ">l99<" not in plot.svg
+    assert plot.caption.endswith("; the 20 of 100 that lose most.")
 
 
 def test_the_schema_is_the_documented_one(report: Report, finished_run: Path):
