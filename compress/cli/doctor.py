@@ -17,10 +17,11 @@ from compress.console import table
 from compress.contract import Contract
 from compress.extras import missing_modules
 from compress.machine import cpu_features, gpus
+from compress.models.tokenizers import sentencepiece_problem
 from compress.targets import resolve_target
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "onnx", "onnxscript", "onnxruntime",
-             "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13-bindings",
+_PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "protobuf", "accelerate", "datasets", "onnx",
+             "onnxscript", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13-bindings",
              "onnxruntime-ep-nv-tensorrt-rtx-cu13", "onnxruntime-extensions", "model-signing")  # fmt: skip
 
 
@@ -103,11 +104,12 @@ def _abilities(gpu: bool) -> list[Ability]:
         importlib.util.find_spec(name) for name in ("tensorrt_rtx_bindings", "onnxruntime_ep_nv_tensorrt_rtx")
     )
     text, signs = (importlib.util.find_spec(name) is not None for name in ("onnxruntime_extensions", "model_signing"))
+    install_distill, install_export = "install the extra `distill`", "install the extras `export` and `cpu`"
+    sentencepiece = sentencepiece_problem() if distills else install_distill
     cuda = gpu and _version("onnxruntime-gpu") is not None
     install_gpu = "install the extra `gpu`" if gpu else "needs an NVIDIA GPU and the extra `gpu`"
     install_native = "install the extras `export` and `trt`" if gpu else "needs an NVIDIA GPU and the extra `trt`"
     install_cpu = "install the extra `cpu`"
-    install_distill, install_export = "install the extra `distill`", "install the extras `export` and `cpu`"
     return [
         Ability(what="distil on the CPU", available=distills, note="PyTorch" if distills else install_distill),
         Ability(
@@ -148,6 +150,11 @@ def _abilities(gpu: bool) -> list[Ability]:
             what="build TensorRT engines ahead of time",
             available=ahead,
             note="TensorRT-RTX, no GPU needed" if ahead else "install the extras `export` and `trt-rtx`",
+        ),
+        Ability(
+            what="read tokenizers of SentencePiece files",
+            available=sentencepiece is None,
+            note=sentencepiece or "sentencepiece and protobuf, for folders without tokenizer.json",
         ),
         Ability(
             what="put tokenizers into graphs",

@@ -19,6 +19,7 @@ from compress.models.checks import (
     check_types,
 )
 from compress.models.describe import label_maps, label_names
+from compress.models.tokenizers import sentencepiece_problem
 from compress.recipe.teacher import Teacher
 from compress.tasks.contract import Task
 
@@ -26,27 +27,48 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
+_VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.txt", "*.tiktoken")
 _OF_THE_CALL = ("backend", "is_local", "local_files_only", "max_length", "stride", "truncation_strategy")
 
 
 def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a folder or hub id.
 
-    :raises CompressError: If there is none, or it has no padding token.
+    :raises CompressError: If there is none, its vocabulary is missing, or it has no padding token.
     """
     # Whoever serves a bundle has no PyTorch, which transformers would remark upon.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer
 
-    if Path(name).is_dir() and not any(Path(name).glob("tokenizer*")) and not any(Path(name).glob("vocab*")):
+    folder = Path(name)
+    if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in ("tokenizer*", *_VOCABULARIES)):
         raise CompressError(f"{name}: the tokenizer is missing; put tokenizer.json beside the model's config.json")
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     except Exception as error:
-        raise CompressError(f"{name}: the tokenizer cannot be loaded ({first_line(error)})") from error
+        reason = (sentencepiece_problem() if any(folder.glob("*.model")) else None) or first_line(error)
+        raise CompressError(f"{name}: the tokenizer cannot be loaded ({reason}){_unnamed(folder)}") from error
+    # Those of bytes and characters, which need no vocabulary, are not of the tokenizers library.
+    if folder.is_dir() and tokenizer.is_fast and not any(any(folder.glob(pattern)) for pattern in _VOCABULARIES):
+        raise CompressError(
+            f"{name}: the tokenizer's vocabulary is missing; put tokenizer.json, or its SentencePiece file, beside its "
+            "tokenizer_config.json"
+        )
     if tokenizer.pad_token_id is None:
-        raise CompressError(f"{name}: the tokenizer has no padding token; set pad_token in its tokenizer_config.json")
+        raise CompressError(
+            f"{name}: the tokenizer has no padding token; set pad_token in its tokenizer_config.json{_unnamed(folder)}"
+        )
     return tokenizer
+
+
+def _unnamed(folder: Path) -> str:
+    """What is to be said of a folder that does not tell its tokenizer's class."""
+    path = folder / "tokenizer_config.json"
+    if folder.is_dir() and not path.is_file():
+        return "; tokenizer_config.json is missing"
+    if folder.is_dir() and '"tokenizer_class"' not in path.read_text("utf-8", errors="replace"):
+        return "; it names no tokenizer_class: put the tokenizer_config.json that belongs to the tokenizer there"
+    return ""
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

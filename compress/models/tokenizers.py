@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from compress.errors import first_line
 from compress.recipe.training import NewTokenizer
 
 if TYPE_CHECKING:
@@ -45,6 +46,17 @@ def train_tokenizer(
         **{f"{role}_token": token for role, token in SPECIAL_TOKENS.items()},
         **({} if asking is None else {"eos_token": last, "extra_special_tokens": list(asking)}),
     )
+
+
+def sentencepiece_problem() -> str | None:
+    """Why SentencePiece's files, of which transformers makes fast tokenizers, cannot be read here; none if they can."""
+    try:
+        from sentencepiece import sentencepiece_model_pb2  # noqa: F401
+    except ImportError as error:
+        return f"sentencepiece cannot be imported: {first_line(error)}"
+    except Exception as error:  # protobuf's, where its version is older than sentencepiece wants
+        return f"sentencepiece and protobuf do not go together: {first_line(error).partition('. ')[0]}"
+    return None
 
 
 def unknown_share(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:

@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
+import sentencepiece
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -16,6 +18,7 @@ from transformers import (
     MarianConfig,
     MBartConfig,
     ModernBertConfig,
+    MT5Config,
     T5Config,
     XLMRobertaConfig,
 )
@@ -23,7 +26,7 @@ from transformers import (
 from compress.errors import CompressError
 from compress.models.checks import check_finite, longest_input
 from compress.models.load import load_model, load_teacher, load_tokenizer, save_tokenizer
-from compress.models.tokenizers import train_tokenizer
+from compress.models.tokenizers import sentencepiece_problem, train_tokenizer
 from compress.recipe.teacher import Teacher
 from compress.recipe.training import NewTokenizer
 from compress.tasks.registry import task_named
@@ -258,3 +261,63 @@ def test_a_missing_tokenizer_is_said(tmp_path: Path):
     (tmp_path / "config.json").write_text("{}")
     with refused("the tokenizer is missing; put tokenizer.json beside"):
         load_tokenizer(str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SentencePiece file, numbered as T5's are."""
+    folder = tmp_path_factory.mktemp("pieces")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["Grüße aus München", "東京都の天気", "привет мир"] * 30),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=60,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+    )
+    return folder / "spiece.model"
+
+
+@pytest.mark.parametrize("told", [{}, {"tokenizer_class": "T5Tokenizer"}])
+def test_a_sentencepiece_file_alone_is_a_tokenizer(pieces: Path, tmp_path: Path, told: dict[str, str]):
+    MT5Config().save_pretrained(tmp_path)
+    shutil.copy(pieces, tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(told))
+    tokenizer = load_tokenizer(str(tmp_path))
+    reference = sentencepiece.SentencePieceProcessor(model_file=str(pieces))
+    for text in ("Grüße мир", "東京"):
+        assert tokenizer(text)["input_ids"] == [*reference.encode(text), tokenizer.eos_token_id]
+    save_tokenizer(tokenizer, tmp_path / "saved")
+    assert (tmp_path / "saved/tokenizer.json").is_file()
+
+
+def test_a_sentencepiece_file_that_cannot_be_read_here_says_why(
+    pieces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert sentencepiece_problem() is None
+    monkeypatch.setitem(sys.modules, "sentencepiece.sentencepiece_model_pb2", None)
+    monkeypatch.delattr(sentencepiece, "sentencepiece_model_pb2", raising=False)
+    MT5Config().save_pretrained(tmp_path)
+    shutil.copy(pieces, tmp_path)
+    with refused("the tokenizer cannot be loaded (sentencepiece cannot be imported: "):
+        load_tokenizer(str(tmp_path))
+
+
+def test_a_tokenizer_without_its_vocabulary_is_not_taken_for_an_empty_one(model: Path):
+    (model / "tokenizer.json").unlink()
+    (model / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
+    with refused("the tokenizer's vocabulary is missing; put tokenizer.json, or its SentencePiece file, beside"):
+        load_tokenizer(str(model))
+
+
+def test_what_a_folder_does_not_tell_of_its_tokenizer_is_named(model: Path):
+    change_config(model, model_type="nonesuch")
+    (model / "tokenizer_config.json").write_text("{}")
+    with refused("no padding token; set pad_token in its tokenizer_config.json; it names no tokenizer_class: put"):
+        load_tokenizer(str(model))
+    (model / "tokenizer_config.json").unlink()
+    with refused("no padding token; set pad_token in its tokenizer_config.json; tokenizer_config.json is missing"):
+        load_tokenizer(str(model))
