@@ -37,13 +37,6 @@ def padded(lists: Sequence[Sequence[int]], filling: int) -> np.ndarray:
     return array
 
 
-def batches_by_length(examples: Sequence[Mapping[str, Any]], batch_size: int) -> Iterator[list[int]]:
-    """Indices of examples in batches of similar length, so that little is padding."""
-    order = sorted(range(len(examples)), key=lambda index: len(examples[index]["input_ids"]))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
 class LengthBucketSampler:
     """Rows of one epoch in batches of similar length whose order is random.
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.data.encode import batches_by_length, pad
+from compress.data.batches import run_batches
+from compress.data.encode import pad
 from compress.errors import UnavailableError
 from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search, load_generator
@@ -69,11 +70,16 @@ def predict_examples(
 ) -> list[np.ndarray]:
     """The outputs of all examples in their order, padding cut off; batches are made by length.
 
+    :param batch_size: Examples of a batch at most; there are fewer where they are long, or memory is short.
     :param advance: Told the number of examples after each batch.
+    :raises CompressError: If memory is too short for one example.
     """
     outputs: dict[int, np.ndarray] = {}
-    for indices in batches_by_length(examples, batch_size):
-        found = predict(pad([examples[index] for index in indices], pad_id))
+
+    def run(indices: list[int]) -> np.ndarray:
+        return predict(pad([examples[index] for index in indices], pad_id))
+
+    for indices, found in run_batches(examples, batch_size, run):
         for index, output in zip(indices, found, strict=True):
             outputs[index] = output[: len(examples[index]["input_ids"])] if task.OUTPUT_AXIS == "input_ids" else output
         advance(len(indices))

@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from compress.console import progress, say
-from compress.data.encode import batches_by_length, pad, padded
+from compress.data.batches import run_batches
+from compress.data.encode import pad, padded
 from compress.data.stage import load_data
 from compress.data.summary import DATA
 from compress.data.table import EncodedTable
@@ -205,22 +206,16 @@ def _make_shards(run: Run, work: _Work, index: OutputsIndex, missing: list[int])
 
 def _outputs(teacher: PreTrainedModel, work: _Work, examples: list[Example]) -> dict[str, Tensor]:
     """One shard."""
-    device = next(teacher.parameters()).device
     lengths = [len(example[_elements(work.task)]) for example in examples]
     offsets = np.cumsum([0, *lengths])
     filled = {"offsets": torch.from_numpy(offsets), "rows": torch.tensor([example["row"] for example in examples])}
-    for indices in batches_by_length(examples, _BATCH_SIZE):
-        inputs = pad([examples[index] for index in indices], work.pad_id)
-        tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
-        labels = torch.from_numpy(padded([examples[index]["labels"] for index in indices], NO_LABEL)).to(device)
-        with torch.inference_mode():
-            given = work.task.model_inputs(teacher.config, tensors, labels)
-            found = read(teacher, given, work.signals, work.task.OUTPUTS)
-        if work.task.KEPT_LOGITS:
-            found["logits"], classes = found["logits"].topk(work.task.KEPT_LOGITS)
-            found["classes"] = classes.int()
+
+    def run(indices: list[int]) -> dict[str, Tensor]:
+        return _said(teacher, work, [examples[index] for index in indices])
+
+    vocabulary = teacher.config.vocab_size if work.task.GENERATES else 1
+    for indices, found in run_batches(examples, _BATCH_SIZE, run, vocabulary):
         for name, values in found.items():
-            values = values.to("cpu", _TYPES[work.precision] if values.is_floating_point() else values.dtype)
             if name not in work.per_token:
                 filled.setdefault(name, torch.empty(len(examples), *values.shape[1:], dtype=values.dtype))
                 filled[name][indices] = values
@@ -229,3 +224,21 @@ def _outputs(teacher: PreTrainedModel, work: _Work, examples: list[Example]) -> 
             for position, index in enumerate(indices):
                 filled[name][offsets[index] : offsets[index + 1]] = values[position, : lengths[index]]
     return filled
+
+
+def _said(teacher: PreTrainedModel, work: _Work, examples: list[Example]) -> dict[str, Tensor]:
+    """What the teacher says about a batch, as it is stored."""
+    device = next(teacher.parameters()).device
+    inputs = pad(examples, work.pad_id)
+    tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
+    labels = torch.from_numpy(padded([example["labels"] for example in examples], NO_LABEL)).to(device)
+    with torch.inference_mode():
+        given = work.task.model_inputs(teacher.config, tensors, labels)
+        found = read(teacher, given, work.signals, work.task.OUTPUTS)
+    if work.task.KEPT_LOGITS:
+        found["logits"], classes = found["logits"].topk(work.task.KEPT_LOGITS)
+        found["classes"] = classes.int()
+    return {
+        name: values.to("cpu", _TYPES[work.precision] if values.is_floating_point() else values.dtype)
+        for name, values in found.items()
+    }

@@ -175,7 +175,7 @@ def _arguments(job: TrainingJob) -> TrainingArguments:
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size // parts,
         gradient_accumulation_steps=settings.gradient_accumulation,
-        per_device_eval_batch_size=2 * settings.batch_size,
+        per_device_eval_batch_size=2 * settings.batch_size // parts,  # without gradients twice as many fit
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         warmup_steps=min(settings.learning_rate_warmup, 0.99),

@@ -30,6 +30,8 @@ def seq2seq_graphs(model: Any, announce: Announce = nullcontext) -> dict[str, Mo
 
     :param model: A PyTorch model in evaluation mode.
     """
+    for part in (model, model.get_decoder()):  # a training elsewhere may have left keys and values forgotten
+        part.config.use_cache = True
     with swallowed_output():
         samples = _samples(model)
     graphs = {}

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from compress.data.encode import batches_by_length, pad, spread_over_languages_and_lengths
+from compress.data.batches import batches_by_length
+from compress.data.encode import pad, spread_over_languages_and_lengths
 from compress.data.stage import DataSet
 from compress.errors import CompressError
 from compress.models.load import load_tokenizer

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.data.encode import batches_by_length, pad, padded
+from compress.data.batches import run_batches
+from compress.data.encode import pad, padded
 from compress.errors import RejectedVariantError
 from compress.metrics.comparison import agreement
 from compress.metrics.labels import label_agreement
@@ -59,15 +60,17 @@ def log_probabilities_of_labels(folder: Path, task: Task, examples: Sequence[Exa
                 logits: np.ndarray = model(**given).logits.numpy()
                 return logits
 
-    found: dict[int, np.ndarray] = {}
-    for indices in batches_by_length(examples, _BATCH_SIZE):
+    def run(indices: list[int]) -> list[np.ndarray]:
         batch = [examples[index] for index in indices]
         labels = padded([example["labels"] for example in batch], NO_LABEL)
         inputs = {name: torch.from_numpy(array) for name, array in pad(batch, pad_id).items()}
         logits = logits_of(task.model_inputs(config, inputs, torch.from_numpy(labels)))
         chosen = np.take_along_axis(log_probabilities(logits), np.maximum(labels, 0)[:, :, None], axis=2)[:, :, 0]
-        for index, values, wanted in zip(indices, chosen, labels, strict=True):
-            found[index] = values[wanted != NO_LABEL]
+        return [values[wanted != NO_LABEL] for values, wanted in zip(chosen, labels, strict=True)]
+
+    found: dict[int, np.ndarray] = {}
+    for indices, values in run_batches(examples, _BATCH_SIZE, run, config.vocab_size):
+        found.update(zip(indices, values, strict=True))
     return [found[index] for index in range(len(examples))]
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from compress.data.encode import batches_by_length, pad
+from compress.data.batches import batches_by_length
+from compress.data.encode import pad
 from compress.errors import RejectedVariantError
 from compress.runtimes.generation import OnnxDecoder, generate_tokens
 from compress.runtimes.onnx import onnx_session

@@ -6,7 +6,7 @@ import pyarrow.parquet
 import pytest
 
 from compress.data.clean import Cleaned, Row, clean
-from compress.data.encode import batches_by_length, pad, spread_over_languages
+from compress.data.encode import pad, spread_over_languages
 from compress.data.read import read_file, read_splits, rows_of_dataset
 from compress.data.summary import SharedTexts, SplitSummary
 from compress.data.table import RowTable
@@ -301,11 +301,6 @@ def test_padding_fills_to_the_longest_row():
     batch = pad([{"input_ids": [5, 6, 7]}, {"input_ids": [8]}], pad_id=1)
     assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 1, 1]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
-
-
-def test_batches_hold_rows_of_similar_length():
-    encoded = [{"input_ids": [0] * length} for length in (9, 1, 8, 2)]
-    assert list(batches_by_length(encoded, 2)) == [[1, 3], [2, 0]]
 
 
 def test_rows_are_spread_over_languages():

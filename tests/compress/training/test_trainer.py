@@ -19,7 +19,7 @@ from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
 from compress.training.collator import Collator
 from compress.training.rows import TrainingData, training_data
-from compress.training.trainer import TrainingJob, _accuracies, _last_whole_checkpoint, train
+from compress.training.trainer import TrainingJob, _accuracies, _arguments, _last_whole_checkpoint, train
 
 TEXTS = ("eins zwei drei vier fünf sechs", "eins", "zwei drei vier")
 ROWS = RowTable.from_rows([Row(text, label, "de") for text, label in zip(TEXTS, "abc", strict=True)])
@@ -100,23 +100,32 @@ def test_a_checkpoint_that_was_not_written_to_its_end_is_left_out(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]
 
 
-def trained(tokenizer, rows: TrainingData, folder: Path, learning_rate: float) -> None:
-    """Train a small encoder for three short epochs."""
-    task = task_named("text-classification")
-    config = small_encoders.CONFIGS["bert"]()
-    config.update({"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id})
-    torch.manual_seed(0)
-    job = TrainingJob(
+def job_of(tokenizer, rows: TrainingData, folder: Path, settings: Training) -> TrainingJob:
+    return TrainingJob(
         title="student",
-        task=task,
+        task=task_named("text-classification"),
         data=rows,
-        settings=Training(epochs=3, batch_size=1, learning_rate=learning_rate),
+        settings=settings,
         seed=0,
         scratch=folder / "training",
         logs=folder / "logs",
         collate=Collator(tokenizer, 0.0, 0),
     )
-    train(model_class(task).from_config(config), job)
+
+
+def test_validation_rows_are_divided_as_a_step_is(tokenizer, rows, tmp_path):
+    for parts, wanted in ((1, 128), (8, 16)):
+        job = job_of(tokenizer, rows, tmp_path, Training(batch_size=64, gradient_accumulation=parts))
+        assert _arguments(job).per_device_eval_batch_size == wanted
+
+
+def trained(tokenizer, rows: TrainingData, folder: Path, learning_rate: float) -> None:
+    """Train a small encoder for three short epochs."""
+    config = small_encoders.CONFIGS["bert"]()
+    config.update({"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id})
+    torch.manual_seed(0)
+    job = job_of(tokenizer, rows, folder, Training(epochs=3, batch_size=1, learning_rate=learning_rate))
+    train(model_class(job.task).from_config(config), job)
 
 
 def test_a_short_training_tells_its_loss(tokenizer, rows, tmp_path, capsys):

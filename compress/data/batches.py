@@ -1,0 +1,84 @@
+"""Examples in batches that memory holds: by length, so that little is padding, and by tokens, so that long rows fit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from compress.errors import CompressError
+
+_TOKENS = 2**14  # of a batch, padding included: 64 rows of 256 tokens
+_PAIRS = 2**24  # of tokens of a row that attend to one another: 16 rows of 1,024 tokens, 1 row of 4,096
+_OUTPUTS = 2**28  # numbers that a model gives for a batch: 1 GiB
+# What PyTorch, ONNX Runtime, OpenVINO and C++ say, which share no class of exceptions.
+_SHORT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate", "bad alloc", "bad_alloc")
+
+Found = TypeVar("Found")
+
+
+def batches_by_length(
+    examples: Sequence[Mapping[str, Any]], batch_size: int, outputs_per_token: int = 1
+) -> Iterator[list[int]]:
+    """Indices of examples in batches of similar length, the shortest first.
+
+    :param batch_size: Examples of a batch at most; there are fewer where they are long.
+    :param outputs_per_token: Numbers that are kept of each token while a batch runs, the vocabulary of a model that
+        writes.
+    """
+    order = sorted(range(len(examples)), key=lambda index: len(examples[index]["input_ids"]))
+    batch: list[int] = []
+    longest = 0
+    for index in order:
+        longest = max(longest, _tokens(examples[index]))
+        if batch and (len(batch) == batch_size or not _fits(len(batch) + 1, longest, outputs_per_token)):
+            yield batch
+            batch, longest = [], _tokens(examples[index])
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def run_batches(
+    examples: Sequence[Mapping[str, Any]],
+    batch_size: int,
+    run: Callable[[list[int]], Found],
+    outputs_per_token: int = 1,
+) -> Iterator[tuple[list[int], Found]]:
+    """Run all batches; one that memory is too short for is halved, until it fits.
+
+    :param run: From the indices of a batch's examples to what is found for them.
+    :return: The indices of each batch that was run, and what was found.
+    :raises CompressError: If not even one example fits.
+    """
+    waiting = deque(batches_by_length(examples, batch_size, outputs_per_token))
+    while waiting:
+        indices = waiting.popleft()
+        try:
+            found = run(indices)
+        except Exception as error:
+            if not is_short_of_memory(error):
+                raise
+            if len(indices) == 1:
+                tokens = _tokens(examples[indices[0]])
+                raise CompressError(
+                    f"memory is too short for one row of {tokens:,} tokens; lower data.max_length, or free memory"
+                ) from error
+            half = len(indices) // 2
+            waiting.extendleft((indices[half:], indices[:half]))
+        else:
+            yield indices, found
+
+
+def is_short_of_memory(error: Exception) -> bool:
+    """Whether a library says that it did not get the memory it asked for."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _SHORT_OF_MEMORY)
+
+
+def _tokens(example: Mapping[str, Any]) -> int:
+    """Tokens that are read or written, whichever are more."""
+    return max(len(example["input_ids"]), len(example.get("labels", ())))
+
+
+def _fits(rows: int, tokens: int, outputs_per_token: int) -> bool:
+    return rows * tokens <= _TOKENS and rows * tokens**2 <= _PAIRS and rows * tokens * outputs_per_token <= _OUTPUTS
