@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from compress.errors import CompressError
+from compress.errors import CompressError, first_line
 from compress.processes import is_main_process, remember_interrupts
 
 if TYPE_CHECKING:
@@ -20,6 +22,20 @@ if TYPE_CHECKING:
     Result = TypeVar("Result", bound=BaseModel)
 
 _NO_TERMINAL_WIDTH = 160
+_MAKE_ROOM = "free space or choose another --output"
+# Libraries pass on what the system says in words of their own: Rust's as a number, C++'s in an exception of any kind.
+_NO_ROOM = re.compile(r"No space left on device|File too large|Disk quota exceeded|\bos error (?:27|28|122)\b")
+_ADVICE = {
+    errno.EACCES: "give yourself the right to it, or choose another --output",
+    errno.EPERM: "give yourself the right to it, or choose another --output",
+    errno.EROFS: "choose another --output",
+    errno.EEXIST: "move it away, or choose another --output",
+    errno.EISDIR: "a folder lies where a file is meant; name a file",
+    errno.ENOTDIR: "a file lies where a folder is meant; name a folder",
+    errno.ENOENT: "it is not there; see whether its name is right",
+    errno.ENAMETOOLONG: "give it a shorter name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
 
 
 def finish(work: Callable[[], Result], in_json: bool, verbose: bool) -> Result:
@@ -72,13 +88,32 @@ def show(results: Iterable[RenderableType], in_json: bool) -> None:
 
 def _user_message(error: Exception) -> str | None:
     """One line for what the user can mend; nothing for our own mistakes, whose traceback must be seen."""
-    from safetensors import SafetensorError
-
     if isinstance(error, CompressError):
         return str(error)
+    chain = list(_causes(error))
+    if any(_NO_ROOM.search(str(one)) for one in chain):
+        told = next((one for one in chain if isinstance(one, OSError) and one.strerror), error)
+        return f"{_of_system(told) if isinstance(told, OSError) else first_line(told)}; {_MAKE_ROOM}"
+    if isinstance(error, OSError) and error.strerror:
+        advice = _ADVICE.get(error.errno or 0)
+        return f"{_of_system(error)}{f'; {advice}' if advice else ''}"
     if isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror or error}; free space or choose another --output"
+        return first_line(error)
+    from safetensors import SafetensorError
+
     if isinstance(error, SafetensorError) or "PytorchStreamWriter failed" in str(error):
-        return f"the model cannot be written ({str(error).splitlines()[0]}); free space or choose another --output"
+        return f"the model cannot be written ({first_line(error)}); {_MAKE_ROOM}"
     return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that it was raised over, the last first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _of_system(error: OSError) -> str:
+    """What the system says, and of which file."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
