@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def check_axes(graph: Path, inputs: list[Input], profile: Profile) -> None:
 
 def rebuild_command(graph: str, precision: str, settings: TensorRT) -> str:
     """The command that builds the same engine from its ONNX, on whatever machine it is given."""
-    parts = ["compress export --onnx", graph, "--trt --precision", precision]
+    parts = ["compress", "export", "--onnx", graph, "--trt", "--precision", precision]
     for profile in settings.profiles or ():
         parts += ["--profile", ",".join(":".join(map(str, edges)) for edges in (profile.batch, profile.length))]
     if settings.sm:
@@ -87,12 +88,12 @@ def rebuild_command(graph: str, precision: str, settings: TensorRT) -> str:
     for name, value in settings.model_dump(exclude={"enabled", "precisions", "profiles", "sm"}).items():
         if value not in (None, False):
             parts += ["--set", f"export.tensorrt.{name}={str(value).lower()}"]
-    return " ".join(parts)
+    return shlex.join(parts)
 
 
 def trtexec_command(graph: str, engine: str, inputs: list[Input], settings: TensorRT) -> str:
     """The same for NVIDIA's own tool, which builds for the GPU that is present."""
-    parts = [f"trtexec --onnx={graph} --saveEngine={engine} --stronglyTyped"]
+    parts = ["trtexec", f"--onnx={graph}", f"--saveEngine={engine}", "--stronglyTyped"]
     profiles = settings.profiles or []
     for number, profile in enumerate(profiles):
         if len(profiles) > 1:
@@ -111,4 +112,4 @@ def trtexec_command(graph: str, engine: str, inputs: list[Input], settings: Tens
         "--refit": settings.refit,
         "--stripWeights": settings.strip_weights,
     }
-    return " ".join([*parts, *(switch for switch, wanted in switches.items() if wanted)])
+    return shlex.join([*parts, *(switch for switch, wanted in switches.items() if wanted)])
