@@ -41,15 +41,17 @@ def distill(run: Run, in_json: bool) -> DistillResult:
 
     sequences = run_sequences_stage(run) if wanted_stages(run) else None
     cache = run_cache_stage(run)
-    from compress.evaluation.stage import run_evaluation_stage
+    from compress.evaluation.stage import UNTRIMMED, run_evaluation_stage
     from compress.evaluation.tables import comparison_line, evaluation_table, label_table
     from compress.student.stage import run_student_stage
 
     student = run_student_stage(run)
     evaluation = run_evaluation_stage(run)
-    line = comparison_line(evaluation.student_against_teacher, "student", "teacher")
+    lines = [comparison_line(evaluation.student_against_teacher, "student", "teacher")]
+    if evaluation.teacher_against_untrimmed:
+        lines.append(comparison_line(evaluation.teacher_against_untrimmed, "teacher", UNTRIMMED))
     tables = [evaluation_table(evaluation), label_table(evaluation)]
-    show([*(table for table in tables if table is not None), line], in_json)
+    show([*(table for table in tables if table is not None), *lines], in_json)
     from compress.cli.results import DistillResult
 
     return DistillResult(

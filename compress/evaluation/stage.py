@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compress.console import progress, say
 from compress.data.stage import DataSet, load_data
@@ -15,16 +16,24 @@ from compress.metrics.comparison import agreement, compare
 from compress.metrics.figures import ModelLosses
 from compress.metrics.labels import label_figures, label_losses
 from compress.metrics.languages import ALL, per_language, signatures
-from compress.models.load import load_tokenizer
+from compress.models.load import load_teacher, load_tokenizer
 from compress.recipe.recipe import Recipe
+from compress.recipe.teacher import Teacher
 from compress.runs.directory import Run
 from compress.runs.files import write_json
 from compress.runs.stages import run_stage
-from compress.runtimes.generation import Search
+from compress.runtimes.contract import Predict
+from compress.runtimes.generation import Search, generator_with
 from compress.runtimes.predict import load_predict, predict_examples
+from compress.runtimes.pytorch import predict_with
 from compress.student.summary import STUDENT
 from compress.tasks.contract import Prediction
 from compress.teacher.summary import TEACHER
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+UNTRIMMED = "untrimmed teacher"
 
 
 def run_evaluation_stage(run: Run) -> EvaluationSummary:
@@ -48,6 +57,8 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
     if run.recipe.evaluation.baseline:
         say("evaluation: fitting TF-IDF with logistic regression")
         predicted[BASELINE] = baseline_predictions(data, run.recipe.data.labelled_languages)
+    if _is_taken_trimmed(run.recipe.teacher):
+        predicted[UNTRIMMED] = _predicted_untrimmed(run, data).predictions
     for stage in (TEACHER.name, STUDENT.name):
         said = _predicted(run, stage, data)
         predicted[stage] = said.predictions
@@ -57,6 +68,15 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
     metrics = {model: task.metrics(predictions, rows, data.labels) for model, predictions in predicted.items()}
     counts = {model: task.label_counts(predictions, rows, data.labels) for model, predictions in predicted.items()}
     teacher, student = TEACHER.name, STUDENT.name
+
+    def against(reference: str, other: str) -> ModelLosses:
+        losses = compare(metrics[reference], metrics[other], languages)
+        return ModelLosses(
+            **dict(losses),
+            labels=label_losses(counts[reference], counts[other]),
+            agreement=agreement(predicted[reference], predicted[other]),
+        )
+
     summary = EvaluationSummary(
         metrics=list(metrics[teacher]),
         signatures=signatures(metrics[teacher]),
@@ -65,11 +85,8 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
         student_rows=run.summary(STUDENT).rows,
         models={model: per_language(found, languages) for model, found in metrics.items()},
         labels={model: label_figures(found) for model, found in counts.items()},
-        student_against_teacher=ModelLosses(
-            **dict(compare(metrics[teacher], metrics[student], languages)),
-            labels=label_losses(counts[teacher], counts[student]),
-            agreement=agreement(predicted[teacher], predicted[student]),
-        ),
+        student_against_teacher=against(teacher, student),
+        teacher_against_untrimmed=against(UNTRIMMED, teacher) if UNTRIMMED in predicted else None,
     )
     write_json(folder / "report.json", summary.model_dump(mode="json"))
     return summary
@@ -103,14 +120,32 @@ def _seen_in_training(recipe: Recipe, data: DataSet, text_alone: bool) -> dict[s
     return {language: seen(language) for language in data.languages}
 
 
+def _is_taken_trimmed(teacher: Teacher) -> bool:
+    """Whether the teacher differs from the named model by its vocabulary alone."""
+    return teacher.vocabulary.trim and not teacher.fine_tune and teacher.model is not None
+
+
+def _predicted_untrimmed(run: Run, data: DataSet) -> Predicted:
+    model, tokenizer = load_teacher(run.task, run.recipe.teacher, data.labels, run.recipe.data.max_length)
+    search = Search.of(run.recipe)
+    predict = generator_with(model, search) if run.task.GENERATES else predict_with(model, run.task)
+    return _asked(run, UNTRIMMED, predict, tokenizer, data)
+
+
 def _predicted(run: Run, stage: str, data: DataSet) -> Predicted:
-    folder, rows = run.path_of(stage), list(data.splits["test"])
-    tokenizer = load_tokenizer(str(folder))
+    folder = run.path_of(stage)
+    predict = load_predict(folder, run.task, Search.of(run.recipe))
+    return _asked(run, stage, predict, load_tokenizer(str(folder)), data)
+
+
+def _asked(run: Run, model: str, predict: Predict, tokenizer: PreTrainedTokenizerBase, data: DataSet) -> Predicted:
+    """What a model says of the test rows."""
+    rows = list(data.splits["test"])
     examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(rows)
     with progress() as bar:
-        task = bar.add_task(f"evaluating the {stage}", total=len(examples))
+        task = bar.add_task(f"evaluating the {model}", total=len(examples))
         outputs = predict_examples(
-            load_predict(folder, run.task, Search.of(run.recipe)),
+            predict,
             run.task,
             examples,
             tokenizer.pad_token_id,

@@ -27,6 +27,10 @@ class EvaluationSummary(Contract):
     models: dict[str, Quality]
     labels: dict[str, dict[str, LabelFigures]] = Field(description="by model and label")
     student_against_teacher: ModelLosses
+    teacher_against_untrimmed: ModelLosses | None = Field(
+        None,
+        description="what trimming the vocabulary has cost; null: none was trimmed, or it was trained since",
+    )
 
 
 EVALUATION = Stage("evaluation", EvaluationSummary)

@@ -27,18 +27,20 @@ class TrimmingSummary(Contract):
     tokens_before: int
     tokens_after: int
     saved_megabytes: float
-    lost_share: dict[str, float] = Field(description="of the tokens of each language's text")
+    lost_share: dict[str, float] = Field(description="of the tokens of each language's text that nothing was chosen by")
 
 
 def trim_vocabulary(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Mapping[str, Sequence[str]],
+    held_out: Mapping[str, Sequence[str]],
     settings: Vocabulary,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, TrimmingSummary]:
     """Keep the tokens that the text uses, drop the rest from tokenizer and embeddings.
 
-    :param texts: Texts of each language.
+    :param texts: Texts of each language, which say what is used.
+    :param held_out: Other texts of each language, which tell what is lost.
     :return: The smaller model and tokenizer, and what has changed.
     :raises CompressError: If the tokenizer is not one of the tokenizers library.
     """
@@ -60,7 +62,9 @@ def trim_vocabulary(
         tokens_before=before.shape[0],
         tokens_after=after.shape[0],
         saved_megabytes=round((before.numel() - after.numel()) * before.element_size() / 1e6, 2),
-        lost_share={language: _lost_share(found, kept) for language, found in sorted(counts.items())},
+        lost_share={
+            language: _lost_share(_token_counts(tokenizer, rows), kept) for language, rows in sorted(held_out.items())
+        },
     )
     return smaller, _as_transformers(trimmed.to_tokenizer(), tokenizer), report
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compress.runtimes.contract import Predict
 from compress.tasks.contract import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def load_torch(folder: Path, task: Task, threads: int | None = None) -> Predict:
@@ -15,12 +19,20 @@ def load_torch(folder: Path, task: Task, threads: int | None = None) -> Predict:
     import torch
 
     from compress.models.load import model_class
-    from compress.models.outputs import outputs_of
 
     if threads:
         torch.set_num_threads(threads)
+    return predict_with(model_class(task).from_pretrained(folder, use_safetensors=True), task)
+
+
+def predict_with(model: PreTrainedModel, task: Task) -> Predict:
+    """Wrap a model that is in memory already."""
+    import torch
+
+    from compress.models.outputs import outputs_of
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = model_class(task).from_pretrained(folder, use_safetensors=True).to(device).eval()
+    model = model.to(device).eval()  # type: ignore[arg-type]
 
     def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
         with torch.inference_mode():

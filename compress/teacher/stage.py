@@ -65,9 +65,8 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     trimming: TrimmingSummary | None = None
     if teacher.vocabulary.trim:
         with working("teacher: trimming the vocabulary"):
-            model, tokenizer, trimming = trim_vocabulary(
-                model, tokenizer, _texts(run.task, data.training_rows), teacher.vocabulary
-            )
+            used, held_out = (_texts(run.task, rows) for rows in (data.training_rows, data.splits["validation"]))
+            model, tokenizer, trimming = trim_vocabulary(model, tokenizer, used, held_out, teacher.vocabulary)
         _tell(trimming)
     _check_unknown_tokens(tokenizer, run, data)
     shape = summary_of(model)
@@ -196,10 +195,11 @@ def _texts(task: Task, rows: RowTable) -> dict[str, list[str]]:
 
 
 def _tell(trimming: TrimmingSummary) -> None:
-    lost = max(trimming.lost_share.values(), default=0.0)
+    language, lost = max(trimming.lost_share.items(), key=lambda entry: entry[1])
     say(
         f"teacher: vocabulary trimmed from {trimming.tokens_before:,} to {trimming.tokens_after:,} tokens, "
-        f"{trimming.saved_megabytes} MB saved, at most {100 * lost:.2f} % of a language's tokens lost"
+        f"{trimming.saved_megabytes} MB saved; of the validation rows' tokens at most {100 * lost:.2f} % are lost, "
+        f"in {language}"
     )
 
 

@@ -58,7 +58,7 @@ def full(request, texts):
 def test_texts_of_the_kept_languages_are_split_and_judged_as_before(full, texts):
     model, tokenizer = full
     wanted = {language: texts[language] for language in ("de", "ru", "ja")}
-    smaller, trimmed, report = trim_vocabulary(model, tokenizer, wanted, Vocabulary(trim=True))
+    smaller, trimmed, report = trim_vocabulary(model, tokenizer, wanted, wanted, Vocabulary(trim=True))
     assert len(trimmed) < len(tokenizer)
     assert report.tokens_after == len(trimmed) == smaller.get_input_embeddings().weight.shape[0]
     assert smaller.config.vocab_size == len(trimmed)
@@ -74,7 +74,7 @@ def test_texts_of_the_kept_languages_are_split_and_judged_as_before(full, texts)
 
 def test_the_trimmed_tokenizer_is_reloaded_equal(full, texts, tmp_path):
     model, tokenizer = full
-    _, trimmed, _ = trim_vocabulary(model, tokenizer, {"de": texts["de"]}, Vocabulary(trim=True))
+    _, trimmed, _ = trim_vocabulary(model, tokenizer, {"de": texts["de"]}, {}, Vocabulary(trim=True))
     trimmed.save_pretrained(tmp_path)
     again = AutoTokenizer.from_pretrained(tmp_path)
     for text in texts["de"]:
@@ -86,8 +86,21 @@ def test_the_trimmed_tokenizer_is_reloaded_equal(full, texts, tmp_path):
 def test_rare_tokens_are_dropped_and_what_that_costs_is_reported(full, texts):
     model, tokenizer = full
     wanted = {language: texts[language] for language in ("de", "th")}
-    everything = trim_vocabulary(model, tokenizer, wanted, Vocabulary(trim=True))[2]
-    frequent = trim_vocabulary(model, tokenizer, wanted, Vocabulary(trim=True, coverage=0.8))[2]
+    everything = trim_vocabulary(model, tokenizer, wanted, wanted, Vocabulary(trim=True))[2]
+    frequent = trim_vocabulary(model, tokenizer, wanted, wanted, Vocabulary(trim=True, coverage=0.8))[2]
     assert frequent.tokens_after < everything.tokens_after
     for language in wanted:
         assert 0 < frequent.lost_share[language] <= 0.2
+
+
+def test_what_is_lost_is_counted_on_text_that_nothing_was_chosen_by(full, texts):
+    model, tokenizer = full
+    _, trimmed, report = trim_vocabulary(
+        model, tokenizer, {"de": texts["de"][:20]}, {"de": texts["de"][20:], "ja": texts["ja"]}, Vocabulary(trim=True)
+    )
+    known = trimmed.get_vocab()
+    for language, rows in (("de", texts["de"][20:]), ("ja", texts["ja"])):
+        tokens = [token for text in rows for token in tokenizer.tokenize(text)]
+        share = sum(token not in known for token in tokens) / len(tokens)
+        assert report.lost_share[language] == pytest.approx(share, abs=1e-6)
+    assert report.lost_share["ja"] > report.lost_share["de"] > 0
