@@ -129,7 +129,8 @@ def check_complete(name: str, model: PreTrainedModel, loading: Loading, *, new_h
         )
     # What belongs to another head has no place; one more layer of those that are there was left out by mistake.
     repeated = {_NUMBER.sub(".*.", key) for key in model.state_dict() if _NUMBER.search(key)}
-    left = sorted(key for key in loading.unexpected if _NUMBER.sub(".*.", key) in repeated)
+    numbered = [key for key in loading.unexpected if _NUMBER.search(key)]
+    left = sorted(key for key in numbered if not repeated or _NUMBER.sub(".*.", key) in repeated)
     if left:
         raise CompressError(
             f"{name}: its files have more layers than its config.json says ({_some(left)}); "

@@ -30,7 +30,8 @@ def label_names(name: str, config: PreTrainedConfig) -> list[str]:
     :raises CompressError: If they are not numbered from 0 without gaps, or two are the same.
     """
     names: Any = config.id2label
-    if sorted(names) != list(range(len(names))) or len(set(map(str, names.values()))) < len(names):
+    are_names = all(isinstance(name, str | int) for name in names.values())
+    if sorted(names) != [*range(len(names))] or not are_names or len({*map(str, names.values())}) < len(names):
         raise CompressError(
             f"{name}: id2label in its config.json must number its labels from 0, each once and with a name of its own"
         )

@@ -134,6 +134,7 @@ def test_weights_that_are_missing_or_no_numbers_are_refused(model: Path, fine_tu
     [
         ({"num_hidden_layers": 3}, "its files lack weights (bert.encoder.layer.2.attention"),
         ({"num_hidden_layers": 1}, "its files have more layers than its config.json says (bert.encoder.layer.1."),
+        ({"num_hidden_layers": 0}, "its files have more layers than its config.json says (bert.encoder.layer.0."),
         ({"intermediate_size": 24}, "weights have another shape than its config.json says (bert.encoder.layer.0.inter"),
         ({"vocab_size": 400}, "another shape than its config.json says (bert.embeddings.word_embeddings.weight)"),
         ({"vocab_size": 20}, "the model has embeddings of 20 tokens (vocab_size in its config.json)"),
@@ -185,7 +186,9 @@ def test_half_precision_is_trained_in_full_and_padding_follows_the_tokenizer(mod
     assert loaded.config.pad_token_id == tokenizer.pad_token_id == 0
 
 
-@pytest.mark.parametrize("names", [{"0": "a", "7": "b", "2": "c"}, {"0": "a", "1": "a", "2": "c"}])
+@pytest.mark.parametrize(
+    "names", [{"0": "a", "7": "b", "2": "c"}, {"0": "a", "1": "a", "2": "c"}, {"0": {}, "1": "b", "2": "c"}]
+)
 def test_labels_are_numbered_without_gaps_and_named_once(model: Path, names: dict[str, str]):
     change_config(model, id2label=names)
     with refused("id2label in its config.json must number its labels from 0, each once"):
