@@ -54,9 +54,11 @@ def run_bench_stage(
     :param named: Models of the user's own, as ``name=path``.
     :param load: Measure under load even if the recipe does not ask for it.
     :param command: Runs a measuring process; see `bench.measure.worker`.
-    :raises CompressError: If the run has no student yet, or a model of the user's own cannot be measured.
+    :raises CompressError: If the run has no evaluation of its student yet, or a model of the user's own cannot be
+        measured.
     """
     run, data = with_load(run) if load else run, load_data(run)
+    run.current(EVALUATION.name)
     found, missing = find_contenders(run, data.labels)
     contenders = [*found, *user_contenders(named, run, data.labels)]
     plan = BenchPlan(data, {contender.name: contender for contender in contenders}, missing, command)

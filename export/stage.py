@@ -51,9 +51,9 @@ class Exported:
 def run_export_stages(run: Run) -> Exported:
     """Write ``onnx/``, the variants that the target is best served with or the recipe names, and engines if wanted.
 
-    What the command line changed of the recipe becomes the run's own once nothing is found that cannot be done. With a
-    budget a variant that is too far from its parent is a finding, and the search goes on, unless something is made of
-    it or the recipe names it.
+    What the command line changed of the recipe becomes the run's own once all is made. With a budget a
+    variant that is too far from its parent is a finding, and the search goes on, unless something is made of it or the
+    recipe names it.
 
     :raises CompressError: If something that is asked for cannot be made, or a variant is too far from its parent.
     """
@@ -62,8 +62,6 @@ def run_export_stages(run: Run) -> Exported:
     variants = planned_variants(settings, target)
     _check(run, variants, target)
     sample = draw_sample(run, data, settings.parity.rows)
-    if run.overrides:
-        keep_recipe(run)
     ingredients = ingredients_of(run, data, target)
     done: dict[str, VariantSummary] = {}
     left_out: dict[str, str] = {}
@@ -80,6 +78,8 @@ def run_export_stages(run: Run) -> Exported:
     if settings.tensorrt.enabled:
         for precision in settings.tensorrt.precisions:
             done[ENGINES[precision].name] = run_engine_stage(run, precision, target, sample)
+    if run.overrides:
+        keep_recipe(run)
     return Exported(done, left_out)
 
 
@@ -96,17 +96,18 @@ def explain_engines(run: Run) -> dict[str, Explanation]:
     target = resolve_target(settings.target)
     sources = [ENGINES[precision].parent for precision in settings.tensorrt.precisions]
     sample = draw_sample(run, data, settings.parity.rows)
-    if run.overrides:
-        keep_recipe(run)
     ingredients = ingredients_of(run, data, target)
     for variant in planned_variants(settings, target):
         if variant.name in (PLAIN.name, *sources):
             _run_variant_stage(run, variant, ingredients, sample)
-    return {
+    explained = {
         f"{source}/{graph.name}": explain(builder, graph)
         for source in sources
         for graph in sorted(run.path_of(source).glob("*.onnx"))
     }
+    if run.overrides:
+        keep_recipe(run)
+    return explained
 
 
 def export_table(exported: Exported) -> Table:
@@ -163,7 +164,8 @@ def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sam
             with working(f"{variant.name}: looking for values that half precision cannot hold"):
                 largest = check_half_precision(variant.name, run.path_of(PLAIN.name), sample)
             parity = parity.model_copy(update={"largest_value": largest})
-        return VariantSummary(**dict(made), parent=parent, bytes=graph_bytes(folder), parity=parity)
+        summary = {**dict(made), "parent": parent, "tolerance": tolerance, "bytes": graph_bytes(folder)}
+        return VariantSummary(**summary, parity=parity)
 
     inputs = {**run.tokenisation, "tolerance": tolerance.model_dump(), "rows": len(sample.rows)}
     inputs["generation"] = run.recipe.generation.model_dump()

@@ -63,9 +63,9 @@ def find_contenders(run: Run, labels: Sequence[str]) -> tuple[list[Contender], l
     for name in _MODELS:
         if name not in run.manifest.stages:
             continue
-        if not run.is_current(name):
-            missing.append(NotMeasured(what=name, why="made from another student; `compress export` makes it anew"))
-            say(f"bench: {name} was made from another student and is left out; `compress export` makes it anew")
+        if reason := run.outdated(name):
+            missing.append(NotMeasured(what=name, why=f"{reason}; `compress export` makes it anew"))
+            say(f"bench: {name} is left out: {reason}; `compress export` makes it anew")
             continue
         target = "any"
         if name in VARIANTS:

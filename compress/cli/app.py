@@ -17,10 +17,12 @@ from compress.cli.options import (
     Overrides,
     RunFolder,
     Set,
+    SetForBundle,
     SetForNow,
     Verbose,
     assigned,
     assigned_for_measuring,
+    assigned_for_packing,
     given,
     listed,
 )
@@ -251,7 +253,7 @@ def check(
     epilog="Examples:\n\n"
     "  compress bundle                          the fastest variant for this machine\n\n"
     "  compress bundle --variant onnx-int8 --accept tensorrt-fp16 --archive\n\n"
-    "  compress bundle --set bundle.data_license=CC-BY-4.0 --sign private.pem"
+    "  compress bundle --set bundle.license=Apache-2.0 --sign private.pem"
 )
 def bundle(
     run: RunFolder = None,
@@ -273,7 +275,7 @@ def bundle(
     certificate: Annotated[
         list[Path] | None, typer.Option(metavar="PEM", help="The signer's certificate, then its issuers'.")
     ] = None,
-    set_: Set = None,
+    set_: SetForBundle = None,
     output: Output = ARTIFACTS,
     json_: Json = False,
     verbose: Verbose = False,
@@ -287,7 +289,7 @@ def bundle(
         from export.bundle.stage import Wanted
 
         wanted = Wanted(variant or (), accept or (), text_input, sign, certificate or ())
-        return commands.bundle(_found_run(run, output, assigned(set_)), wanted, archive, json_)
+        return commands.bundle(_found_run(run, output, assigned_for_packing(set_)), wanted, archive, json_)
 
     finish(work, json_, verbose)
 

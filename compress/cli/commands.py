@@ -29,8 +29,6 @@ def distill(run: Run, in_json: bool) -> DistillResult:
 
     say(f"run: {run.folder}")
     data = run_data_stage(run)
-    if is_main_process():
-        keep_recipe(run)  # its rows can be read
     quiet_transformers()
     from compress.teacher.outputs import run_cache_stage
     from compress.teacher.stage import run_teacher_stage
@@ -47,6 +45,8 @@ def distill(run: Run, in_json: bool) -> DistillResult:
 
     student = run_student_stage(run)
     evaluation = run_evaluation_stage(run)
+    if is_main_process():
+        keep_recipe(run)
     lines = [comparison_line(evaluation.student_against_teacher, "student", "teacher")]
     if evaluation.teacher_against_untrimmed:
         lines.append(comparison_line(evaluation.teacher_against_untrimmed, "teacher", UNTRIMMED))
@@ -200,8 +200,9 @@ def bundle(run: Run, wanted: Wanted, archive: bool, in_json: bool) -> BundleResu
     from export.bundle.summary import BUNDLE
     from export.bundle.trust.archive import pack
 
-    report = run.folder / BENCH / "report.json"
-    summary = run_bundle_stage(run, wanted, read_report(report) if report.exists() else None)
+    measured = BENCH in run.manifest.stages
+    report = read_report(run.path_of(BENCH) / "report.json") if measured else None
+    summary = run_bundle_stage(run, wanted, report)
     folder, packed = run.folder / BUNDLE.name, run.folder / f"{BUNDLE.name}{ARCHIVE_SUFFIX}"
     packed.unlink(missing_ok=True)  # of an earlier bundle
     if archive:

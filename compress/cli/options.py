@@ -29,6 +29,10 @@ SetForNow = Annotated[
         help="Override a field of `bench`, for this measurement alone: --set bench.rows=50",
     ),
 ]
+SetForBundle = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="FIELD=VALUE", help="Override a field of `bundle`: --set bundle.license=MIT"),
+]
 RunFolder = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run directory.", show_default="the latest")]
 ARTIFACTS = Path("artifacts")
 Overrides = dict[str, "JsonValue"]
@@ -56,13 +60,24 @@ def assigned_for_measuring(assignments: list[str] | None) -> Overrides:
 
     :raises CompressError: If a field is not of the recipe's section on measuring.
     """
+    told = "a measurement changes fields of `bench` alone, and for itself; the others belong to what is measured"
+    return _assigned_within("bench", told, assignments)
+
+
+def assigned_for_packing(assignments: list[str] | None) -> Overrides:
+    """The same for a bundle, which packs models as they were made.
+
+    :raises CompressError: If a field is not of the recipe's section on bundles.
+    """
+    told = "a bundle is told fields of `bundle` alone; the others belong to what is packed"
+    return _assigned_within("bundle", told, assignments)
+
+
+def _assigned_within(section: str, told: str, assignments: list[str] | None) -> Overrides:
     overrides = assigned(assignments)
     for field in overrides:
-        if field.partition(".")[0] != "bench":
-            raise CompressError(
-                f"--set {field}: a measurement changes fields of `bench` alone, and for itself; the others belong to "
-                "what is measured: set them with `compress distill` or `compress export`"
-            )
+        if field.partition(".")[0] != section:
+            raise CompressError(f"--set {field}: {told}: set them with `compress distill` or `compress export`")
     return overrides
 
 

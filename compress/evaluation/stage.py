@@ -93,9 +93,12 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
 
 
 def load_predicted(run: Run, stage: str) -> Predicted:
-    """What the teacher or the student said of the test rows."""
+    """What the teacher or the student said of the test rows.
+
+    :raises CompressError: If they have not been asked, or others than those of the run by now.
+    """
     predictions, sure = (
-        run.path_of(EVALUATION.name) / f"{stage}-{what}.json" for what in ("predictions", "confidences")
+        run.current(EVALUATION.name) / f"{stage}-{what}.json" for what in ("predictions", "confidences")
     )
     return Predicted(
         json.loads(predictions.read_text("utf-8")), json.loads(sure.read_text("utf-8")) if sure.exists() else None
@@ -103,19 +106,22 @@ def load_predicted(run: Run, stage: str) -> Predicted:
 
 
 def _seen_in_training(recipe: Recipe, data: DataSet, text_alone: bool) -> dict[str, Seen]:
-    """For each language whether training saw its labels, its text alone, or nothing of it (zero-shot).
+    """For each language whether training saw its labels, its text alone, or nothing of it (zero-shot); the teacher's
+    training and what was made by the rows' text, its vocabulary, count as the student's does.
 
     :param text_alone: Whether rows without labels are of use to the student.
     """
-    labelled, read = recipe.data.labelled_languages, recipe.student.languages
-    present = set(data.training_rows.column("lang"))
+    labels, read, teacher = recipe.data.labelled_languages, recipe.student.languages, recipe.teacher
+    with_text, with_labels = (set(rows.column("lang")) for rows in (data.training_rows, data.splits["train"]))
+    teacher_learns = teacher.fine_tune or teacher.model is None
+    by_teacher = teacher.vocabulary.trim or teacher.model is None
 
     def seen(language: str) -> Seen:
-        if language not in present or (read is not None and language not in read):
-            return "nothing"
-        if labelled is None or language in labelled:
+        by_student = read is None or language in read
+        if language in with_labels and (labels is None or language in labels) and (teacher_learns or by_student):
             return "labels"
-        return "text" if text_alone else "nothing"
+        by_text = by_teacher or (text_alone and by_student)
+        return "text" if language in with_text and by_text else "nothing"
 
     return {language: seen(language) for language in data.languages}
 

@@ -16,7 +16,7 @@ from compress.processes import is_main_process, wait_for_everyone
 from compress.recipe.file import load_recipe, save_recipe
 from compress.recipe.recipe import Recipe
 from compress.runs.files import atomic_file
-from compress.runs.manifest import RunManifest, Stage, Summary, read_manifest, summary_in
+from compress.runs.manifest import RunManifest, Stage, Summary, alteration, read_manifest, summary_in
 from compress.tasks.contract import Task
 from compress.tasks.registry import task_named
 
@@ -58,20 +58,51 @@ class Run:
         return summary_in(self.folder, stage, self.manifest.stages[stage.name])
 
     def path_of(self, stage: str) -> Path:
-        """The folder of a finished stage.
+        """The folder of a finished stage, whose files are as they were made.
 
-        :raises CompressError: If the stage has not been run.
+        :raises CompressError: If the stage has not been run, or a file of it was altered.
         """
-        if stage not in self.manifest.stages or not (self.folder / stage).is_dir():
-            raise CompressError(f"{self.folder}: stage '{stage}' is missing; run `compress distill` first")
-        return self.folder / stage
-
-    def is_current(self, stage: str) -> bool:
-        """Whether a stage is finished and was made from what its parents hold now."""
         entry = self.manifest.stages.get(stage)
         if entry is None or not (self.folder / stage).is_dir():
-            return False
-        return all(self.is_current(name) and self.digest(name) == digest for name, digest in entry.parents.items())
+            raise CompressError(f"{self.folder}: stage '{stage}' is missing; run `compress distill` first")
+        if altered := alteration(self.folder, stage, entry):
+            raise CompressError(f"{altered}; run the command that made it again, which makes '{stage}' anew")
+        return self.folder / stage
+
+    def current(self, stage: str) -> Path:
+        """The same of a stage that is not outdated.
+
+        :raises CompressError: If it is missing, altered or outdated.
+        """
+        if reason := self.outdated(stage):
+            raise CompressError(f"{self.folder}: {reason}; run `compress distill` again")
+        return self.path_of(stage)
+
+    def outdated(self, stage: str) -> str | None:
+        """Why a stage is not one of the models that the run has now; nothing where it is.
+
+        It is where it was made from what its parents hold now, and rows were read and text written for it and for all
+        that it was made from as the recipe says now.
+
+        :raises CompressError: If a file of what it was made from was altered.
+        """
+        entry = self.manifest.stages.get(stage)
+        if entry is None or not (self.folder / stage).is_dir():
+            return f"stage '{stage}' is missing"
+        now = {**self.tokenisation, "generation": self.recipe.generation.model_dump(mode="json")}
+        for name, value in now.items():
+            if entry.inputs.get(name, value) != value:
+                return f"stage '{stage}' was made with {name} {entry.inputs[name]}, the recipe says {value}"
+        for parent, digest in entry.parents.items():
+            if reason := self.outdated(parent):
+                return reason
+            if self.digest(parent) != digest:
+                return f"stage '{stage}' was made from another '{parent}'"
+        return None
+
+    def is_current(self, stage: str) -> bool:
+        """Whether a stage is not outdated."""
+        return self.outdated(stage) is None
 
     def digest(self, stage: str) -> str:
         """A hash over the contents of a finished stage's files."""

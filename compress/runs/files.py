@@ -1,18 +1,62 @@
-"""Files of a run: hashes, JSON, atomic writes."""
+"""Files of a run: hashes, JSON, reading within limits, atomic writes, modes."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
+import os
+import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from compress.errors import CompressError
+
+_known_hashes: dict[tuple[int, ...], str] = {}
+_SETTLED = 1_000_000_000  # nanoseconds: what was changed within one tick of the file system's clock looks unchanged
 
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """The same, read once a process as long as nothing is written to the file."""
+    status = path.stat()
+    known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if known in _known_hashes:
+        return _known_hashes[known]
+    found = file_sha256(path)
+    if time.time_ns() - status.st_ctime_ns > _SETTLED:
+        _known_hashes[known] = found
+    return found
+
+
+def read_limited(path: Path, largest: int) -> bytes:
+    """The content of a file that may be anybody's.
+
+    :param largest: Bytes that it may have.
+    :raises CompressError: If it is larger, or no regular file: a pipe or a device may have no end.
+    :raises OSError: If it cannot be read.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise CompressError(f"{path}: not a file but a folder, a pipe or a device")
+    if status.st_size > largest:
+        raise CompressError(f"{path}: {status.st_size:,} bytes, where {largest:,} are the most that it may have")
+    return path.read_bytes()
+
+
+def follow_umask(folder: Path) -> None:
+    """Give all files below a folder the mode of new ones: some libraries make theirs for their owner alone."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~umask)
 
 
 def write_json(path: Path, content: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
@@ -11,8 +12,10 @@ from pydantic import Field, JsonValue, ValidationError
 
 from compress.contract import Contract
 from compress.errors import CompressError
+from compress.runs.files import known_sha256, read_limited
 
-MANIFEST_SCHEMA: Literal[3] = 3
+MANIFEST_SCHEMA: Literal[4] = 4
+_LARGEST = 64_000_000  # bytes
 Summary = TypeVar("Summary", bound=Contract)
 
 
@@ -37,9 +40,10 @@ class StageEntry(Contract):
     """A finished stage."""
 
     key: str = Field(description="hash of what it depends on")
+    inputs: dict[str, JsonValue] = Field(description="the part of the recipe that it depends on")
     digest: str = Field(description="hash of its files' hashes")
     parents: dict[str, str] = Field(description="digests of the stages that it was made from")
-    finished: str = Field(description="when, ISO 8601")
+    finished: datetime
     seconds: float
     versions: dict[str, str]
     summary: dict[str, JsonValue]
@@ -49,7 +53,7 @@ class StageEntry(Contract):
 class RunManifest(Contract):
     """`manifest.json` of a run directory."""
 
-    version: Literal[3] = Field(3, alias="schema")
+    version: Literal[4] = Field(4, alias="schema")
     run: str
     stages: dict[str, StageEntry] = Field(default_factory=dict)
 
@@ -65,14 +69,14 @@ def read_manifest(folder: Path, run: str) -> RunManifest:
     if not path.exists():
         return RunManifest(run=run)
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(read_limited(path, _LARGEST).decode("utf-8"))
         if content["schema"] != MANIFEST_SCHEMA:
             raise CompressError(
                 f"{path}: written by another version (schema {content['schema']}, this one has {MANIFEST_SCHEMA}); "
                 f"{again}"
             )
         return RunManifest.model_validate(content)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CompressError(f"{path}: damaged manifest; {again}") from error
 
 
@@ -88,3 +92,19 @@ def summary_in(folder: Path, stage: Stage[Summary], entry: StageEntry) -> Summar
             f"{folder / 'manifest.json'}: what it says of '{stage.name}' is not as this version writes it; delete "
             f"{folder / stage.name} and run the command again"
         ) from error
+
+
+def alteration(folder: Path, stage: str, entry: StageEntry) -> str | None:
+    """What of a finished stage's files is not as it was made; nothing where all are. Hidden files are nobody's.
+
+    :param folder: The run directory.
+    """
+    known = {file.path: file.sha256 for file in entry.files}
+    files = (path.relative_to(folder) for path in (folder / stage).rglob("*") if path.is_file())
+    present = {path.as_posix() for path in files if not any(part.startswith(".") for part in path.parts)}
+    if missing := sorted(known.keys() - present):
+        return f"{folder / missing[0]} is missing"
+    if added := sorted(present - known.keys()):
+        return f"{folder / added[0]} was added after the stage was finished"
+    altered = next((path for path, sha256 in known.items() if known_sha256(folder / path) != sha256), None)
+    return f"{folder / altered} was altered after the stage was finished" if altered else None

@@ -23,13 +23,13 @@ from compress.runs.versions import program_version
 from compress.student.summary import STUDENT
 from compress.targets import Target
 from compress.teacher.summary import CACHE, TEACHER
-from compress.variants.registry import CHOSEN, FUSED, INT8, PLAIN
+from compress.variants.registry import CHOSEN, FUSED, INT8, PLAIN, VARIANTS
 from export.search.frontier import draw, frontier_of
 from export.search.judge import halves_of
 from export.search.report import Candidate, LayerSensitivity, SearchedRows, SearchReport, Trial, write_search
 from export.search.trials import TrialRunner
 from export.variants.making import Ingredients
-from export.variants.parity import measure_parity
+from export.variants.parity import measure_parity, tolerance_for
 from export.variants.sample import Sample, draw_sample
 from export.variants.summary import VariantSummary, variant_stage
 
@@ -86,7 +86,8 @@ def run_search_stage(run: Run, ingredients: Ingredients, sample: Sample) -> Vari
         with working(f"{CHOSEN.name}: comparing with {PLAIN.name} on {len(sample.rows)} rows"):
             parity = measure_parity(sample.answers(run.path_of(PLAIN.name)), sample.answers(folder))
         told = dict(made) | {"target": target.name}
-        return VariantSummary(**told, parent=PLAIN.name, bytes=report.chosen.bytes, parity=parity)
+        tolerance = tolerance_for(VARIANTS[made.form], run.recipe.export.parity)
+        return VariantSummary(**told, parent=PLAIN.name, tolerance=tolerance, bytes=report.chosen.bytes, parity=parity)
 
     return run_stage(run, variant_stage(CHOSEN.name), inputs, parents, build)
 

@@ -43,6 +43,7 @@ def run_engine_stage(run: Run, precision: EnginePrecision, target: Target, sampl
         return VariantSummary(
             form=engine.name,
             parent=engine.parent,
+            tolerance=tolerance_for(engine, run.recipe.export.parity),
             target=engines[0].generations,
             bytes=sum(sidecar.bytes for sidecar in engines),
             engines=engines,

@@ -52,9 +52,9 @@ def draw_sample(run: Run, data: DataSet, count: int) -> Sample:
     """Draw validation rows of a run, evenly over the languages.
 
     :param count: How many, if there are as many.
-    :raises CompressError: If there is no student yet, whose tokenizer reads them.
+    :raises CompressError: If there is no student of the run's present teacher, whose tokenizer reads them.
     """
-    tokenizer = load_tokenizer(str(run.path_of(STUDENT.name)))
+    tokenizer = load_tokenizer(str(run.current(STUDENT.name)))
     rows = data.splits["validation"]
     chosen = list(rows.select(spread_over_languages(rows.column("lang"), count, run.recipe.seed)))
     examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(chosen)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from compress.contract import Contract
 from compress.metrics.figures import LabelAgreement
-from compress.recipe.export import Calibration
+from compress.recipe.export import Calibration, Tolerance
 from compress.runs.manifest import Stage
 from compress.variants.engine import EngineSidecar
 from compress.variants.registry import VariantName
@@ -47,6 +47,7 @@ class VariantSummary(Made):
     """A variant of the student: what it was made from and for, its size, and how it compares with its parent."""
 
     parent: str
+    tolerance: Tolerance = Field(description="what it may differ from its parent")
     bytes: int = Field(description="of its graphs with their weights, or of its engines")
     parity: Parity | None = Field(None, description="null: it could not run where it was made")
 

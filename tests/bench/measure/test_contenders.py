@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from bench.measure.contenders import find_contenders, user_contenders
+from bench.stage import run_bench_stage
 from compress.errors import CompressError
+from compress.evaluation.stage import load_predicted
 from compress.runs.directory import find_run
 
 LABELS = ("date", "money", "percentage", "time")
@@ -24,6 +26,17 @@ def test_a_variant_of_an_earlier_student_is_left_out(run):
     found, missing = find_contenders(run, LABELS)
     assert [contender.name for contender in found] == ["teacher", "student", "onnx", "onnx-fp16"]
     assert {entry.what for entry in missing} >= {"onnx-fused", "onnx-int8"}  # nor what was made from it
+
+
+def test_what_was_predicted_by_an_earlier_student_is_not_taken_for_this_one_s(run):
+    manifest = json.loads((run.folder / "manifest.json").read_text())
+    manifest["stages"]["evaluation"]["parents"]["student"] = "another digest"
+    (run.folder / "manifest.json").write_text(json.dumps(manifest))
+    for reading in (run_bench_stage, lambda run: load_predicted(run, "student")):
+        with pytest.raises(
+            CompressError, match=r"stage 'evaluation' was made from another 'student'; run `compress di"
+        ):
+            reading(run)
 
 
 def test_engines_need_their_gpu(run):

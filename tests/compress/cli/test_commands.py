@@ -266,14 +266,14 @@ def test_the_cause_of_an_error_is_in_the_log_or_shown_if_asked_for(
     compress_command, finished_run: Path, tmp_path: Path
 ):
     run = shutil.copytree(finished_run, tmp_path / "tiny")
-    (run / "student/config.json").write_text("{")
-    (run / "onnx/model.onnx").unlink()
-    done = compress_command("export", run)
+    (tmp_path / "rows.jsonl").write_text("no JSON")
+    command = ("distill", run / "recipe.yaml", "--data", tmp_path / "rows.jsonl", "--output", tmp_path)
+    done = compress_command(*command)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.rstrip().endswith(f"[log: {run / 'logs/compress.log'}]")
     assert "The above exception was the direct cause" in (run / "logs/compress.log").read_text()
-    assert "Traceback (most recent call last)" in compress_command("export", run, "--verbose").stderr
+    assert "Traceback (most recent call last)" in compress_command(*command, "--verbose").stderr
 
 
 @pytest.mark.parametrize("command", ["bench", "check"])
@@ -291,6 +291,32 @@ def test_a_value_that_is_not_yaml_is_named(compress_command, tmp_path: Path):
 def test_a_refused_recipe_leaves_the_run_s_own(compress_command, finished_run: Path, tmp_path: Path):
     run = shutil.copytree(finished_run, tmp_path / "tiny")
     before = (run / "recipe.yaml").read_bytes()
-    done = compress_command("distill", run / "recipe.yaml", "--data", tmp_path / "nowhere.jsonl", "--output", tmp_path)
+    command = ("distill", run / "recipe.yaml", "--output", tmp_path, "--set", "data.max_length=16")
+    done = compress_command(*command, "--data", tmp_path / "nowhere.jsonl")
     assert_one_clear_line(done, "no such file or folder (data.source)")
     assert (run / "recipe.yaml").read_bytes() == before
+    done = compress_command(*command, "--teacher", tmp_path / "nowhere")  # its rows can be read
+    assert done.returncode == 2
+    assert (run / "recipe.yaml").read_bytes() == before
+    with FileLock(run / ".lock"):
+        done = compress_command(*command)
+    assert_one_clear_line(done, "another compress is working in this run")
+    assert (run / "recipe.yaml").read_bytes() == before
+
+
+def test_a_bundle_cannot_change_what_is_packed(compress_command, finished_run: Path):
+    done = compress_command("bundle", finished_run, "--set", "data.max_length=16")
+    assert_one_clear_line(done, "--set data.max_length: a bundle is told fields of `bundle` alone")
+
+
+def test_files_that_were_altered_are_neither_exported_nor_measured(
+    compress_command, finished_run: Path, tmp_path: Path
+):
+    run = shutil.copytree(finished_run, tmp_path / "tiny")
+    weights = run / "student/model.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1  # of the same size
+    weights.write_bytes(raw)
+    for command in ("export", "bench", "bundle"):
+        done = compress_command(command, run)
+        assert_one_clear_line(done, f"{weights} was altered after the stage was finished")

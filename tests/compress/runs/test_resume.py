@@ -14,6 +14,7 @@ import yaml
 from safetensors.numpy import load_file
 
 from compress.contract import Contract
+from compress.errors import CompressError
 from compress.recipe.recipe import Recipe
 from compress.runs import stages
 from compress.runs.directory import open_run
@@ -85,6 +86,8 @@ def test_a_kill_while_a_stage_is_put_in_place_is_mended(moment: str, tmp_path: P
             )
         with pytest.raises(KeyboardInterrupt):
             run_stage(run, stage, {"version": 2}, (), build)
+    with pytest.raises(CompressError, match="stage 'one' is missing"):  # and not what the old record says
+        run.path_of("one")
     run_stage(run, stage, {"version": 2}, (), build)
     assert (run.folder / "one/file.txt").read_text() == "new"
     assert not (run.folder / ".work/one").exists()

@@ -1,5 +1,8 @@
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +58,62 @@ def test_a_stage_with_a_lost_file_is_run_again(run: Run):
     stage(run, "one", "a")
     (run.folder / "one/file.txt").unlink()
     assert stage(run, "one", "a") == ["one"]
+
+
+def test_a_file_that_was_altered_is_never_read_as_what_was_made(run: Run):
+    stage(run, "one", "a")
+    file = run.folder / "one/file.txt"
+    before = file.stat()
+    file.write_text("b")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for reading in (run.path_of, run.digest):
+        with pytest.raises(
+            CompressError, match=r"one/file\.txt was altered after the stage was finished; run the command"
+        ):
+            reading("one")
+    assert stage(run, "one", "a") == ["one"]
+    assert run.path_of("one").joinpath("file.txt").read_text() == "a"
+
+
+def test_a_file_that_was_added_is_said(run: Run):
+    stage(run, "one", "a")
+    (run.folder / "one/.desktop").touch()
+    assert run.path_of("one")
+    (run.folder / "one/more.engine").touch()
+    with pytest.raises(CompressError, match=r"one/more\.engine was added after the stage was finished"):
+        run.path_of("one")
+
+
+def test_a_stage_that_read_its_rows_another_way_is_outdated(run: Run):
+    run_stage(run, Stage("one", Note), run.tokenisation, (), lambda *_: Note(content=""))
+    stage(run, "two", "x", ("one",))
+    assert run.is_current("two")
+    other = find_run(run.folder, run.folder.parent, {"data.max_length": 16})
+    assert other.outdated("two") == "stage 'one' was made with max_length 64, the recipe says 16"
+    with pytest.raises(CompressError, match="the recipe says 16; run `compress distill` again"):
+        other.current("two")
+
+
+def test_a_stage_of_an_earlier_parent_is_outdated(run: Run):
+    stage(run, "one", "a")
+    stage(run, "two", "x", ("one",))
+    stage(run, "one", "b")
+    assert run.outdated("two") == "stage 'two' was made from another 'one'"
+    assert run.outdated("three") == "stage 'three' is missing"
+
+
+def test_files_have_the_mode_that_the_user_s_umask_leaves(run: Run):
+    def build(folder: Path, scratch: Path) -> Note:
+        (folder / "inner").mkdir()
+        (folder / "inner/secret.bin").touch(0o600)
+        return Note(content="")
+
+    umask = os.umask(0o027)
+    try:
+        run_stage(run, Stage("one", Note), {}, (), build)
+    finally:
+        os.umask(umask)
+    assert (run.folder / "one/inner/secret.bin").stat().st_mode & 0o777 == 0o640
 
 
 def test_the_manifest_describes_every_file(run: Run):
@@ -124,16 +183,60 @@ def test_what_a_stage_returned_is_read_back_as_its_model(run: Run):
         run.summary(Stage("one", Other))
 
 
-@pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"schema": 3}', '{"schema": 3, "run": 1, "stages": {}}'])
+DAMAGED = ("", "[]", "null", "{}", "[" * 100_000, '{"schema": 4}', '{"schema": 4, "run": 1, "stages": {}}')
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_manifest_is_said(run: Run, content: str):
     (run.folder / "manifest.json").write_text(content)
     with pytest.raises(CompressError, match=r"damaged manifest; delete the run directory and start again"):
         run.path_of("one")
 
 
+def places(content: object) -> Iterator[tuple[str | int, ...]]:
+    """Where values stand in JSON, from the outside in."""
+    yield ()
+    inside = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for name, value in inside:
+        yield from ((name, *rest) for rest in places(value))
+
+
+def test_a_manifest_that_is_damaged_anywhere_is_said_or_read_as_it_was(run: Run):
+    stage(run, "one", "a")
+    stage(run, "two", "b", ("one",))
+    path = run.folder / "manifest.json"
+    whole = path.read_text()
+    for place in places(json.loads(whole)):
+        for value in ([], None, {}, "text", 7):
+            content = {"": json.loads(whole)}
+            inner: Any = content
+            *outer, last = ("", *place)
+            for part in outer:
+                inner = inner[part]
+            inner[last] = value
+            path.write_text(json.dumps(content[""]))
+            try:
+                run.outdated("two")
+                run.summary(Stage("two", Note))
+            except CompressError as error:
+                assert str(run.folder) in str(error)  # noqa: PT017 - some values are as good as the right one
+
+
+def test_a_manifest_is_a_file_of_reasonable_size(run: Run):
+    path = run.folder / "manifest.json"
+    with path.open("wb") as file:
+        file.truncate(30_000_000_000)  # a hole
+    with pytest.raises(CompressError, match=r"manifest\.json: 30,000,000,000 bytes, where .* are the most"):
+        run.path_of("one")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CompressError, match=r"manifest\.json: not a file but a folder, a pipe or a device"):
+        run.path_of("one")
+
+
 def test_a_manifest_of_another_version_is_said(run: Run):
     (run.folder / "manifest.json").write_text('{"schema": 2}')
-    with pytest.raises(CompressError, match=r"written by another version \(schema 2, this one has 3\)"):
+    with pytest.raises(CompressError, match=r"written by another version \(schema 2, this one has 4\)"):
         run.path_of("one")
 
 
