@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import site
 import subprocess
-import sys
-import sysconfig
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from tempfile import TemporaryFile
 
-import bench
 from bench.measure.messages import Answer, Request, line_of, message_of
 from compress.errors import CompressError
-
-
-def module_command(module: str, *arguments: str) -> tuple[str, ...]:
-    """The command that runs a module of ours in a process of its own.
-
-    With a safe path (``-P``): a folder ``bench`` where the user stands must not come before this package.
-    """
-    return (sys.executable, "-P", "-m", module, *arguments)
-
-
-def module_environment(**variables: str) -> dict[str, str]:
-    """The environment that such a process finds this package in, wherever it was imported from."""
-    environment = {**os.environ, **variables}
-    root = Path(bench.__file__).resolve().parents[1]
-    folders = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages())
-    # A checkout, which the interpreter may know only from where it was started.
-    if root not in {Path(folder).resolve() for folder in folders}:
-        others = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join([str(root), *([others] if others else [])])
-    return environment
+from compress.subprocesses import module_environment
 
 
 class AskedProcess:
     """A process that answers requests (`bench.measure.messages.answer_requests`).
 
     :param name: For messages.
-    :param command: What is run, as `module_command` tells.
+    :param command: What is run, as `compress.subprocesses.module_command` tells.
     :param kinds: The messages that it is asked and answers with.
     :param threads: Of each of its libraries.
     """

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.measure.contenders import Contender
 from bench.measure.machine import Machine
 from bench.measure.messages import Answer, Request
-from bench.measure.process import AskedProcess, module_command
+from bench.measure.process import AskedProcess
 from bench.measure.protocol import KINDS, SizeBatch, TextSetup, WorkerSetup
 from bench.measure.reference import REFERENCE
 from compress.models.load import load_tokenizer
@@ -21,6 +21,7 @@ from compress.recipe.recipe import Recipe
 from compress.reports.bench import Memory
 from compress.runs.files import write_json
 from compress.runtimes.generation import Search
+from compress.subprocesses import module_command
 from compress.tasks.contract import Example
 from compress.tasks.registry import task_named
 from compress.tasks.rows import Row, row_as_dict

@@ -30,7 +30,6 @@ from bench.gate.baseline import Comparing, RunBaseline, open_baseline
 from bench.gate.findings import accuracy_findings
 from bench.gate.judgement import Finding, Limits, Verdict, overall
 from bench.gate.stage import run_check_stage
-from bench.measure.process import module_command, module_environment
 from bench.report.summary import BENCH
 from bench.report.tables import ReportTable
 from bench.report.text import terminal_table
@@ -44,6 +43,7 @@ from compress.models.load import load_tokenizer
 from compress.runs.directory import Run, find_run
 from compress.runtimes.generation import Search
 from compress.runtimes.predict import load_predict, predict_examples
+from compress.subprocesses import module_command, module_environment
 from compress.tasks.rows import Row
 
 _VARIANT = "onnx-int8"

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench.measure.process import AskedProcess, module_command
+from bench.measure.process import AskedProcess
 from bench.studies.peer_models import CONTENDERS, OURS, EncoderShape, write_models
 from bench.studies.peer_process import KINDS, LogitsRequest, PeakRequest, PeerSetup, TimeRequest
 from compress.console import progress, quiet_libraries
 from compress.contract import Contract
+from compress.subprocesses import module_command
 from compress.targets import resolve_target
 
 _ROUNDS = 5

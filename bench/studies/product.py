@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from bench.measure.process import module_command, module_environment
 from compress.runs.directory import Run, find_run
+from compress.subprocesses import module_command, module_environment
 
 
 def run_command(*words: object, threads: int | None = None) -> dict[str, JsonValue]:

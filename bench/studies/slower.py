@@ -12,11 +12,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bench.measure.process import module_command
 from bench.measure.worker import main
 from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search
 from compress.runtimes.predict import load_predict
+from compress.subprocesses import module_command
 from compress.tasks.contract import Task
 
 SLOWER = module_command("bench.studies.slower")

@@ -17,6 +17,7 @@ from compress.models.describe import summary_of
 from compress.models.encoder_decoder import translation_config
 from compress.models.load import load_teacher, model_class, save_tokenizer
 from compress.models.tokenizers import train_tokenizer, unknown_share
+from compress.models.trial import try_teacher
 from compress.models.vocabulary import TrimmingSummary, trim_vocabulary
 from compress.processes import is_main_process, wait_for_everyone
 from compress.recipe.teacher import Scratch
@@ -59,6 +60,8 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     teacher, data = run.recipe.teacher, load_data(run)
     if teacher.model:
         with working(f"teacher: loading {teacher.model}"):
+            if is_main_process():
+                try_teacher(run.recipe.task, teacher, data.labels, run.recipe.data.max_length)
             model, tokenizer = load_teacher(run.task, teacher, data.labels, run.recipe.data.max_length)
     else:
         tokenizer, model = _from_scratch(run, data, scratch)

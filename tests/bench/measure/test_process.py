@@ -13,7 +13,7 @@ import small_encoders
 
 import bench
 from bench.measure.messages import line_of, message_of
-from bench.measure.process import AskedProcess, module_command, module_environment
+from bench.measure.process import AskedProcess
 from bench.measure.protocol import (
     KINDS,
     PredictRequest,
@@ -29,6 +29,7 @@ from bench.measure.reference import REFERENCE
 from bench.measure.workers import ModelSetup, Worker
 from compress.errors import CompressError
 from compress.runtimes.generation import Search
+from compress.subprocesses import module_command, module_environment
 
 TEXT = TextSetup("folder", ["a", "b"], "rows.json", 64, {"de": "deu_Latn"}, None)
 
@@ -128,7 +129,7 @@ def test_it_is_found_where_only_the_parent_process_knows_it(shadowed: Path):
     script = (
         "import sys; sys.path[0] = sys.argv[1]\n"
         "import subprocess\n"
-        "from bench.measure.process import module_command, module_environment\n"
+        "from compress.subprocesses import module_command, module_environment\n"
         "command = module_command('bench.measure.worker')\n"
         "done = subprocess.run(command, env=module_environment(), input='{}', capture_output=True, text=True)\n"
         "print(done.stderr)\n"
