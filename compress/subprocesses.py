@@ -19,7 +19,7 @@ _LAST_WORDS = 4000  # bytes
 
 
 @dataclass(frozen=True)
-class Limits:
+class ProcessLimits:
     """What a process may take: seconds until it ends, and bytes of memory of its own; none for what the machine has."""
 
     seconds: float
@@ -34,7 +34,7 @@ class Told:
     failure: str | None
 
 
-def ask_limited(module: str, question: str, limits: Limits) -> Told:
+def ask_limited(module: str, question: str, limits: ProcessLimits) -> Told:
     """Run a module of ours for what may abort, hang or fill the memory of the process that does it.
 
     :param module: A program that reads the question from standard input and writes lines to `answers_alone`.
@@ -90,7 +90,7 @@ def module_environment(**variables: str) -> dict[str, str]:
     return environment
 
 
-def _failure(ended: int | None, limits: Limits, errors: IO[bytes]) -> str | None:
+def _failure(ended: int | None, limits: ProcessLimits, errors: IO[bytes]) -> str | None:
     """Why a process did not end well, in words that follow "the process that tried it"."""
     if ended is None:
         return f"took longer than {limits.seconds:.0f} s"

@@ -14,7 +14,6 @@ from compress.cli.options import (
     ARTIFACTS,
     Json,
     Output,
-    Overrides,
     RunFolder,
     Set,
     SetForBundle,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from compress.cli.doctor import DoctorReport
     from compress.cli.export_results import BundleResult, EngineResult, ExplainResult, ExportResult, RunResult
     from compress.cli.results import BenchResult, DistillResult
-    from compress.runs.directory import Run
     from export.bundle.trust.result import Verification
 
 app = typer.Typer(
@@ -104,7 +102,7 @@ def distill(
 
     def work() -> DistillResult:
         require("compress distill", "distill")
-        return commands.distill(_new_run(recipe, given(overrides), set_, output), json_)
+        return commands.distill(commands.new_run(recipe, given(overrides), set_, output), json_)
 
     finish(work, json_, verbose)
 
@@ -164,7 +162,7 @@ def export(
             return commands.explain_file(onnx, wanted, json_)
         if onnx is not None:
             return commands.compile_file(onnx, output, wanted, precision, json_)
-        found = _found_run(run, output, wanted)
+        found = commands.found_run(run, output, wanted)
         return commands.explain(found, json_) if explain else commands.export(found, json_)
 
     finish(work, json_, verbose)
@@ -198,7 +196,7 @@ def bench(
 
     def work() -> BenchResult:
         require("compress bench", "bench", "cpu")
-        found = _found_run(run, output, assigned_for_measuring(set_))
+        found = commands.found_run(run, output, assigned_for_measuring(set_))
         return commands.bench(found, json_, variant or [], load, pytest_json)
 
     finish(work, json_, verbose)
@@ -242,7 +240,7 @@ def check(
             max_slowdown=max_slowdown, max_growth=max_growth, max_drop=max_drop, max_label_drop=max_label_drop
         )
         return commands.check(
-            _found_run(run, output, assigned_for_measuring(set_)), baseline, limits, listed(variants), json_
+            commands.found_run(run, output, assigned_for_measuring(set_)), baseline, limits, listed(variants), json_
         )
 
     codes = {"pass": 0, "fail": 1, "inconclusive": 3, "not enough rows": 4}
@@ -289,7 +287,7 @@ def bundle(
         from export.bundle.stage import Wanted
 
         wanted = Wanted(variant or (), accept or (), text_input, sign, certificate or ())
-        return commands.bundle(_found_run(run, output, assigned_for_packing(set_)), wanted, archive, json_)
+        return commands.bundle(commands.found_run(run, output, assigned_for_packing(set_)), wanted, archive, json_)
 
     finish(work, json_, verbose)
 
@@ -340,7 +338,7 @@ def run(
 
     def work() -> RunResult:
         require("compress run", "distill", "export", "bench", "cpu")  # said before hours of work
-        this = _new_run(recipe, {"export.tensorrt.enabled": True} if trt else {}, set_, output)
+        this = commands.new_run(recipe, {"export.tensorrt.enabled": True} if trt else {}, set_, output)
         parts = (commands.distill(this, json_), commands.export(this, json_), commands.bench(this, json_))
         from compress.cli.export_results import RunResult
 
@@ -385,24 +383,3 @@ def main() -> None:
     """Entry point: exit code 0, 2 for what the user can mend, 130 for Ctrl-C; `check` and `verify` have others."""
     bound_threads()
     app()
-
-
-def _new_run(recipe: Path | None, values: Overrides, set_: list[str] | None, output: Path) -> Run:
-    """The run of a recipe, created or gone on with; its log is kept from now on."""
-    from compress.console import start_log
-    from compress.recipe.file import load_recipe
-    from compress.runs.directory import open_run
-
-    found = open_run(load_recipe(recipe, {**values, **assigned(set_)}), output)
-    start_log(found.folder)
-    return found
-
-
-def _found_run(folder: Path | None, output: Path, overrides: Overrides) -> Run:
-    """A run that is there; its log is kept from now on."""
-    from compress.console import start_log
-    from compress.runs.directory import find_run
-
-    found = find_run(folder, output, overrides)
-    start_log(found.folder)
-    return found

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.cli.options import Overrides, assigned
 from compress.cli.outcome import show
 from compress.console import quiet_transformers, say, working
 from compress.errors import CompressError
@@ -224,4 +225,25 @@ def verify(
 
     found = verify_bundle(bundle, key, certificates, unpack_to)
     show([verification_table(found), found.verdict], in_json)
+    return found
+
+
+def new_run(recipe: Path | None, values: Overrides, set_: list[str] | None, output: Path) -> Run:
+    """The run of a recipe, created or gone on with; its log is kept from now on."""
+    from compress.console import start_log
+    from compress.recipe.file import load_recipe
+    from compress.runs.directory import open_run
+
+    found = open_run(load_recipe(recipe, {**values, **assigned(set_)}), output)
+    start_log(found.folder)
+    return found
+
+
+def found_run(folder: Path | None, output: Path, overrides: Overrides) -> Run:
+    """A run that is there; its log is kept from now on."""
+    from compress.console import start_log
+    from compress.runs.directory import find_run
+
+    found = find_run(folder, output, overrides)
+    start_log(found.folder)
     return found

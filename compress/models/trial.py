@@ -10,7 +10,7 @@ from pathlib import Path
 from compress.contract import Contract
 from compress.errors import CompressError
 from compress.recipe.teacher import Teacher
-from compress.subprocesses import Limits, answers_alone, ask_limited
+from compress.subprocesses import ProcessLimits, answers_alone, ask_limited
 from compress.tasks.registry import TaskName, task_named
 
 _SECONDS, _SECONDS_A_MEGABYTE = 300, 2
@@ -19,7 +19,7 @@ _MEMORY, _TIMES_ITS_SIZE = 8_000_000_000, 8
 _ODD_TEXTS = ("", " ", "a" * 10_000, "日本語 e\u0301 👩‍👩‍👧‍👦 \u202eعالم", "\x01\ufffd<unk>[MASK]</s>")
 
 
-class _Question(Contract):
+class _TeacherQuestion(Contract):
     task: TaskName
     settings: Teacher
     labels: list[str]
@@ -35,8 +35,8 @@ def try_teacher(task: TaskName, settings: Teacher, labels: Sequence[str], max_le
     if not folder.is_dir():
         return
     size = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
-    limits = Limits(_SECONDS + _SECONDS_A_MEGABYTE * size / 1e6, _MEMORY + _TIMES_ITS_SIZE * size)
-    question = _Question(task=task, settings=settings, labels=list(labels), max_length=max_length)
+    limits = ProcessLimits(_SECONDS + _SECONDS_A_MEGABYTE * size / 1e6, _MEMORY + _TIMES_ITS_SIZE * size)
+    question = _TeacherQuestion(task=task, settings=settings, labels=list(labels), max_length=max_length)
     told = ask_limited("compress.models.trial", question.model_dump_json(), limits)
     if told.lines:
         raise CompressError(json.loads(told.lines[0]))
@@ -50,7 +50,7 @@ def main() -> None:
     """Load the teacher that standard input names, and answer with what is wrong with it, if anything."""
     from compress.models.load import load_teacher
 
-    question = _Question.model_validate_json(sys.stdin.read())
+    question = _TeacherQuestion.model_validate_json(sys.stdin.read())
     task, answers = task_named(question.task), answers_alone()
     try:
         _, tokenizer = load_teacher(task, question.settings, question.labels, question.max_length)

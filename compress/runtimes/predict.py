@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from compress.data.batches import run_batches
 from compress.data.encode import pad
-from compress.errors import UnavailableError
+from compress.errors import CompressError, UnavailableError
 from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search, load_generator
 from compress.runtimes.onnx import load_onnx
@@ -30,6 +30,8 @@ def load_predict(model: Path, task: Task, search: Search, threads: int | None = 
     :raises CompressError: If it cannot be loaded.
     """
     engines = engines_in(model)
+    if model.is_dir():
+        check_complete(model, task, runtime_of(model))
     if task.GENERATES:
         if engines:
             raise UnavailableError("nothing here runs engines of models that write")
@@ -58,6 +60,21 @@ def runtime_of(model: Path) -> Runtime:
     if (model / OPENVINO_MODEL).exists():
         return "OpenVINO"
     return "ONNX Runtime" if model.suffix == ".onnx" or any(model.glob("*.onnx")) else "PyTorch"
+
+
+def check_complete(folder: Path, task: Task, runtime: Runtime) -> None:
+    """Refuse a model's folder without what the runtime is to open.
+
+    :raises CompressError: Naming what is missing.
+    """
+    wanted: Mapping[str, Sequence[str]] = {
+        "ONNX Runtime": task.GRAPHS,
+        "OpenVINO": (OPENVINO_MODEL,),
+        "PyTorch": ("*.safetensors",),
+    }
+    for name in wanted.get(runtime, ("*.engine",)):
+        if not any(folder.glob(name)):
+            raise CompressError(f"{folder}: {name.replace('*', 'model')} is missing; make the folder or get it again")
 
 
 def predict_examples(

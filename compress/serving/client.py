@@ -15,7 +15,7 @@ from compress.errors import CompressError, UnavailableError
 from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search
 from compress.runtimes.onnx import onnx_session, text_operators
-from compress.runtimes.predict import load_predict, predict_examples, runtime_of
+from compress.runtimes.predict import check_complete, load_predict, predict_examples, runtime_of
 from compress.serving.format import (
     DESCRIPTION,
     MANIFEST,
@@ -59,6 +59,7 @@ class Model:
         # A tokenizer keeps what the last call asked for: two calls at once would disturb one another.
         self._tokenizing = threading.Lock()
         if description.reads == "text":
+            check_complete(folder, self._task, "ONNX Runtime")
             self._answers = _text_reader(folder, description, threads)
             return
         from compress.models.load import load_tokenizer
@@ -160,6 +161,7 @@ def open_model(path: Path, name: str | None = None, threads: int | None = None) 
 
 
 def _runtime(folder: Path, description: Description, task: Task, search: Search, threads: int | None) -> Predict:
+    check_complete(folder, task, description.runtime)
     found = runtime_of(folder)
     if found != description.runtime:
         raise CompressError(

@@ -13,6 +13,7 @@ from compress.contract import Contract
 from compress.errors import CompressError, first_problem
 from compress.recipe.data import Prefix
 from compress.recipe.export import Tolerance
+from compress.runs.files import read_limited
 from compress.targets import is_for_gpu
 from compress.tasks.registry import TaskName
 
@@ -21,6 +22,8 @@ MANIFEST, CANARY, CARD, DESCRIPTION = "manifest.json", "canary.json", "README.md
 SIGNATURE, SIGNATURE_SUM = "model.sig", "model.sig.sha256"
 NOT_IN_MANIFEST = (MANIFEST, SIGNATURE, SIGNATURE_SUM)
 ARCHIVE_SUFFIX = ".tar.zst"
+LARGEST_MANIFEST = 64_000_000  # bytes; signatures name every file too
+_LARGEST_CANARY = 512_000_000  # bytes; one number a token and label
 
 ServedRuntime = Literal["ONNX Runtime", "OpenVINO", "TensorRT", "TensorRT-RTX"]
 """What opens a bundle's models, each by its own files."""
@@ -167,7 +170,7 @@ def read_bundle_manifest(folder: Path) -> Manifest:
     :raises CompressError: If there is none, it was altered, or it is of another version.
     """
     path = folder / MANIFEST
-    manifest = _read(path, Manifest)
+    manifest = _read(path, Manifest, LARGEST_MANIFEST)
     if manifest.sealed().digest != manifest.digest or manifest.as_text().encode() != path.read_bytes():
         raise CompressError(f"{path}: altered after it was written; get the bundle again")
     return manifest
@@ -183,7 +186,7 @@ def read_description(folder: Path) -> Description:
         raise CompressError(
             f"{folder}: neither a bundle nor one of its models: {MANIFEST} and {DESCRIPTION} are missing"
         )
-    return _read(path, Description)
+    return _read(path, Description, LARGEST_MANIFEST)
 
 
 def read_canary(folder: Path) -> Canary:
@@ -191,12 +194,12 @@ def read_canary(folder: Path) -> Canary:
 
     :raises CompressError: If they cannot be read.
     """
-    return _read(folder / CANARY, Canary)
+    return _read(folder / CANARY, Canary, _LARGEST_CANARY)
 
 
-def _read(path: Path, model: type[_Read]) -> _Read:
+def _read(path: Path, model: type[_Read], largest: int) -> _Read:
     try:
-        content = json.loads(path.read_bytes().decode("utf-8"))
+        content = json.loads(read_limited(path, largest).decode("utf-8"))
     except OSError as error:
         raise CompressError(f"{path}: cannot be read ({error.strerror}); name a bundle's folder") from error
     except (ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from compress.console import say
 from compress.errors import CompressError
 from compress.reports.bench import Report
 from compress.runs.directory import Run
@@ -13,7 +14,7 @@ from compress.runtimes.predict import runtime_of
 from compress.serving.format import ServedRuntime
 from compress.targets import is_for_gpu
 from compress.variants.files import engines_in
-from compress.variants.registry import CHOSEN, VARIANTS, Variant
+from compress.variants.registry import CHOSEN, VARIANTS
 from export.onnx.graphs import graph_files
 from export.variants.summary import VariantSummary, variant_stage
 
@@ -39,11 +40,6 @@ class PackedVariant:
     def target(self) -> str:
         """What it was made for."""
         return self.summary.target
-
-    @property
-    def form(self) -> Variant:
-        """Whose limits hold for it: the variant itself, or what a search has chosen."""
-        return VARIANTS[self.summary.form]
 
     def files(self, source: Path) -> list[Path]:
         """Graphs and weights, or engines and their sidecars, in the folder of its stage."""
@@ -106,8 +102,8 @@ def _summary(run: Run, name: str) -> VariantSummary:
             f"--variant {name}: {run.folder} has no such variant; it has {', '.join(known) or 'none'}: run "
             "`compress export` first"
         )
-    if not run.is_current(name):
-        raise CompressError(f"--variant {name}: made from another student; `compress export` makes it anew")
+    if reason := run.outdated(name):
+        raise CompressError(f"{name}: {reason}; `compress export` makes it anew")
     return run.summary(variant_stage(name))
 
 
@@ -117,7 +113,10 @@ def _is_measured(run: Run, report: Report | None, name: str) -> bool:
 
 
 def _fastest(run: Run, report: Report | None) -> str:
-    """What a search has chosen, or the variant for this machine that takes least time for the fewest rows at once."""
+    """What a search has chosen, or the variant for this machine that takes least time for the fewest rows at once.
+
+    A report from before the search is no evidence: it may praise what the search has rejected.
+    """
     if report is None:
         raise CompressError(f"{run.folder}: nothing was measured yet; run `compress bench` first, or name a --variant")
     own = {
@@ -126,14 +125,29 @@ def _fastest(run: Run, report: Report | None) -> str:
         if name in VARIANTS
         and model.origin == name
         and not model.made_for_another_target
-        and name in run.manifest.stages
+        and run.is_current(name)
         and _examined(run, report, name).refused is None
     }
     if not own:
         raise CompressError(f"{run.folder}: no variant was measured as it is now; run `compress bench` first")
-    if CHOSEN.name in own:
+    if run.is_current(CHOSEN.name):
+        if CHOSEN.name not in own:
+            raise CompressError(
+                f"{run.folder}: {CHOSEN.name}, which the search chose, was not measured as it is now; run "
+                "`compress bench` first, or name a --variant"
+            )
         return CHOSEN.name
-    return min(own, key=lambda name: next(iter(own[name].latency.values())).p50_ms)
+    _tell_not_measured(run, report)
+    return min(own, key=lambda name: own[name].latency[min(own[name].latency, key=int)].p50_ms)
+
+
+def _tell_not_measured(run: Run, report: Report) -> None:
+    """Name what could be the fastest, as far as is known."""
+    left_out = {entry.what for entry in report.not_measured}
+    names = [name for name in run.manifest.stages if name in VARIANTS and name not in left_out and run.is_current(name)]
+    unknown = [name for name in names if not _is_measured(run, report, name)]
+    if unknown:
+        say(f"bundle: {', '.join(unknown)}: not measured, and so not chosen; `compress bench` measures it")
 
 
 def _runtime(folder: Path) -> ServedRuntime:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from compress.console import say
@@ -33,14 +32,13 @@ from compress.student.summary import STUDENT
 from compress.tasks.rows import Row
 from compress.teacher.summary import TEACHER
 from export.bundle.choice import BENCH, PackedVariant
-from export.bundle.contents.bom import materials_of, write_bom
+from export.bundle.contents.bom import Material, materials_of, write_bom
 from export.bundle.contents.card import write_card
 from export.bundle.contents.client import write_client
 from export.bundle.contents.text_input import add_text_model
 from export.bundle.triton.repository import WarmUpRow, write_serving, write_text_serving
 from export.bundle.trust.canary import record_canary
 from export.onnx.graphs import graph_bytes
-from export.variants.parity import tolerance_for
 
 _CANARY_ROWS = 32
 _NOT_SERVED = ("search.json",)
@@ -147,7 +145,7 @@ def _described(run: Run, variant: PackedVariant) -> BundleModel:
         measured=variant.measured,
         parity=BundleParity(**summary.parity.model_dump(exclude={"labels"})) if summary.parity else None,
         accepted=variant.refused,
-        tolerance=tolerance_for(variant.form, run.recipe.export.parity),
+        tolerance=summary.tolerance,
         versions=run.manifest.stages[variant.name].versions,
     )
 
@@ -179,10 +177,10 @@ def _seal(packing: Packing, models: Sequence[BundleModel]) -> Manifest:
     parents = {name: run.digest(name) for name in made_from}
     versions = {name: value for model in models for name, value in model.versions.items()}
     stages = run.manifest.stages
-    made = max(datetime.fromisoformat(stages[name].finished) for name in parents)
+    made = max(stages[name].finished for name in parents)
     files = [_file(folder, path) for path in sorted(folder.rglob("*")) if path.is_file()]
     bom = folder / "bom.cdx.json"
-    write_bom(bom, recipe.name, made, files, materials_of(recipe), versions)
+    write_bom(bom, Material(recipe.name, recipe.bundle.license), made, files, materials_of(recipe), versions)
     manifest = Manifest(
         run=recipe.name,
         task=recipe.task,

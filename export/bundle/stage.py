@@ -20,7 +20,6 @@ from compress.runs.stages import run_stage
 from compress.runtimes.onnx import text_operators
 from compress.serving.format import read_bundle_manifest
 from compress.student.summary import STUDENT
-from compress.teacher.summary import TEACHER
 from export.bundle.choice import BENCH, PackedVariant, choose_variants
 from export.bundle.contents.text_input import tokenizer_parts
 from export.bundle.packing import Packing, canary_rows, pack_variants
@@ -64,11 +63,8 @@ def run_bundle_stage(run: Run, wanted: Wanted, report: Report | None) -> BundleS
     }
     parents = [DATA.name, EVALUATION.name, STUDENT.name, *(variant.name for variant in chosen)]
     parents += [BENCH] if report else []
-    for name in (TEACHER.name, *parents):
-        run.path_of(name)
-    if run.overrides:  # only now: what was refused leaves the recipe as it was
-        keep_recipe(run)
-    return run_stage(
+    run.current(EVALUATION.name)
+    summary = run_stage(
         run,
         BUNDLE,
         inputs,
@@ -76,6 +72,9 @@ def run_bundle_stage(run: Run, wanted: Wanted, report: Report | None) -> BundleS
         lambda folder, _: _build(run, chosen, wanted, report, folder),
         always=bool(wanted.key),
     )
+    if run.overrides:  # only now: what was refused leaves the recipe as it was
+        keep_recipe(run)
+    return summary
 
 
 def bundle_table(folder: Path) -> Table:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from compress.subprocesses import Limits, Told, ask_limited
+from compress.subprocesses import ProcessLimits, Told, ask_limited
 
 MODULE = "one_of_ours"
 BEGIN = "import os, sys\nfrom compress.subprocesses import answers_alone\nanswers = answers_alone()\n"
-ENOUGH = Limits(seconds=300, memory=1_000_000_000)
+ENOUGH = ProcessLimits(seconds=300, memory=1_000_000_000)
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Ask a module that has this code after its beginning."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
-    def asked(code: str, limits: Limits = ENOUGH) -> Told:
+    def asked(code: str, limits: ProcessLimits = ENOUGH) -> Told:
         (tmp_path / f"{MODULE}.py").write_text(BEGIN + code)
         return ask_limited(MODULE, "a question", limits)
 
@@ -46,7 +46,7 @@ def test_what_a_process_ended_by_is_said_and_what_it_answered_before_is_kept(ask
 
 
 def test_a_process_that_does_not_end_is_ended(ask):
-    told = ask("print('first', file=answers, flush=True)\nwhile True: pass", Limits(seconds=5, memory=None))
+    told = ask("print('first', file=answers, flush=True)\nwhile True: pass", ProcessLimits(seconds=5, memory=None))
     assert told == Told(["first"], "took longer than 5 s")
 
 

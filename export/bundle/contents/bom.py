@@ -16,13 +16,14 @@ from compress.serving.format import BundleFile
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
+    from cyclonedx.model.license import License
 
 _NAMESPACE = uuid.UUID("5d1b8a52-3a8e-4a3c-8e57-0d2b1f6f6c11")
 
 
 @dataclass(frozen=True)
 class Material:
-    """What models were made from, and its licence as the user gave it."""
+    """What models were made from, or the models themselves, and the licence as the user gave it."""
 
     name: str
     license: str | None
@@ -45,7 +46,7 @@ def _name_alone(source: str) -> str:
 
 def write_bom(
     path: Path,
-    run: str,
+    models: Material,
     made: datetime,
     files: Sequence[BundleFile],
     materials: Mapping[str, Material],
@@ -53,6 +54,7 @@ def write_bom(
 ) -> None:
     """Write the bill of materials (CycloneDX 1.6); the same contents give the same bytes.
 
+    :param models: The run's name, and their licence.
     :param made: When the run's last stage was finished.
     :param files: Of the bundle.
     :param materials: Data and teacher.
@@ -67,7 +69,12 @@ def write_bom(
     bom.metadata.timestamp = made
     tool = Component(name="compress-export", version=program_version(), type=ComponentType.APPLICATION)
     bom.metadata.tools.components.add(tool)
-    root = Component(name=run, type=ComponentType.MACHINE_LEARNING_MODEL, bom_ref=f"run:{run}")
+    root = Component(
+        name=models.name,
+        type=ComponentType.MACHINE_LEARNING_MODEL,
+        bom_ref=f"run:{models.name}",
+        licenses=_licenses(models),
+    )
     bom.metadata.component = root
     components = [*_files(files), *_sources(materials), *_packages(versions)]
     for component in components:
@@ -96,7 +103,6 @@ def _files(files: Sequence[BundleFile]) -> list[Component]:
 
 
 def _sources(materials: Mapping[str, Material]) -> list[Component]:
-    from cyclonedx.contrib.license.factories import LicenseFactory
     from cyclonedx.model.component import Component, ComponentType
 
     return [
@@ -104,11 +110,17 @@ def _sources(materials: Mapping[str, Material]) -> list[Component]:
             name=material.name,
             type=ComponentType.DATA if role == "data" else ComponentType.MACHINE_LEARNING_MODEL,
             bom_ref=role,
-            licenses=[LicenseFactory().make_from_string(material.license)] if material.license else [],
+            licenses=_licenses(material),
             description=role,
         )
         for role, material in materials.items()
     ]
+
+
+def _licenses(material: Material) -> list[License]:
+    from cyclonedx.contrib.license.factories import LicenseFactory
+
+    return [LicenseFactory().make_from_string(material.license)] if material.license else []
 
 
 def _packages(versions: Mapping[str, str]) -> list[Component]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.console import markdown, plain
+from compress.console import markdown, visible
 from compress.data.summary import DATA
 from compress.evaluation.summary import EVALUATION, Seen
 from compress.evaluation.tables import percent
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import jinja2
 
 _SURE = 0.05
+_TO_BE_SEEN = 0.05  # a loss of accuracy, 0 to 1, that the rows of a language must be enough to show
 _FILES = Path(__file__).parent / "files"
 
 
@@ -73,10 +74,15 @@ def _template() -> jinja2.Template:
 
     environment = jinja2.Environment(  # noqa: S701 — Markdown, not HTML
         loader=jinja2.FileSystemLoader(_FILES), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined, finalize=lambda value: plain(value) if isinstance(value, str) else value,
+        undefined=jinja2.StrictUndefined, finalize=_on_one_line,
     )  # fmt: skip
     environment.filters |= {"parity": comparison_with_parent, "markdown": markdown}
     return environment.get_template("card.md.jinja")
+
+
+def _on_one_line(value: object) -> object:
+    """What the card is filled with, spaces at its ends included."""
+    return visible(" ".join(value.splitlines())) if isinstance(value, str) else value
 
 
 def _learnt_from(run: Run) -> Mapping[str, object]:
@@ -96,9 +102,16 @@ def _learnt_from(run: Run) -> Mapping[str, object]:
 def _measured(run: Run, models: Sequence[BundleModel], report: Report | None) -> Mapping[str, object]:
     """What the card says of measurements; nothing where there are none of these models."""
     if report is None or not models:
-        return {"report": report, "measured": [], "table": [], "weak": {}}
-    weak = weak_languages(report, models, run.summary(EVALUATION).seen_in_training)
-    return {"report": report, "measured": models, "table": quality_rows(report, models), "weak": weak}
+        return {"report": report, "measured": [], "table": [], "weak": {}, "untold": {}, "rows_of": {}}
+    evaluation = run.summary(EVALUATION)
+    return {
+        "report": report,
+        "measured": models,
+        "table": quality_rows(report, models),
+        "weak": weak_languages(report, models, evaluation.seen_in_training),
+        "untold": untold_languages(report, models, evaluation.rows),
+        "rows_of": evaluation.rows,
+    }
 
 
 def quality_rows(report: Report, models: Sequence[BundleModel]) -> list[list[str]]:
@@ -128,6 +141,24 @@ def weak_languages(
     for model in models:
         for language, problems in _weaknesses(model.name, report.models[model.name], report.metrics[0]).items():
             found.setdefault(language, []).extend(problems)
+    return found
+
+
+def untold_languages(report: Report, models: Sequence[BundleModel], rows: Mapping[str, int]) -> Mapping[str, float]:
+    """Languages whose rows are too few to call them strong, and what may be lost there unseen, 0 to 1.
+
+    Of n rows of which none has changed, a loss of 3/n is not excluded (95 %: the rule of three, Hanley and
+    Lippman-Hand, 1983).
+
+    :param models: Measured ones.
+    :param rows: Test rows by language.
+    """
+    found: dict[str, float] = {}
+    for model in models:
+        for language, drop in report.models[model.name].against[TEACHER.name].drop.items():
+            lost = min(1.0, max(drop.high, 3 / rows[language]))
+            if language != ALL and lost > _TO_BE_SEEN:
+                found[language] = max(lost, found.get(language, 0.0))
     return found
 
 

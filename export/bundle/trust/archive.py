@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import IO
 
 from compress.errors import CompressError
-from compress.serving.format import MANIFEST, NOT_IN_MANIFEST, Manifest, read_bundle_manifest
+from compress.serving.format import LARGEST_MANIFEST, MANIFEST, NOT_IN_MANIFEST, Manifest, read_bundle_manifest
 
 _LEVEL = 10
-_LARGEST_MANIFEST = 64_000_000  # bytes; signatures name every file too
 _MOST_EXPANDED = 100  # times the archive's size; text shrinks to a tenth, weights hardly
 _HEADERS = 100_000  # bytes that may be read between the contents of two members
 _LARGEST_WINDOW = 2**27  # bytes that the decompressor may hold
@@ -84,7 +83,7 @@ def unpack(archive: Path, folder: Path) -> None:
 def _extract(archive: Path, tar: tarfile.TarFile, meter: _Meter, folder: Path) -> None:
     members = iter(tar)
     first = next(members, None)
-    if first is None or first.name != MANIFEST or not first.isreg() or first.size > _LARGEST_MANIFEST:
+    if first is None or first.name != MANIFEST or not first.isreg() or first.size > LARGEST_MANIFEST:
         raise CompressError(f"{archive}: does not begin with {MANIFEST}: not a bundle")
     _write(tar, meter, first, folder / MANIFEST)
     try:
@@ -109,7 +108,7 @@ def _checked(archive: Path, members: Iterator[tarfile.TarInfo], sizes: Mapping[s
             raise CompressError(f"{archive}: {member.name!r} is not a file of the manifest, or lies outside of it")
         if member.name in seen:
             raise CompressError(f"{archive}: {member.name!r} comes twice")
-        if member.size > sizes.get(member.name, _LARGEST_MANIFEST):
+        if member.size > sizes.get(member.name, LARGEST_MANIFEST):
             raise CompressError(f"{archive}: {member.name!r} is larger than the manifest says")
         seen.add(member.name)
         yield member

@@ -11,6 +11,9 @@ from compress.errors import CompressError, UnavailableError, first_line
 from compress.runs.files import file_sha256
 from compress.serving.format import SIGNATURE, SIGNATURE_SUM
 
+_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+"""Those of model-signing, by their names in cryptography."""
+
 
 def sign(folder: Path, key: Path, certificates: Sequence[Path] = ()) -> None:
     """Sign a bundle.
@@ -47,6 +50,7 @@ def _signer(key: Path, certificates: Sequence[Path]) -> Any:
         if not path.is_file():
             raise CompressError(f"{path}: no such file; name a PEM file")
     try:
+        _check_kind(key, _keys().load_pem_private_key(key.read_bytes(), None).public_key())
         config = signing.Config().set_hashing_config(_hashing())
         if certificates:
             first, *issuers = certificates
@@ -60,6 +64,17 @@ def _signer(key: Path, certificates: Sequence[Path]) -> Any:
 
 def _cannot_sign(key: Path, error: Exception) -> CompressError:
     return CompressError(f"{key}: cannot sign with it ({first_line(error)}); name a PEM key on an elliptic curve")
+
+
+def _check_kind(path: Path, public_key: Any) -> None:
+    """Refuse the keys that model-signing cannot use, some of which it does not refuse itself."""
+    curve = getattr(public_key, "curve", None)
+    if curve is None or curve.name not in _CURVES:
+        kind = type(public_key).__name__.removesuffix("PublicKey") if curve is None else curve.name
+        raise CompressError(
+            f"{path}: a key of kind {kind}; signatures need one on the elliptic curve {' or '.join(_CURVES.values())}: "
+            "openssl ecparam -genkey -noout -name prime256v1"
+        )
 
 
 def signature_problem(folder: Path, key: Path | None, certificates: Sequence[Path]) -> str | None:
@@ -76,6 +91,7 @@ def signature_problem(folder: Path, key: Path | None, certificates: Sequence[Pat
     config = verifying.Config().set_hashing_config(_hashing())
     try:
         if key is not None:
+            _check_kind(key, _keys().load_pem_public_key(key.read_bytes()))
             config.use_elliptic_key_verifier(public_key=key)
         else:
             config.use_certificate_verifier(certificate_chain=list(certificates))
@@ -106,6 +122,12 @@ def _has_certificate(signature: Path) -> bool:
 
 def _hashing() -> Any:
     return _library().hashing.Config().set_ignored_paths(paths=[SIGNATURE, SIGNATURE_SUM], ignore_git_paths=False)
+
+
+def _keys() -> Any:
+    from cryptography.hazmat.primitives import serialization
+
+    return serialization
 
 
 def _library() -> Any:

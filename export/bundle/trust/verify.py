@@ -13,25 +13,23 @@ from tempfile import TemporaryDirectory
 from rich.table import Table
 
 from compress.console import table
-from compress.errors import CompressError, UnavailableError
+from compress.errors import CompressError
 from compress.runs.files import file_sha256
 from compress.serving.format import (
     ARCHIVE_SUFFIX,
+    LARGEST_MANIFEST,
+    MANIFEST,
     NOT_IN_MANIFEST,
     SIGNATURE,
     SIGNATURE_SUM,
     BundleFile,
-    BundleModel,
-    Manifest,
     read_bundle_manifest,
-    read_description,
     refuse_run,
 )
 from export.bundle.trust.archive import unpack
-from export.bundle.trust.canary import canary_problem
 from export.bundle.trust.result import Check, Verification
 from export.bundle.trust.signature import signature_problem
-from export.onnx.checks import check_weights_are_beside
+from export.bundle.trust.trial import try_models
 
 _ALLOWED = frozenset(
     {".json", ".md", ".html", ".py", ".txt", ".model", ".jinja", ".pbtxt", ".onnx", ".data", ".onnx_data", ".xml"}
@@ -45,7 +43,7 @@ _SHOWN = 5
 def verify(
     bundle: Path, key: Path | None = None, certificates: Sequence[Path] = (), unpack_to: Path | None = None
 ) -> Verification:
-    """Check a bundle, a folder or an archive. Its models are loaded only if nothing else is wrong.
+    """Check a bundle, a folder or an archive. Its models are tried only if nothing else is wrong.
 
     :param key: The signer's public key, PEM.
     :param certificates: Of those who issue certificates to signers, PEM.
@@ -58,11 +56,14 @@ def verify(
     if unpack_to is not None and unpack_to.exists():
         raise CompressError(f"--unpack {unpack_to}: is there already; name a new folder")
     with _opened(bundle, unpack_to.parent if unpack_to else None) as folder:
-        checks = [*_files_checks(folder), *_signature_checks(folder, key, certificates)]
+        checks = _files_checks(folder)
+        if checks[0].passed:
+            checks += _signature_checks(folder, key, certificates)
         if _nothing_failed(checks):  # what a library parses or runs comes after hashes and signature
-            checks.append(_judged("descriptions and graphs", _malformed(folder, read_bundle_manifest(folder))))
-        if _nothing_failed(checks):
-            checks += [_model_check(folder, model) for model in read_bundle_manifest(folder).models]
+            trials = try_models(folder, read_bundle_manifest(folder).models)
+            malformed = [problem for trial in trials for problem in trial.malformed]
+            checks.append(_judged("descriptions and graphs", malformed))
+            checks += [trial.says for trial in trials if trial.says]
         # Where an archive was unpacked to tells the user nothing.
         told = [check.model_copy(update={"found": check.found.replace(str(folder), str(bundle))}) for check in checks]
         failed = any(check.passed is False for check in told)
@@ -103,6 +104,9 @@ def _opened(bundle: Path, beside: Path | None) -> Iterator[Path]:
 def _files_checks(folder: Path) -> list[Check]:
     kinds, present = _listed(folder)
     checks = [_judged("no links or devices, nothing outside", kinds)]
+    if MANIFEST not in present:
+        found = f"{folder / MANIFEST} is missing, or no file that can be one"
+        return [*checks, _check("manifest", False, found)]
     try:
         manifest = read_bundle_manifest(folder)
     except CompressError as error:
@@ -130,6 +134,8 @@ def _listed(folder: Path) -> tuple[list[str], set[str]]:
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode):
                 problems.append(f"{shown} is a link")
+            elif shown in NOT_IN_MANIFEST and path.lstat().st_size > LARGEST_MANIFEST:
+                problems.append(f"{shown} is larger than such a file can be")
             elif stat.S_ISREG(mode):
                 present.add(shown)
             elif not stat.S_ISDIR(mode):
@@ -161,23 +167,6 @@ def _harmful(folder: Path, files: Sequence[BundleFile]) -> list[str]:
     return problems
 
 
-def _malformed(folder: Path, manifest: Manifest) -> list[str]:
-    """Descriptions that cannot be read or are another model's, graphs whose weights lie elsewhere."""
-    problems = []
-    for model in manifest.models:
-        try:
-            description = read_description(folder / model.folder)
-            if description.name != model.name:
-                problems.append(f"{model.folder} describes {description.name}, not {model.name}")
-            for path in sorted((folder / model.folder).glob("*.onnx")):
-                check_weights_are_beside(path)
-        except CompressError as error:
-            problems.append(str(error))
-        except Exception as error:  # whatever the libraries raise over files that are not what they should be
-            problems.append(f"{model.folder}: cannot be read ({error!r:.200})")
-    return problems
-
-
 def _signature_checks(folder: Path, key: Path | None, certificates: Sequence[Path]) -> list[Check]:
     what, wanted = "signature", key is not None or bool(certificates)
     if not (folder / SIGNATURE).is_file():
@@ -193,17 +182,6 @@ def _signature_checks(folder: Path, key: Path | None, certificates: Sequence[Pat
     issuers = ", ".join(map(str, certificates))
     by = f"by the holder of {key}" if key else f"by one whose certificate {issuers} has issued"
     return [_check(what, problem is None, problem or by)]
-
-
-def _model_check(folder: Path, model: BundleModel) -> Check:
-    what = f"{model.name} says what it said"
-    try:
-        problem, told = canary_problem(folder, model)
-    except UnavailableError as error:
-        return _check(what, None, str(error))
-    except Exception as error:  # whatever the libraries raise over files that are not what they should be
-        return _check(what, False, str(error) if isinstance(error, CompressError) else f"does not run ({error!r:.200})")
-    return _check(what, problem is None, problem or told)
 
 
 def _judged(what: str, problems: Sequence[str], found: str = "") -> Check:

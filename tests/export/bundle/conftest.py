@@ -28,7 +28,7 @@ def run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The small run, measured, and then with a variant for OpenVINO that was not."""
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     shutil.copytree(finished_run, folder)
-    found = find_run(folder, folder.parent, {"bundle.data_license": "CC-BY-4.0"})
+    found = find_run(folder, folder.parent, {"bundle.license": "Apache-2.0", "bundle.data_license": "CC-BY-4.0"})
     wider = found.recipe.export.model_copy(update={"variants": ["onnx-int8", "openvino-int8"]})
     run_export_stages(Run(found.folder, found.recipe.model_copy(update={"export": wider})))
     return found

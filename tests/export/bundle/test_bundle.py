@@ -52,8 +52,8 @@ def test_the_manifest_names_every_file_and_where_it_comes_from(bundle: Path, run
 
 
 def test_what_the_command_sets_is_the_run_s_own_from_then_on(bundle: Path, run: Run):
-    assert run.overrides == {"bundle.data_license": "CC-BY-4.0"}
-    assert load_recipe(run.folder / "recipe.yaml").bundle.data_license == "CC-BY-4.0"
+    assert run.overrides == {"bundle.license": "Apache-2.0", "bundle.data_license": "CC-BY-4.0"}
+    assert load_recipe(run.folder / "recipe.yaml").bundle == run.recipe.bundle
     assert run.summary(BUNDLE).digest == read_bundle_manifest(bundle).digest
 
 
@@ -67,7 +67,8 @@ def test_the_card_says_what_users_must_know(bundle: Path, report: Report):
     card = (bundle / "README.md").read_text("utf-8")
     head = yaml.safe_load(card.split("---")[1])
     assert head["language"] == ["de", "en", "ja"]
-    assert head["license"] == "CC-BY-4.0"
+    assert head["license"] == "Apache-2.0"
+    assert "Licence: CC-BY-4.0" in card  # the data's
     figure = report.models["onnx-int8"].quality["ja"]["accuracy"]
     assert f"{100 * figure.value:.1f} ({100 * figure.low:.1f}–{100 * figure.high:.1f})" in card
     assert "Known weak languages" in card
@@ -92,7 +93,9 @@ def test_the_card_s_command_builds_the_same_engine(copied: Path, tmp_path: Path,
 def test_the_bill_of_materials_is_valid_cyclonedx(bundle: Path, run: Run):
     text = (bundle / "bom.cdx.json").read_text("utf-8")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
-    components = {component["name"]: component for component in json.loads(text)["components"]}
+    content = json.loads(text)
+    assert content["metadata"]["component"]["licenses"][0]["license"]["id"] == "Apache-2.0"
+    components = {component["name"]: component for component in content["components"]}
     assert components["torch"]["purl"].startswith("pkg:pypi/torch@")
     model = components["models/cpu/onnx-int8/1/model.onnx"]
     assert model["hashes"][0]["content"] == file_sha256(bundle / model["name"])

@@ -11,7 +11,7 @@ from small_reports import small_model, small_report
 from compress.serving.format import BundleParity
 from compress.tasks.registry import TASKS, TaskName
 from compress.tasks.rows import Row
-from export.bundle.contents.card import comparison_with_parent, quality_rows, weak_languages
+from export.bundle.contents.card import comparison_with_parent, quality_rows, untold_languages, weak_languages
 from export.bundle.contents.client import client_script, write_client
 
 MODEL = bundled("onnx-int8", "onnx", target="cpu-vnni")
@@ -55,6 +55,14 @@ def test_languages_are_weak_where_that_is_significant_or_they_were_not_learnt():
     }
     alike = small_report(("onnx-int8", small_model("onnx-int8")))
     assert weak_languages(alike, [MODEL], {"de": "labels", "ja": "labels"}) == {}
+
+
+def test_too_few_rows_are_said_to_tell_nothing():
+    report = small_report(("onnx-int8", small_model("onnx-int8", lost_in="ja")))
+    assert untold_languages(report, [MODEL], {"all": 104, "de": 4, "ja": 100}) == {"de": 0.75, "ja": 0.07}
+    assert untold_languages(report, [MODEL], {"all": 200, "de": 100, "ja": 100}) == {"ja": 0.07}
+    alike = small_report(("onnx-int8", small_model("onnx-int8")))
+    assert untold_languages(alike, [MODEL], {"all": 200, "de": 100, "ja": 100}) == {}
 
 
 @pytest.mark.parametrize(

@@ -11,26 +11,42 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from onnx import numpy_helper
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from onnx import helper, numpy_helper
+from small_bundles import bundled
 
 from compress.errors import CompressError
+from compress.recipe.export import Tolerance
 from compress.reports.bench import Report
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256
-from compress.serving.format import BundleFile, read_bundle_manifest
+from compress.serving.client import open_model
+from compress.serving.format import BundleFile, Canary, CanaryRow, RecordedAnswers, read_bundle_manifest
 from export.bundle.stage import Wanted, run_bundle_stage
+from export.bundle.trust import canary
 from export.bundle.trust.result import Verification
 from export.bundle.trust.signature import sign
 from export.bundle.trust.verify import verify
 
 TRIES_A_FILE = 3
+
+
+def in_place_of(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
+def hole(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(30_000_000_000)
 
 
 def failures(found: Verification) -> str:
@@ -70,7 +86,11 @@ def test_any_altered_byte_is_found(copied: Path):
         (lambda folder: (folder / "link").symlink_to("/etc/passwd"), "link is a link"),
         (lambda folder: (folder / "link").symlink_to(folder / "models"), "link is a link"),
         (lambda folder: os.mkfifo(folder / "pipe"), "pipe is a device or a pipe"),
-        (lambda folder: (folder / "manifest.json").unlink(), "manifest.json: cannot be read"),
+        (lambda folder: in_place_of(folder / "manifest.json", os.mkfifo), "manifest.json is a device or a pipe"),
+        (lambda folder: in_place_of(folder / "manifest.json", hole), "manifest.json is larger than such a file can be"),
+        (lambda folder: hole(folder / "model.sig"), "model.sig is larger than such a file can be"),
+        (lambda folder: in_place_of(folder / "canary.json", hole), "canary.json was altered"),
+        (lambda folder: (folder / "manifest.json").unlink(), "manifest.json is missing"),
         (lambda folder: (folder / "manifest.json").write_text("{}"), "schema None, this version reads 1"),
         (lambda folder: (folder / "README.md").write_bytes(b""), "README.md was altered"),
     ],
@@ -154,10 +174,10 @@ def test_recorded_outputs_must_be_the_models(copied: Path, outputs: list):
         ({"task": "other"}, "compress.json: not as it must be: task"),
         ({"max_length": 0}, "compress.json: not as it must be: max_length"),
         ({"name": "other"}, "models/cpu/onnx/1 describes other, not onnx"),
-        ({"task": "translation", "beams": 2}, "does not run"),
+        ({"task": "translation", "beams": 2}, r"models/cpu/onnx/1: encoder_model\.onnx is missing"),
         ({"task": "question-answering", "pairs": True}, "does not run|outputs"),
         ({"labels": []}, "does not run"),
-        ({"runtime": "TensorRT-RTX"}, "made for TensorRT-RTX by its compress.json, for ONNX Runtime by its files"),
+        ({"runtime": "TensorRT-RTX"}, r"models/cpu/onnx/1: model\.engine is missing"),
     ],
 )
 def test_descriptions_that_are_not_the_model_s_are_found(copied: Path, changes: dict, reason: str):
@@ -165,6 +185,67 @@ def test_descriptions_that_are_not_the_model_s_are_found(copied: Path, changes: 
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
     packed_again(copied)
     assert re.search(reason, failures(verify(copied)))
+
+
+def test_a_graph_that_fills_the_memory_keeps_no_other_from_being_tried(copied: Path):
+    path = copied / "models/cpu/onnx/1/model.onnx"
+    model = onnx.load(path)
+    shape = numpy_helper.from_array(np.array([200_000, 200_000]), "huge")
+    sums = [helper.make_node("ConstantOfShape", ["huge"], ["zeros"]), helper.make_node("ReduceSum", ["zeros"], ["sum"])]
+    for node in model.graph.node:
+        node.output[:] = ["small" if name == "logits" else name for name in node.output]
+    model.graph.initializer.append(shape)
+    model.graph.node.extend([*sums, helper.make_node("Add", ["small", "sum"], ["logits"])])
+    onnx.save(model, path)
+    packed_again(copied)
+    found = verify(copied)
+    assert [check.what for check in found.checks if check.passed is False] == ["onnx says what it said"]
+    assert {"onnx-int8 says what it said", "openvino-int8 says what it said"} < {check.what for check in found.checks}
+
+
+def test_a_tokenizer_that_ends_the_process_that_tries_it_is_found(copied: Path):
+    path = copied / "models/cpu/onnx/1/tokenizer.json"
+    content = json.loads(path.read_text("utf-8"))
+    content["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": "AAAAAAAA"}  # Rust panics over it
+    path.write_text(json.dumps(content), "utf-8")
+    packed_again(copied)
+    found = verify(copied)
+    assert [check.what for check in found.checks if check.passed is False] == ["onnx says what it said"]
+    assert "what tried it ended with" in failures(found)
+    assert next(check for check in found.checks if check.what == "onnx-int8 says what it said").passed
+
+
+def test_on_another_processor_what_was_written_counts_not_the_numbers_of_tokens(monkeypatch: pytest.MonkeyPatch):
+    def problem(said: list[str], task: str = "translation") -> str | None:
+        rows = [CanaryRow(text=str(number), lang="en-de") for number in range(len(said))]
+        recorded = RecordedAnswers(outputs=[[5, 9, 7]] * len(said), predictions=["a b"] * len(said))
+        now = RecordedAnswers(outputs=[[5, 1200, 7, 2]] * len(said), predictions=said)
+        read = Canary(recorded_on="cpu-of-another-kind", rows=rows, models={"onnx": recorded})
+        monkeypatch.setattr(canary, "read_canary", lambda _: read)
+        monkeypatch.setattr(canary, "read_description", lambda _: SimpleNamespace(task=task))
+        monkeypatch.setattr(canary, "_ask", lambda *_: now)
+        limits = Tolerance(max_difference=2.0, agreement=0.97)
+        model = bundled("onnx", "student", "any").model_copy(update={"tolerance": limits})
+        return canary.canary_problem(Path(), model)[0]
+
+    assert problem(["a b"] * 99 + ["a c"]) is None
+    assert problem(["a b"] * 91 + ["a c"] * 9) is None  # at 97 % this is seen more often than once in a thousand times
+    assert problem(["a b"] * 90 + ["a c"] * 10) == "90 of 100 predictions are the same (limit 91)"
+    assert problem(["a b"] * 100, "text-classification") is not None
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("models/cpu/onnx/1", "model.onnx"),
+        ("models/openvino/openvino-int8/1", "openvino_model.xml"),
+        ("models/tensorrt-rtx/tensorrt-fp16/1", "student-fp16.engine"),
+    ],
+)
+def test_a_model_without_its_graph_or_engine_is_named(copied: Path, folder: str, name: str):
+    (copied / folder / name).unlink()
+    with pytest.raises(CompressError, match=rf"{folder}: .* is missing; make the folder or get it again"):
+        open_model(copied / folder)
 
 
 def test_weights_outside_of_the_bundle_are_found(copied: Path):
@@ -303,6 +384,28 @@ def test_unusable_keys_are_named(copied: Path, keys: Keys, tmp_path: Path):
         verify(copied, tmp_path / "bad.pem")
     with pytest.raises(CompressError, match=r"none\.pem: no such file"):
         verify(copied, certificates=[tmp_path / "none.pem"])
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        (rsa.generate_private_key(65537, 2048), "RSA"),
+        (ed25519.Ed25519PrivateKey.generate(), "Ed25519"),
+        (ec.generate_private_key(ec.SECP256K1()), "secp256k1"),
+    ],
+    ids=str,
+)
+def test_keys_of_other_kinds_are_refused_by_name(copied: Path, keys: Keys, tmp_path: Path, key: Any, kind: str):
+    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+    pem = serialization.Encoding.PEM
+    private.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    public.write_bytes(key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    told = f"a key of kind {kind}; signatures need one on the elliptic curve P-256 or P-384 or P-521"
+    with pytest.raises(CompressError, match=rf"private\.pem: {told}"):
+        sign(copied, private)
+    sign(copied, keys.private)
+    with pytest.raises(CompressError, match=rf"public\.pem: {told}"):
+        verify(copied, public)
 
 
 def test_a_graph_that_no_library_can_read_fails_the_check(copied: Path):
