@@ -51,6 +51,9 @@ def finish(work: Callable[[], Result], in_json: bool, verbose: bool) -> Result:
     remember_interrupts()
     try:
         result = work()
+        if in_json and is_main_process():
+            print(result.model_dump_json(by_alias=True))
+        sys.stdout.flush()  # a disk that is full is noticed only then
     except KeyboardInterrupt as interrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         raise typer.Exit(130) from interrupt
@@ -65,8 +68,6 @@ def finish(work: Callable[[], Result], in_json: bool, verbose: bool) -> Result:
         if in_json and is_main_process():
             print(json.dumps({"error": plain(message)}, ensure_ascii=False))
         raise typer.Exit(2) from error
-    if in_json and is_main_process():
-        print(result.model_dump_json(by_alias=True))
     return result
 
 
@@ -90,6 +91,8 @@ def _user_message(error: Exception) -> str | None:
     """One line for what the user can mend; nothing for our own mistakes, whose traceback must be seen."""
     if isinstance(error, CompressError):
         return str(error)
+    if isinstance(error, BrokenPipeError):  # whoever read our output has gone: the program itself ends quietly
+        return None
     chain = list(_causes(error))
     if any(_NO_ROOM.search(str(one)) for one in chain):
         told = next((one for one in chain if isinstance(one, OSError) and one.strerror), error)
