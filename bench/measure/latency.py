@@ -159,28 +159,25 @@ class LatencyMeasurement:
 
 
 def measure_grid(
-    group: Group, sizes: Sequence[int], lengths: Sequence[int], advance: Callable[[int], object]
+    group: Group, cells: Sequence[SizeBatch], advance: Callable[[int], object]
 ) -> dict[str, list[CellTimes]]:
     """Latency where all rows have the same number of tokens: for each model one entry a cell.
 
-    :param sizes: Rows a batch.
-    :param lengths: Tokens a row.
     :param advance: Told the number of cells that were measured.
     """
     found: dict[str, list[CellTimes]] = {name: [] for name in group.workers}
-    for batch in sizes:
-        for length in lengths:
-            for name, times in _cell(group, SizeBatch(batch, length)).items():
-                figures = percentiles(times)
-                cell = CellTimes(
-                    **dict(figures),
-                    batch=batch,
-                    length=length,
-                    rows_per_second=1000 * batch / figures.mean_ms,
-                    samples_ms=_rounded(times),
-                )
-                found[name].append(cell)
-            advance(1)
+    for cell in cells:
+        for name, times in _cell(group, cell).items():
+            figures = percentiles(times)
+            entry = CellTimes(
+                **dict(figures),
+                batch=cell.batch,
+                length=cell.length,
+                rows_per_second=1000 * cell.batch / figures.mean_ms,
+                samples_ms=_rounded(times),
+            )
+            found[name].append(entry)
+        advance(1)
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from bench.measure.latency import Group, LatencyMeasurement, measure_grid, measure_texts
 from bench.measure.load import LoadSettings, measure_load
 from bench.measure.reference import REFERENCE
-from bench.measure.settings import grid_lengths
+from bench.measure.settings import grid_cells, grid_lengths
 from bench.measure.workers import Starts
 from compress.console import progress, say
 from compress.reports.bench import CellTimes, LoadCurve, Texts
@@ -41,10 +41,10 @@ def measure_all(run: Run, chosen: Sequence[int], group: Group, starts: Mapping[s
     """
     settings, models = run.recipe.bench, group.without(REFERENCE)
     times = LatencyMeasurement(group, chosen, settings.batch_sizes, run.recipe.seed)
-    lengths, some = grid_lengths(run), chosen[:_TEXT_ROWS]
+    cells, some = grid_cells(run), chosen[:_TEXT_ROWS]
     runs = settings.rounds * sum(len(batches) for batches in times.batches.values())
     with progress() as bar:
-        task = bar.add_task("measuring", total=runs + len(settings.batch_sizes) * len(lengths) + len(some))
+        task = bar.add_task("measuring", total=runs + len(cells) + len(some))
 
         def advance(steps: int) -> None:
             bar.advance(task, steps)
@@ -53,8 +53,8 @@ def measure_all(run: Run, chosen: Sequence[int], group: Group, starts: Mapping[s
         times.timing_warm_up()
         for _ in range(settings.rounds):
             times.add_round(advance)
-        say(f"bench: batches of {_listed(settings.batch_sizes)} rows with {_listed(lengths)} tokens")
-        grid = measure_grid(models, settings.batch_sizes, lengths, advance)
+        say(f"bench: batches of {_listed(settings.batch_sizes)} rows with {_listed(grid_lengths(run))} tokens")
+        grid = measure_grid(models, cells, advance)
         say("bench: from text to outputs")
         texts = measure_texts(models, some, advance)
     return Measured(starts, times, grid, texts, _loads(run, models, times))

@@ -8,6 +8,7 @@ from bench.measure.protocol import SizeBatch
 from compress.runs.directory import Run
 
 _LOAD = "bench.load.enabled"
+_MOST_TOKENS = 32_768  # of a batch: scores of attention grow with the square of the length
 
 
 def grid_lengths(run: Run) -> list[int]:
@@ -16,9 +17,27 @@ def grid_lengths(run: Run) -> list[int]:
     return run.recipe.bench.lengths or sorted({max(1, longest // 4), longest})
 
 
+def grid_cells(run: Run) -> list[SizeBatch]:
+    """The batches of the grid that are measured: of few enough tokens to fit into memory, or of a single row."""
+    return [cell for cell in _cells(run) if _fits(cell)]
+
+
+def cells_left_out(run: Run) -> list[SizeBatch]:
+    """The others."""
+    return [cell for cell in _cells(run) if not _fits(cell)]
+
+
 def largest_batch(run: Run) -> SizeBatch:
-    """What the peak of memory is measured with: the most rows of the greatest length."""
-    return SizeBatch(max(run.recipe.bench.batch_sizes), max(grid_lengths(run)))
+    """What the peak of memory is measured with: the cell with the most tokens."""
+    return max(grid_cells(run), key=lambda cell: cell.batch * cell.length)
+
+
+def _cells(run: Run) -> list[SizeBatch]:
+    return [SizeBatch(batch, length) for batch in run.recipe.bench.batch_sizes for length in grid_lengths(run)]
+
+
+def _fits(cell: SizeBatch) -> bool:
+    return cell.batch == 1 or cell.batch * cell.length <= _MOST_TOKENS
 
 
 def with_load(run: Run) -> Run:

@@ -13,6 +13,7 @@ from bench.measure.contenders import Contender
 from bench.measure.latency import LatencyMeasurement
 from bench.measure.measured import Measured
 from bench.measure.noise import widened
+from bench.measure.settings import cells_left_out
 from bench.measure.sizes import size_on_disk
 from bench.measure.statistics import ratio_interval
 from bench.measure.workers import ModelSetup
@@ -54,6 +55,10 @@ def not_measured(run: Run, findings: Findings) -> list[NotMeasured]:
     if 1 not in run.recipe.bench.batch_sizes:
         why = "batch size 1 is not among bench.batch_sizes"
         found.append(NotMeasured(what="latency by language", why=why))
+    left_out = cells_left_out(run)
+    if left_out:
+        what = "batches of " + ", ".join(f"{cell.batch} × {cell.length} tokens" for cell in left_out)
+        found.append(NotMeasured(what=what, why="they may take more memory than there is"))
     if not run.recipe.bench.load.enabled:
         why = "not asked for; `compress bench --load` measures it"
         found.append(NotMeasured(what="latency under load", why=why))

@@ -19,6 +19,7 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerCallback
 
 from compress.console import say
+from compress.data.batches import is_short_of_memory
 from compress.data.encode import LengthBucketSampler
 from compress.errors import CompressError
 from compress.models.outputs import outputs_of
@@ -111,10 +112,19 @@ class TrainingJob:
 def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
     """Train a model in place and leave it at its best epoch, its configuration as it was.
 
-    :raises CompressError: If a step cannot be divided among the processes, or a loss is no number.
+    :raises CompressError: If a step cannot be divided among the processes, or a loss is no number, or memory is
+        short.
     """
-    with _configuration_kept(model):
-        return _train(model, job)
+    try:
+        with _configuration_kept(model):
+            return _train(model, job)
+    except Exception as error:
+        if not is_short_of_memory(error):
+            raise
+        raise CompressError(
+            f"{job.title}: memory is too short for a step; raise training.gradient_accumulation, which divides it, or "
+            "lower data.max_length"
+        ) from error
 
 
 def _train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:

@@ -138,3 +138,12 @@ def test_a_short_training_tells_its_loss(tokenizer, rows, tmp_path, capsys):
 def test_a_loss_that_is_no_number_ends_the_training(tokenizer, rows, tmp_path):
     with pytest.raises(CompressError, match=r"^student: the loss is nan .*; lower the training's learning_rate$"):
         trained(tokenizer, rows, tmp_path, 1e30)
+
+
+def test_a_step_that_memory_is_too_short_for_says_what_helps(tokenizer, rows, tmp_path, monkeypatch):
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("transformers.Trainer.training_step", fails)
+    with pytest.raises(CompressError, match=r"^student: memory is too short for a step; raise training\.gradient_acc"):
+        trained(tokenizer, rows, tmp_path, 1e-4)
