@@ -130,7 +130,7 @@ def export_table(exported: Exported) -> Table:
 
 def _is_needed(variant: Variant, variants: Sequence[Variant], settings: Export, target: Target) -> bool:
     """Whether the recipe names a variant, or something else is made of it."""
-    parents = [other.parent_for(target_for(other, settings, target)) for other in variants]
+    parents = [other.parent_for(target_for(other, target)) for other in variants]
     parents += [engine.parent for engine in wanted_engines(settings.tensorrt)]
     return variant.name in parents or variant.name in (settings.variants or [])
 
@@ -151,7 +151,7 @@ def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sam
     :param ingredients: For the run's target.
     """
     settings = run.recipe.export
-    target = target_for(variant, settings, ingredients.target)
+    target = target_for(variant, ingredients.target)
     parent, tolerance = variant.parent_for(target), tolerance_for(variant, settings.parity)
 
     def build(folder: Path, _: Path) -> VariantSummary:
@@ -160,7 +160,7 @@ def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sam
         with working(f"{variant.name}: comparing with {parent} on {len(sample.rows)} rows"):
             parity = measure_parity(sample.answers(run.path_of(parent)), sample.answers(folder))
         check_parity(variant.name, parent, parity, tolerance)
-        if variant.is_half_precision(target):
+        if variant.is_half_precision:
             with working(f"{variant.name}: looking for values that half precision cannot hold"):
                 largest = check_half_precision(variant.name, run.path_of(PLAIN.name), sample)
             parity = parity.model_copy(update={"largest_value": largest})

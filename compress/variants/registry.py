@@ -13,6 +13,7 @@ VariantName = Literal[
     "onnx-fused",
     "onnx-int8",
     "onnx-static",
+    "onnx-static-gpu",
     "openvino-int8",
     "onnx-int4",
     "onnx-fp16",
@@ -21,7 +22,9 @@ VariantName = Literal[
     "tensorrt-int8",
     "tensorrt-fp32",
 ]
-SelectableName = Literal["onnx-fused", "onnx-int8", "onnx-static", "openvino-int8", "onnx-int4", "onnx-fp16"]
+SelectableName = Literal[
+    "onnx-fused", "onnx-int8", "onnx-static", "onnx-static-gpu", "openvino-int8", "onnx-int4", "onnx-fp16"
+]
 """Variants that a recipe can name: of the others ``onnx`` is always made, and the rest when it is asked for."""
 
 Precision = Literal["fp32", "fp16", "int8", "int4"]
@@ -65,9 +68,10 @@ class Variant:
         """The variant that it is made from for a target, or the student."""
         return self.gpu_parent if target.is_gpu and self.gpu_parent else self.parent
 
-    def is_half_precision(self, target: Target) -> bool:
-        """Whether ONNX Runtime calculates in half precision with what is made for a target."""
-        return not self.is_engine and (self.made_by == "fp16" or (self.made_by == "static-int8" and target.is_gpu))
+    @property
+    def is_half_precision(self) -> bool:
+        """Whether ONNX Runtime calculates in half precision with it, what is not in int8."""
+        return self.runs_on == ("GPU",) and not self.is_engine
 
     @property
     def is_engine(self) -> bool:
@@ -91,10 +95,14 @@ _ALL = (
         gpu_parent="onnx", default_for=("CPU",), follows_target=True, searched=True,
     ),
     Variant(
-        "onnx-static", "onnx-fused", "int8", "int8", "static-int8", "ONNX Runtime", _EVERYWHERE,
-        "int8 with fixed ranges; for x86 with unsigned activations, for GPUs signed and symmetric as TensorRT takes it",
-        gpu_parent="onnx", default_for=("GPU",), calibrated=True, follows_target=True,
-        searched=True,
+        "onnx-static", "onnx-fused", "int8", "int8", "static-int8", "ONNX Runtime", ("CPU",),
+        "int8 with fixed ranges, on x86 with unsigned activations: a row's answer depends on no other",
+        calibrated=True, follows_target=True, searched=True,
+    ),
+    Variant(
+        "onnx-static-gpu", "onnx", "int8", "int8", "static-int8", "ONNX Runtime", ("GPU",),
+        "int8 with fixed ranges, signed and symmetric as TensorRT takes it, the rest in half precision",
+        default_for=("GPU",), calibrated=True,
     ),
     Variant(
         "onnx-fp16", "onnx", "fp16", "fp16", "fp16", "ONNX Runtime", ("GPU",),
@@ -122,7 +130,7 @@ _ALL = (
         follows_target=True,
     ),
     Variant(
-        "tensorrt-int8", "onnx-static", "int8", "int8", "engine", "TensorRT", ("GPU",),
+        "tensorrt-int8", "onnx-static-gpu", "int8", "int8", "engine", "TensorRT", ("GPU",),
         "an engine (`--trt --precision int8`)",
         follows_target=True,
     ),
@@ -171,7 +179,6 @@ def variants_table() -> Sequence[str]:
     """The variants for people, as lines of a Markdown table."""
     lines = ["| variant | made from | runs on | what for |", "|---|---|---|---|"]
     for variant in _ALL:
-        for_gpus = f"; for GPUs `{variant.gpu_parent}`" if variant.gpu_parent and "GPU" in variant.runs_on else ""
         runs_on = ", ".join(variant.runs_on)
-        lines.append(f"| `{variant.name}` | `{variant.parent}`{for_gpus} | {runs_on} | {variant.purpose} |")
+        lines.append(f"| `{variant.name}` | `{variant.parent}` | {runs_on} | {variant.purpose} |")
     return lines

@@ -85,9 +85,7 @@ def planned_variants(settings: Export, target: Target) -> list[Variant]:
     what engines are built from, and what all these are made from; engines and what a search chooses come after."""
     named = settings.variants if settings.variants is not None else [found.name for found in default_variants(target)]
     sources = [engine.parent for engine in wanted_engines(settings.tensorrt)]
-    return with_parents(
-        {PLAIN.name, *named, *sources}, lambda variant: variant.parent_for(target_for(variant, settings, target))
-    )
+    return with_parents({PLAIN.name, *named, *sources}, lambda variant: variant.parent_for(target_for(variant, target)))
 
 
 def wanted_engines(settings: TensorRT) -> list[Variant]:
@@ -95,26 +93,21 @@ def wanted_engines(settings: TensorRT) -> list[Variant]:
     return [ENGINES[precision] for precision in settings.precisions] if settings.enabled else []
 
 
-def target_for(variant: Variant, settings: Export, target: Target) -> Target:
-    """What a variant is made for where the run's target is given.
-
-    OpenVINO has no GPU's variant. What follows its target is made for a GPU as soon as an engine is built from it: an
-    engine takes nothing else.
-    """
-    if variant.runtime == "OpenVINO" and target.is_gpu:
+def target_for(variant: Variant, target: Target) -> Target:
+    """What a variant is made for where the run's target is given: what runs on another kind of processor alone is made
+    for this machine's, or for any GPU."""
+    if target.is_gpu and "GPU" not in variant.runs_on and variant.gpu_parent is None:
         return resolve_target("auto")
-    becomes_engine = variant.name in [engine.parent for engine in wanted_engines(settings.tensorrt)]
-    if variant.follows_target and becomes_engine and not target.is_gpu:
+    if not target.is_gpu and "CPU" not in variant.runs_on:
         return next(known for known in TARGETS.values() if known.is_gpu)
     return target
 
 
 def place_of(variant: Variant, target: Target) -> str:
     """What a summary says that a variant is for: ``any``, ``cpu``, ``cuda`` (all GPUs alike) or the target's name."""
-    on_gpu = "GPU" in variant.runs_on
     if variant.follows_target:
-        return "cuda" if target.is_gpu and on_gpu else target.name
-    return "cpu" if not on_gpu else "any" if "CPU" in variant.runs_on else "cuda"
+        return target.name
+    return "any" if len(variant.runs_on) > 1 else "cpu" if "CPU" in variant.runs_on else "cuda"
 
 
 def make(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:

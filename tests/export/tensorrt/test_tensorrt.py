@@ -88,9 +88,9 @@ def test_int8_engines_are_built_from_static_int8(finished_run: Path, tmp_path: P
     done = compress_command("export", run, "--trt", "--precision", "int8", "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)["variants"]["tensorrt-int8"]
-    assert summary["parent"] == "onnx-static"
+    assert summary["parent"] == "onnx-static-gpu"
     assert (run / "tensorrt-int8/student-int8.engine").exists()
-    assert precision_of(run / "onnx-static/model.onnx") == "int8"
+    assert precision_of(run / "onnx-static-gpu/model.onnx") == "int8"
 
 
 @without_gpu

@@ -23,13 +23,19 @@ INT8_ENGINE = {"tensorrt": {"enabled": True, "precisions": ["int8"]}}
     ("settings", "target", "expected"),
     [
         ({}, CPU, ["onnx", "onnx-fused", "onnx-int8"]),
-        ({}, GPU, ["onnx", "onnx-static", "onnx-fp16"]),
+        ({}, GPU, ["onnx", "onnx-static-gpu", "onnx-fp16"]),
         ({"variants": []}, CPU, ["onnx"]),
         ({"variants": ["onnx-int4"]}, CPU, ["onnx", "onnx-fused", "onnx-int4"]),
         ({"variants": ["onnx-int4"]}, GPU, ["onnx", "onnx-int4"]),
         ({"variants": ["openvino-int8"]}, GPU, ["onnx", "onnx-fused", "openvino-int8"]),
         ({"variants": ["onnx-int4"]} | FP16_ENGINE, GPU, ["onnx", "onnx-fp16", "onnx-int4"]),
-        ({"variants": []} | INT8_ENGINE, CPU, ["onnx", "onnx-static"]),
+        ({"variants": []} | INT8_ENGINE, CPU, ["onnx", "onnx-static-gpu"]),
+        (
+            {"variants": ["onnx-static"]} | INT8_ENGINE,
+            CPU,
+            ["onnx", "onnx-fused", "onnx-static", "onnx-static-gpu"],
+        ),
+        ({"variants": ["onnx-static"]}, GPU, ["onnx", "onnx-fused", "onnx-static"]),
         ({"variants": ["onnx-static"]}, CPU, ["onnx", "onnx-fused", "onnx-static"]),
     ],
 )  # fmt: skip
@@ -37,13 +43,16 @@ def test_what_is_made_follows_from_recipe_and_target(settings: dict, target, exp
     assert [variant.name for variant in planned_variants(Export(**settings), target)] == expected
 
 
-def test_static_int8_is_for_a_gpu_as_soon_as_an_engine_is_built_from_it():
-    static, openvino, fp16 = (VARIANTS[name] for name in ("onnx-static", "openvino-int8", "onnx-fp16"))
-    assert target_for(static, Export(), CPU) is CPU
-    assert target_for(static, Export(**INT8_ENGINE), CPU).is_gpu
-    assert target_for(static, Export(**INT8_ENGINE), GPU) is GPU
-    assert target_for(openvino, Export(**INT8_ENGINE), GPU) == resolve_target("auto")
-    assert target_for(fp16, Export(**FP16_ENGINE), CPU) is CPU
+def test_what_runs_on_one_kind_of_processor_is_made_for_it():
+    static, for_gpus, openvino, fp16 = (
+        VARIANTS[name] for name in ("onnx-static", "onnx-static-gpu", "openvino-int8", "onnx-fp16")
+    )
+    assert target_for(static, CPU) is CPU
+    assert target_for(static, GPU) == target_for(openvino, GPU) == resolve_target("auto")
+    assert target_for(for_gpus, CPU).is_gpu
+    assert target_for(for_gpus, GPU) is GPU
+    assert target_for(fp16, CPU).is_gpu
+    assert target_for(VARIANTS["onnx-int8"], GPU) is GPU
 
 
 @pytest.mark.parametrize(
@@ -56,7 +65,7 @@ def test_static_int8_is_for_a_gpu_as_soon_as_an_engine_is_built_from_it():
         ("onnx-int8", CPU, "cpu-avx2"),
         ("onnx-int8", GPU, "cuda-sm89"),
         ("onnx-static", CPU, "cpu-avx2"),
-        ("onnx-static", GPU, "cuda"),
+        ("onnx-static-gpu", GPU, "cuda"),
         ("openvino-int8", CPU, "cpu-avx2"),
     ],
 )
