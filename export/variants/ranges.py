@@ -99,18 +99,29 @@ def _add_probes(model: Any) -> dict[str, str]:
 
     ShapeInferencePass()(model)
     _clip_constants(model)
-    probes: dict[str, str] = {}
+    nothing = onnx_ir.Value(name="largest:nothing", const_value=onnx_ir.tensor(np.float32(0), name="largest:nothing"))
+    model.graph.register_initializer(nothing)
+    watched: list[tuple[Any, list[Any]]] = []
     for node in list(model.graph):
         for value in node.outputs:
             if value.dtype != onnx_ir.DataType.FLOAT or node.op_type == "Constant":
                 continue
-            size = value if _is_mask(value) else onnx_ir.node("Abs", [value]).outputs[0]
-            top = onnx_ir.node("ReduceMax", [size], {"keepdims": 0})
-            model.graph.extend([top] if size is value else [size.producer(), top])
-            probe = top.outputs[0]
-            probe.name, probe.type = f"largest:{value.name}", onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
-            model.graph.outputs.append(probe)
-            probes[probe.name] = _title(node)
+            is_mask = _is_mask(value)  # before the probe is another user of it
+            # What is infinite in 32 bits is meant to be, as the logarithm of a distance of nothing.
+            infinite = onnx_ir.node("IsInf", [value])
+            finite = onnx_ir.node("Where", [infinite.outputs[0], nothing, value])
+            nodes = [infinite, finite]
+            if not is_mask:
+                nodes.append(onnx_ir.node("Abs", [finite.outputs[0]]))
+            nodes.append(onnx_ir.node("ReduceMax", [nodes[-1].outputs[0]], {"keepdims": 0}))
+            watched.append((node, nodes))
+    probes: dict[str, str] = {}
+    for node, nodes in watched:
+        model.graph.extend(nodes)
+        probe = nodes[-1].outputs[0]
+        probe.name, probe.type = f"largest:{len(probes)}", onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
+        model.graph.outputs.append(probe)
+        probes[probe.name] = _title(node)
     return probes
 
 

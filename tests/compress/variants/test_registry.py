@@ -68,4 +68,4 @@ def test_people_can_read_it():
     assert line.count("|") == heading.count("|")
     assert [row.split("`")[1] for row in rows] == list(VARIANTS)
     assert "| `onnx-int8` | `onnx-fused` | CPU |" in "\n".join(rows)
-    assert "| `onnx-static` | `onnx-fused`; for GPUs `onnx` | CPU, GPU |" in "\n".join(rows)
+    assert "| `onnx-static-gpu` | `onnx` | GPU |" in "\n".join(rows)
