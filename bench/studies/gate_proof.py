@@ -28,7 +28,7 @@ from rich.console import Console
 
 from bench.gate.baseline import Comparing, RunBaseline, open_baseline
 from bench.gate.findings import accuracy_findings
-from bench.gate.judgement import Finding, Limits, Verdict, overall
+from bench.gate.judgement import WORST_FIRST, Finding, Limits, Verdict, overall
 from bench.gate.stage import run_check_stage
 from bench.report.summary import BENCH
 from bench.report.tables import ReportTable
@@ -50,7 +50,6 @@ _VARIANT = "onnx-int8"
 _BASELINE_ROUNDS = 8
 _DROPS = ((0.0, 1.0), (1.0, 1.0), (2.0, 1.0), (2.0, 0.0))
 """Points that are lost in one language, and the limit."""
-_VERDICTS: tuple[Verdict, ...] = ("fail", "inconclusive", "pass")
 
 
 class Alarms(Contract):
@@ -93,12 +92,12 @@ def proof_table(entries: Sequence[Alarms]) -> ReportTable:
         [
             entry.what,
             str(entry.checks),
-            *(str(entry.verdicts.get(verdict, 0)) for verdict in _VERDICTS),
+            *(str(entry.verdicts.get(verdict, 0)) for verdict in WORST_FIRST),
             f"{entry.seconds:.1f}",
         ]
         for entry in entries
     ]
-    headings = ["what is checked", "checks", *_VERDICTS, "seconds a check"]
+    headings = ["what is checked", "checks", *WORST_FIRST, "seconds a check"]
     return ReportTable(f"{_VARIANT} beside a busy neighbour; a time may be 1.10 times the baseline's", headings, rows)
 
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from bench.gate.findings import LOOKS
-from bench.gate.judgement import ALPHA, Chances, Judged, Verdict, drop, slowdown
+from bench.gate.judgement import ALPHA, WORST_FIRST, Chances, Judged, Verdict, drop, slowdown
 from bench.measure.statistics import log_ratios
 from bench.report.tables import ReportTable
 from bench.report.text import terminal_table
@@ -32,7 +32,6 @@ _POINTS = (0.0, 1.0, 3.0)
 """Points that are truly lost; the limit is one."""
 _ROWS = (30, 100, 300, 1000)
 _FIGURES, _BATCHES, _BATCH_NOISE = 15, 25, 0.03
-_VERDICTS: tuple[Verdict, ...] = ("fail", "inconclusive", "not enough rows", "pass")
 Generator = np.random.Generator
 
 
@@ -131,9 +130,11 @@ def rates_table(rates: Sequence[Rates]) -> ReportTable:
     """Shares of the verdicts in percent."""
     rows = []
     for found in rates:
-        shares = (f"{100 * found.verdicts.get(verdict, 0) / found.checks:.1f}" for verdict in _VERDICTS)
+        shares = (f"{100 * found.verdicts.get(verdict, 0) / found.checks:.1f}" for verdict in WORST_FIRST)
         rows.append([found.what, f"{found.rows:,}", f"{found.checks:,}", *shares])
-    return ReportTable("Verdicts in % of the simulated checks", ["what is judged", "rows", "checks", *_VERDICTS], rows)
+    return ReportTable(
+        "Verdicts in % of the simulated checks", ["what is judged", "rows", "checks", *WORST_FIRST], rows
+    )
 
 
 def main(
