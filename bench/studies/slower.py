@@ -21,7 +21,7 @@ from compress.tasks.contract import Task
 
 SLOWER = module_command("bench.studies.slower")
 """What runs such a process."""
-_PLANTED = "slower.json"
+_PLANTED = ".slower.json"  # hidden: no file of the stage, which is as it was made
 
 
 def plant(model: Path, ratio: float) -> None:

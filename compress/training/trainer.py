@@ -246,10 +246,16 @@ def _last_whole_checkpoint(scratch: Path) -> Path | None:
 
 
 class _Course(TrainerCallback):
-    """A checkpoint every so many steps, besides the one of each epoch; with each a line of losses."""
+    """A checkpoint every so many steps, besides the one of each epoch; and a log in each epoch, however short."""
 
     def __init__(self, title: str, steps: int):
-        self._title, self._steps = title, steps
+        self._title, self._steps, self._has_logged = title, steps, False
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._has_logged = False
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._has_logged |= "loss" in kwargs["logs"]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         raise_if_interrupted()
@@ -257,7 +263,7 @@ class _Course(TrainerCallback):
             control.should_log = control.should_save = True  # nothing is kept after a loss that is no number
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        control.should_log = True
+        control.should_log = not self._has_logged
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         check_loss(

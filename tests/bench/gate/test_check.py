@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+import tiny_runs
 
 from bench.gate.baseline import Comparing, RunBaseline, open_baseline
 from bench.gate.findings import accuracy_findings
@@ -60,6 +61,7 @@ def test_what_is_larger_is_named(finished_run: Path, copy: Path, tmp_path: Path,
     """In place of the int8 graph lies the one in 32 bits."""
     shutil.copytree(copy, tmp_path / "new", symlinks=True)
     shutil.copy(finished_run / "onnx/model.onnx", tmp_path / "new/onnx-int8/model.onnx")
+    tiny_runs.record_again(tmp_path / "new", "onnx-int8")
     done = compress_command(
         "check", tmp_path / "new", "--baseline", finished_run, "--variants", "onnx-int8", "--max-growth", 2, *FAST
     )

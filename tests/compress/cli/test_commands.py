@@ -285,7 +285,7 @@ def test_a_measurement_cannot_change_what_is_measured(compress_command, finished
 
 def test_a_value_that_is_not_yaml_is_named(compress_command, tmp_path: Path):
     done = compress_command("distill", "--set", "bench.threads=[", "--output", tmp_path)
-    assert_one_clear_line(done, "--set bench.threads=[: the value is not valid YAML; quote it")
+    assert_one_clear_line(done, "--set bench.threads=[, line 1: not valid YAML (expected the node content")
 
 
 def test_a_refused_recipe_leaves_the_run_s_own(compress_command, finished_run: Path, tmp_path: Path):
