@@ -1,10 +1,11 @@
 export COMPRESS_BENCH_DATA
+export COMPRESS_FUZZ_SEED
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench interop lint docs clean
+.PHONY: demo test bench fuzz interop lint docs clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +27,10 @@ test: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable .[studies]
 	$(BIN)/pytest bench/studies --quiet --benchmark-columns=median,iqr,rounds
+
+# Malformed input of every kind; another seed: make fuzz COMPRESS_FUZZ_SEED=7
+fuzz: $(VENV)/installed
+	PYTHONPATH=tests/helpers $(BIN)/python tests/fuzz --seed $${COMPRESS_FUZZ_SEED:-0}
 
 # Other people's clients, with the libraries that they need, in an environment of their own
 $(VENV)-interop/installed: Makefile

@@ -115,10 +115,10 @@ class Model:
         self, texts: Sequence[Any], text_pairs: Sequence[str] | None, languages: Sequence[str] | str | None
     ) -> list[Row]:
         """The texts as training read them: in Unicode's NFC, without space around them."""
-        for what, given in (("texts", texts), ("text_pairs", text_pairs)):
-            if isinstance(given, str):
+        for what, given in (("texts", texts), ("text_pairs", text_pairs), ("languages", languages)):
+            if isinstance(given, str) and what != "languages":
                 raise CompressError(f"predict: {what} must be a list of texts, got one text; put it in a list")
-            if given is not None and not isinstance(given, Collection):
+            if not isinstance(given, Collection) and (given is not None or what == "texts"):
                 raise CompressError(f"predict: {what} must be a list of texts, got {type(given).__name__}")
         if self.description.pairs != (text_pairs is not None):
             wanted = "pairs: give text_pairs too" if self.description.pairs else "single texts: leave out text_pairs"

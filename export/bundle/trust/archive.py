@@ -103,13 +103,13 @@ def _checked(archive: Path, members: Iterator[tarfile.TarInfo], sizes: Mapping[s
     for member in members:
         known = member.name in sizes or member.name in NOT_IN_MANIFEST
         if not member.isreg():
-            raise CompressError(f"{archive}: {member.name!r} is not a file (a link, a device or a folder)")
+            raise CompressError(f"{archive}: {member.name!r:.200} is not a file (a link, a device or a folder)")
         if not known:
-            raise CompressError(f"{archive}: {member.name!r} is not a file of the manifest, or lies outside of it")
+            raise CompressError(f"{archive}: {member.name!r:.200} is not a file of the manifest, or lies outside of it")
         if member.name in seen:
-            raise CompressError(f"{archive}: {member.name!r} comes twice")
+            raise CompressError(f"{archive}: {member.name!r:.200} comes twice")
         if member.size > sizes.get(member.name, LARGEST_MANIFEST):
-            raise CompressError(f"{archive}: {member.name!r} is larger than the manifest says")
+            raise CompressError(f"{archive}: {member.name!r:.200} is larger than the manifest says")
         seen.add(member.name)
         yield member
 

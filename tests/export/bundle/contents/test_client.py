@@ -78,6 +78,10 @@ def test_bad_input_is_named(bundle: Path, tmp_path: Path):
         model.predict(["a", "b\ud800"])
     with pytest.raises(CompressError, match="predict: texts must be a list of texts, got int"):
         model.predict(3)
+    with pytest.raises(CompressError, match="predict: texts must be a list of texts, got NoneType"):
+        model.predict(None)
+    with pytest.raises(CompressError, match="predict: languages must be a list of texts, got int"):
+        model.predict(["a"], languages=3)
     with pytest.raises(CompressError, match="text_pairs must be a list of texts, got one text; put it in a list"):
         model.predict(["a"], "b")
     with pytest.raises(CompressError, match=r"a run, not a bundle; name .*bundle, which `compress bundle` fills"):
