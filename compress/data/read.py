@@ -20,6 +20,7 @@ from compress.errors import CompressError, first_line
 from compress.recipe.data import Data
 from compress.tasks.registry import TaskName, task_named
 
+_LONGEST_LINE = 50_000_000  # characters
 SPLITS = ("train", "validation", "test")
 UNLABELLED = "unlabelled"
 _ALIASES = {"train": ("train",), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
@@ -82,7 +83,11 @@ def read_file(path: Path) -> Iterator[RawRow]:
 
 def _read_json_lines(path: Path) -> Iterator[RawRow]:
     with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), ""), 1):
+            if len(line) == _LONGEST_LINE:
+                raise CompressError(
+                    f"{path}:{number}: a line of {_LONGEST_LINE:,} characters or more; write a row a line"
+                )
             if not line.strip():
                 continue
             try:

@@ -17,6 +17,7 @@ from compress.recipe.recipe import Recipe
 Content = dict[str, object]
 """What YAML holds, before it is validated."""
 
+_LARGEST = 10_000_000  # bytes
 _MOST_TOLD = 10
 RENAMED = {
     "evaluation.yardstick": "evaluation.baseline",
@@ -54,6 +55,8 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
 
 
 def _read_yaml(path: Path) -> Content:
+    if path.exists() and (not path.is_file() or path.stat().st_size > _LARGEST):
+        raise CompressError(f"{path}: not a recipe but a folder, a pipe or a device, or more than {_LARGEST:,} bytes")
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError as error:

@@ -26,6 +26,9 @@ def load_onnx(path: Path, task: Task, threads: int | None = None, *, cuda: bool 
     session = onnx_session(path, threads, cuda=cuda)
     types = {value.name: np.int32 if value.type == "tensor(int32)" else np.int64 for value in session.get_inputs()}
     outputs = [value.name for value in session.get_outputs()]
+    odd = next((value for value in session.get_inputs() if len(value.shape) != 2), None)
+    if odd is not None:
+        raise CompressError(f"{path}: its input {odd.name} is of shape {odd.shape}; wanted are (rows, tokens)")
     if set(types) - set(_INPUTS) or len(outputs) < len(task.OUTPUTS):
         raise CompressError(
             f"{path}: its inputs are {', '.join(types)} and its outputs {', '.join(outputs)}; wanted are "

@@ -12,6 +12,7 @@ from compress.errors import CompressError
 
 _OLDEST_OPSET = 13  # the first in which QuantizeLinear knows channels
 _FLOATING_POINT = (1, 10, 11)  # in TensorProto.DataType: 32, 16 and 64 bits
+_LARGEST = 2**31  # bytes of a protocol buffer; larger weights lie beside it
 _LONGEST_SIZE = 19  # digits of a size; 64 bits hold no more
 _OTHER_DOMAINS = ("com.microsoft", "ai.onnx.ml", "trt.plugins")
 
@@ -35,6 +36,10 @@ def _read(path: Path) -> Any:
 
     if not path.is_file():
         raise CompressError(f"{path}: no such file; name an ONNX file")
+    if path.stat().st_size > _LARGEST:
+        raise CompressError(
+            f"{path}: {path.stat().st_size:,} bytes, where ONNX files have 2 GB at most; export it again"
+        )
     try:
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from compress.errors import CompressError, UnavailableError, first_line
-from compress.runs.files import file_sha256
+from compress.runs.files import file_sha256, read_limited
 from compress.serving.format import SIGNATURE, SIGNATURE_SUM
 
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 """Those of model-signing, by their names in cryptography."""
+_LARGEST_KEY = 1_000_000  # bytes; chains of certificates have some thousands
 
 
 def sign(folder: Path, key: Path, certificates: Sequence[Path] = ()) -> None:
@@ -46,9 +47,7 @@ def _signer(key: Path, certificates: Sequence[Path]) -> Any:
         raise CompressError(
             "--certificate: name the signer's certificate and then its issuer's, each with --certificate"
         )
-    for path in (key, *certificates):
-        if not path.is_file():
-            raise CompressError(f"{path}: no such file; name a PEM file")
+    _check_files((key, *certificates))
     try:
         _check_kind(key, _keys().load_pem_private_key(key.read_bytes(), None).public_key())
         config = signing.Config().set_hashing_config(_hashing())
@@ -60,6 +59,13 @@ def _signer(key: Path, certificates: Sequence[Path]) -> Any:
     except (ValueError, TypeError) as error:
         raise _cannot_sign(key, error) from error
     return config
+
+
+def _check_files(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if not path.is_file():
+            raise CompressError(f"{path}: no such file; name a PEM file")
+        read_limited(path, _LARGEST_KEY)
 
 
 def _cannot_sign(key: Path, error: Exception) -> CompressError:
@@ -85,9 +91,7 @@ def signature_problem(folder: Path, key: Path | None, certificates: Sequence[Pat
     :raises CompressError: If a key or certificate cannot be read.
     """
     verifying = _library().verifying
-    for path in (*([key] if key else []), *certificates):
-        if not path.is_file():
-            raise CompressError(f"{path}: no such file; name a PEM file")
+    _check_files((*([key] if key else []), *certificates))
     config = verifying.Config().set_hashing_config(_hashing())
     try:
         if key is not None:

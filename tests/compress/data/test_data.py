@@ -247,6 +247,7 @@ def test_bad_rows_are_refused_with_their_place(tmp_path: Path, splits: dict, dat
         ("rows.jsonl", b'{"text": "\xff"}\n', "rows.jsonl: not UTF-8 text"),
         ("rows.jsonl", b'{"text": "x", "text": "y"}\n', "rows.jsonl:1: the key 'text' comes twice; leave one out"),
         ("rows.jsonl", b'{"a": ' + b"[" * 100_000, "rows.jsonl:1: not a row: its JSON is nested too deeply"),
+        ("rows.jsonl", bytes(50_000_000), "rows.jsonl:1: a line of 50,000,000 characters or more; write a row a line"),
         ("rows.jsonl", b'{"a": ' + b"9" * 5000 + b"}\n", "rows.jsonl:1: not a JSON object"),
         ("rows.csv", b"text,label,text\nx,y,z\n", "rows.csv: the column 'text' comes twice; leave one out"),
         ("rows.csv", b'text,label\n"x" y,a\n', "rows.csv: not valid CSV after line 1"),

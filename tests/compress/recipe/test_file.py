@@ -1,3 +1,4 @@
+import os
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -101,6 +102,15 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, content: str, mes
 def test_a_missing_recipe_is_said(tmp_path: Path):
     with pytest.raises(CompressError, match=r"no such recipe"):
         load_recipe(tmp_path / "none.yaml")
+
+
+def test_a_recipe_is_a_file_of_some_size(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "large.yaml").touch()
+    os.truncate(tmp_path / "large.yaml", 10**12)
+    for path in (tmp_path, tmp_path / "pipe.yaml", tmp_path / "large.yaml"):
+        with pytest.raises(CompressError, match="not a recipe but a folder, a pipe or a device, or more than"):
+            load_recipe(path)
 
 
 def test_what_is_wrong_is_told_shortly(tmp_path: Path):

@@ -1,5 +1,6 @@
 """Files from elsewhere that cannot be used: one line each, and nothing is written."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,10 @@ def missing(path: Path) -> None:
 
 def cut_off(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:20_000])
+
+
+def too_large(path: Path) -> None:
+    os.truncate(path, 10**12)
 
 
 def something_else(path: Path) -> None:
@@ -155,6 +160,7 @@ def broken_structure(path: Path) -> None:
 CASES: dict[Callable[[Path], None], str] = {
     missing: r"model.onnx: no such file; name an ONNX file",
     cut_off: r"model.onnx: not an ONNX file, or cut off; copy or export it again",
+    too_large: r"model.onnx: 1,000,000,000,000 bytes, where ONNX files have 2 GB at most; export it again",
     something_else: r"model.onnx: (not an ONNX file|the graph is empty)",
     old_opset: r"model.onnx: operator set 9; 13 to \d+ can be read",
     future_opset: r"model.onnx: operator set 99; 13 to \d+ can be read",

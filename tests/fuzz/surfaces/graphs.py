@@ -98,10 +98,10 @@ def _attribute(location: str, offset: int) -> Any:
 def _deep(model: onnx.ModelProto) -> None:
     """Graphs in graphs."""
     inner = helper.make_graph([], "inner", [], [])
-    for _ in range(50):
-        node = helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner.__class__())
+    for _ in range(10):  # each holds the one before twice
+        node = helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
         inner = helper.make_graph([node], "inner", [], [])
-    model.graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner.__class__()))
+    model.graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner))
 
 
 def _huge(model: onnx.ModelProto) -> None:

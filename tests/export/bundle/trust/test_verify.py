@@ -377,6 +377,9 @@ def test_unusable_keys_are_named(copied: Path, keys: Keys, tmp_path: Path):
         sign(copied, tmp_path / "bad.pem")
     with pytest.raises(CompressError, match=r"none\.pem: no such file; name a PEM file"):
         sign(copied, tmp_path / "none.pem")
+    os.truncate(tmp_path / "bad.pem", 10**12)
+    with pytest.raises(CompressError, match=r"bad\.pem: 1,000,000,000,000 bytes, where 1,000,000 are the most"):
+        sign(copied, tmp_path / "bad.pem")
     with pytest.raises(CompressError, match="--certificate: name the signer's certificate and then its issuer's"):
         sign(copied, keys.private, [keys.certificate])
     sign(copied, keys.private)
