@@ -36,9 +36,10 @@ def label_figures(counts: LabelCounts | None) -> dict[str, LabelFigures]:
     """Recall and F1 of each label that rows have; none where labels are of no closed set."""
     from compress.metrics.figures import LabelFigures
 
+    if counts is None:
+        return {}
     found = {}
-    for label, name in enumerate([] if counts is None else counts.names):
-        assert counts is not None
+    for label, name in enumerate(counts.names):
         recall, rows = counts.recall(label)
         if len(rows):
             three = np.stack([counts.right[:, label], counts.found[:, label], counts.wanted[:, label]], axis=1)
