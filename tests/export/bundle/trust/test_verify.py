@@ -396,7 +396,7 @@ def test_unusable_keys_are_named(copied: Path, keys: Keys, tmp_path: Path):
         (ed25519.Ed25519PrivateKey.generate(), "Ed25519"),
         (ec.generate_private_key(ec.SECP256K1()), "secp256k1"),
     ],
-    ids=str,
+    ids=["RSA", "Ed25519", "secp256k1"],
 )
 def test_keys_of_other_kinds_are_refused_by_name(copied: Path, keys: Keys, tmp_path: Path, key: Any, kind: str):
     private, public = tmp_path / "private.pem", tmp_path / "public.pem"
