@@ -40,6 +40,7 @@ Wants = Literal["refused", "accepted", "either"]
 Ended = Literal["refused", "accepted", "traceback", "hang", "death", "memory", "wrong answer", "unclear message"]
 
 _MOST_MEMORY = 2**31  # bytes that an attempt may add
+_MOST_OF_CHILDREN = 6 * 2**30  # bytes of a process that the product starts with a limit of its own
 _LONGEST_MESSAGE = 1000  # characters, folders not counted
 _SHOWN = 4000
 
@@ -204,9 +205,11 @@ def judged(attempt: Attempt, folder: Path, said: Path) -> tuple[Ended, str]:
     sys.stdout.flush()
     sys.stderr.flush()
     text = said.read_text("utf-8", "backslashreplace")
-    peak = max(resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    if peak > before.rss + _MOST_MEMORY:
-        return "memory", f"{peak:,} bytes; {text[-_SHOWN:]}"
+    own, of_children = (
+        resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    if own > before.rss + _MOST_MEMORY or of_children > _MOST_OF_CHILDREN:
+        return "memory", f"{own:,} bytes, {of_children:,} in processes of its own; {text[-_SHOWN:]}"
     problem = _problem_of(text, folder, ended == "refused", attempt.surface.places)
     if problem:
         return "unclear message", f"{problem}: {text[-_SHOWN:]}"
