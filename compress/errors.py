@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+_LONGEST = 300  # characters of what another library says; it may repeat a whole file
+
+
 class CompressError(Exception):
     """Something the user can mend. The message is one line: what is wrong, where, and what to do about it."""
 
@@ -22,7 +25,7 @@ class RejectedVariantError(CompressError):
 
 def first_line(error: Exception) -> str:
     """What another library says, without the lines that explain it."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:_LONGEST]
 
 
 def first_problem(error: ValidationError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ _INDEX = "index.json"
 class Shard(Contract):
     """One file of outputs; without a hash until it was made."""
 
-    file: str
+    file: Annotated[str, Field(pattern=r"^[a-z0-9-]+\.safetensors$")]  # beside the index, never elsewhere
     sha256: str | None = None
     bytes: int = 0
 

@@ -90,6 +90,17 @@ def test_a_damaged_shard_is_found_and_made_again(run: Run, damage: str, capsys: 
         assert shards[0].stat().st_mtime_ns == untouched
 
 
+def test_an_index_names_no_file_elsewhere(run: Run):
+    before = cache.load_cache(run).logits()
+    index, elsewhere = store(run) / "index.json", store(run).parents[1] / "weights.safetensors"
+    elsewhere.write_text("somebody's")
+    content = json.loads(index.read_text("utf-8"))
+    content["shards"][0]["file"] = "../../weights.safetensors"
+    index.write_text(json.dumps(content), "utf-8")
+    assert np.array_equal(cache.load_cache(run).logits(), before)
+    assert elsewhere.read_text() == "somebody's"
+
+
 def test_half_precision_takes_half_the_space(run: Run):
     cache.load_cache(run)
     full = sum(path.stat().st_size for path in store(run).glob("*.safetensors"))
