@@ -223,7 +223,21 @@ def _outputs(teacher: PreTrainedModel, work: _Work, examples: list[Example]) -> 
             filled.setdefault(name, torch.empty(int(offsets[-1]), *values.shape[2:], dtype=values.dtype))
             for position, index in enumerate(indices):
                 filled[name][offsets[index] : offsets[index + 1]] = values[position, : lengths[index]]
+    _check_finite(filled, work.precision)
     return filled
+
+
+def _check_finite(filled: Mapping[str, Tensor], precision: str) -> None:
+    """Refuse outputs that nothing can be learnt from.
+
+    :raises CompressError: Naming them.
+    """
+    for name, values in filled.items():
+        if values.is_floating_point() and not values.isfinite().all():
+            mend = (
+                "set student.cache.precision: fp32" if precision == "fp16" else "its weights are damaged; get it again"
+            )
+            raise CompressError(f"teacher: its outputs ({name}) are infinite or no numbers on some rows; {mend}")
 
 
 def _said(teacher: PreTrainedModel, work: _Work, examples: list[Example]) -> dict[str, Tensor]:

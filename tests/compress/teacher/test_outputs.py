@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_runs
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compress.data.stage import load_data
@@ -116,4 +118,18 @@ def test_too_much_is_refused_before_anything_is_written(run: Run):
     small = find_run(run.folder, run.folder.parent, {"student.cache.limit_gb": 0.0001})
     with pytest.raises(CompressError, match=r"would take .* GB, the limit is 0.0001; raise it, set precision to fp16"):
         cache.load_cache(small)
+    assert not list(store(run).glob("*.safetensors"))
+
+
+def test_outputs_that_are_no_numbers_are_refused(run: Run):
+    """Weights that are numbers all, but so large that what is calculated with them is none."""
+    path = run.folder / "teacher/model.safetensors"
+    weights = load_file(path)
+    head = weights["classifier.weight"]
+    save_file({**weights, "classifier.weight": head / head.abs().max() * 3e38}, path, {"format": "pt"})
+    tiny_runs.record_again(run.folder, "teacher")
+    with pytest.raises(
+        CompressError, match=r"^teacher: its outputs \(\w+\) are infinite or no numbers on some rows; its"
+    ):
+        cache.load_cache(run)
     assert not list(store(run).glob("*.safetensors"))
