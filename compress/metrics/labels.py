@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.metrics.comparison import Pair, adjusted_losses
 from compress.metrics.metric import Metric, f1_of_counts, mean, share
 
+# A measuring process counts with this module: what brings Pydantic is imported where it is made.
 if TYPE_CHECKING:
+    from compress.metrics.comparison import Pair
     from compress.metrics.figures import LabelAgreement, LabelFigures, Loss
 
 
@@ -54,6 +55,8 @@ def label_figures(counts: LabelCounts | None) -> dict[str, LabelFigures]:
 
 def label_pairs(reference: LabelCounts | None, other: LabelCounts | None) -> dict[str, Pair]:
     """The recall of each label that rows have, of two models."""
+    from compress.metrics.comparison import Pair
+
     pairs = {}
     if reference is not None and other is not None:
         for label, name in enumerate(reference.names):
@@ -65,6 +68,8 @@ def label_pairs(reference: LabelCounts | None, other: LabelCounts | None) -> dic
 
 def label_losses(reference: LabelCounts | None, other: LabelCounts | None) -> dict[str, Loss]:
     """What is lost of the recall of each label from one model to another."""
+    from compress.metrics.comparison import adjusted_losses
+
     return adjusted_losses(label_pairs(reference, other))
 
 

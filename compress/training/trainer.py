@@ -36,6 +36,7 @@ class BucketTrainer(Trainer):
     """A trainer whose batches hold rows of similar length, in random order, with balanced languages if asked for."""
 
     loss_parts: dict[str, list[torch.Tensor]]
+    last_loss: torch.Tensor
 
     def __init__(self, *args: Any, title: str, task: Task, settings: Training, languages: np.ndarray, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -45,6 +46,16 @@ class BucketTrainer(Trainer):
         self.settings = settings
         self.languages = languages
         self.loss_parts = {}
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self.last_loss = super().training_step(*args, **kwargs)
+        return self.last_loss
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        check_loss(
+            self.title, self.last_loss.item(), f"by step {self.state.global_step}"
+        )  # else it would be gone on from
+        super()._save_checkpoint(*args, **kwargs)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -260,7 +271,7 @@ class _Course(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         raise_if_interrupted()
         if state.global_step % self._steps == 0:
-            control.should_log = control.should_save = True  # nothing is kept after a loss that is no number
+            control.should_save = True
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         control.should_log = not self._has_logged

@@ -113,7 +113,7 @@ def test_parity_measures_difference_and_agreement():
     parent = Answers([np.array([1.0, 2.0]), np.array([3.0, 0.0])], ["b", "a"])
     parity = measure_parity(parent, Answers([np.array([1.5, 1.0]), np.array([3.0, 0.0])], ["a", "a"]))
     assert parity.model_dump(exclude_none=True) == {
-        "rows": 2, "max_difference": 1.0, "mean_difference": 0.375, "agreement": 0.5
+        "rows": 2, "max_difference": 1.0, "mean_difference": 0.375, "agreement": 0.5, "labels": {}
     }  # fmt: skip
     with pytest.raises(CompressError, match=r"outputs differ by up to 1 \(limit 0.5\) and 50.00 % of the predictions"):
         check_parity("variant", "parent", parity, Tolerance(max_difference=0.5, agreement=0.9))

@@ -383,7 +383,7 @@ def test_unusable_keys_are_named(copied: Path, keys: Keys, tmp_path: Path):
     with pytest.raises(CompressError, match="--certificate: name the signer's certificate and then its issuer's"):
         sign(copied, keys.private, [keys.certificate])
     sign(copied, keys.private)
-    with pytest.raises(CompressError, match=r"bad\.pem: cannot be read"):
+    with pytest.raises(CompressError, match=r"bad\.pem: 1,000,000,000,000 bytes, where 1,000,000 are the most"):
         verify(copied, tmp_path / "bad.pem")
     with pytest.raises(CompressError, match=r"none\.pem: no such file"):
         verify(copied, certificates=[tmp_path / "none.pem"])
@@ -425,7 +425,7 @@ def test_a_graph_that_no_library_can_read_fails_the_check(copied: Path):
     packed_again(copied)
     found = verify(copied)
     assert not found.passed
-    assert "models/cpu/onnx/1: cannot be read" in failures(found)
+    assert "begin and end is no number" in failures(found)
 
 
 def test_no_graph_is_read_before_the_signature_is_checked(copied: Path, tmp_path: Path):
