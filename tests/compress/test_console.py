@@ -17,6 +17,7 @@ def quiet():
 
 
 def test_the_log_keeps_our_lines_and_what_libraries_log_print_and_warn(tmp_path: Path, capsys: pytest.CaptureFixture):
+    logging.captureWarnings(False)  # of an earlier test, in whose place pytest has put its own
     console.quiet_libraries()
     console.start_log(tmp_path)
     console.say("data: 3 rows")

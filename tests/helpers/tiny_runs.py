@@ -85,11 +85,14 @@ def recipe_for(task: str, root: Path) -> tuple[Fields, Fields]:
 
 
 def record_again(folder: Path, stage: str) -> None:
-    """Let the manifest of a run say of a stage what lies there now, as if it had been made so."""
+    """Let the manifest of a run say of a stage what lies there now, as if it and all that follows had been made so."""
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     entry = manifest["stages"][stage]
     for file in entry["files"]:
         path = folder / file["path"]
         file.update(sha256=file_sha256(path), bytes=path.stat().st_size)
     entry["digest"] = content_hash([[file["path"], file["sha256"]] for file in entry["files"]])
+    for other in manifest["stages"].values():
+        if stage in other["parents"]:
+            other["parents"][stage] = entry["digest"]
     write_json(folder / "manifest.json", manifest)

@@ -107,10 +107,12 @@ def test_a_trimmed_teacher_says_what_it_said_before(distil, tmp_path: Path, fini
     result = distil(data__source=str(german), teacher__vocabulary__trim=True)
     vocabulary = result["teacher"]["vocabulary"]
     assert vocabulary["tokens_after"] < vocabulary["tokens_before"] == 400
-    assert vocabulary["lost_share"] == {"de": 0.0}
+    assert 0 <= vocabulary["lost_share"]["de"] < 0.1  # of the validation rows, which did not say what is kept
     assert "vocabulary trimmed from 400 to" in result["told"]
     before = json.loads((finished_run / "evaluation/report.json").read_text())["models"]["teacher"]["de"]
     after = result["evaluation"]["models"]["teacher"]["de"]
     assert after["accuracy"]["value"] == pytest.approx(before["accuracy"]["value"], abs=0.02)
+    assert abs(result["evaluation"]["teacher_against_untrimmed"]["drop"]["de"]["value"]) <= 0.02
+    assert result["evaluation"]["models"]["untrimmed teacher"]["de"]["accuracy"]["value"] > 0.5
     for model in ("teacher", "student"):
         assert len(AutoTokenizer.from_pretrained(tmp_path / "out/tiny" / model)) == vocabulary["tokens_after"]

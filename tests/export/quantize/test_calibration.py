@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_runs
 
 from compress.data.encode import spread_over_languages_and_lengths
 from compress.data.stage import load_data
@@ -43,6 +44,7 @@ def english_rows(finished_run: Path, tmp_path: Path) -> Path:
     path = run / "data/train.jsonl"
     rows = [line for line in path.read_text("utf-8").splitlines() if json.loads(line)["lang"] == "en"]
     path.write_text("\n".join(rows) + "\n", "utf-8")
+    tiny_runs.record_again(run, "data")
     return run
 
 
