@@ -104,17 +104,19 @@ class LatencyMeasurement:
 
         :param advance: Told the number of batches that were run.
         """
-        found = self._measured_round(advance)
+        found, stolen = self._measured_round(advance)
         while self._repeats_left and (reason := too_noisy(_waited(found))):
             self._repeats_left -= 1
             say(f"bench: {reason}: the round is measured again")
-            found = self._measured_round(lambda batches: None)
+            found, stolen = self._measured_round(lambda batches: None)
         self.rounds += 1
+        self._stolen_milliseconds += 1000 * stolen
         for (name, size), answers in found.items():
             self.samples[name][size].add(answers)
 
-    def _measured_round(self, advance: Callable[[int], object]) -> dict[tuple[str, int], list[RunAnswer]]:
-        """What each model answers for the batches of each size, in the order of the rows."""
+    def _measured_round(self, advance: Callable[[int], object]) -> tuple[dict[tuple[str, int], list[RunAnswer]], float]:
+        """What each model answers for the batches of each size, in the order of the rows; and how many seconds other
+        guests of the host had its processors meanwhile."""
         generator = np.random.default_rng((self._seed, self.rounds))
         stolen = stolen_seconds(self._group.cpus)
         answers: dict[tuple[str, int], list[RunAnswer]] = {}
@@ -126,8 +128,7 @@ class LatencyMeasurement:
                 advance(1)
             for name, by_number in found.items():
                 answers[name, size] = [by_number[number] for number in range(len(batches))]
-        self._stolen_milliseconds += 1000 * (stolen_seconds(self._group.cpus) - stolen)
-        return answers
+        return answers, stolen_seconds(self._group.cpus) - stolen
 
     def disturbed(self, name: str, size: int) -> float:
         """The share of a model's time at a batch size that went to other work: of this machine, which it waited for,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,8 @@ def needed_memory(run: Callable[[], object]) -> int:
     Resident memory alone would count weights that a runtime maps and those that it reads differently: of a mapped file
     every page that was ever looked at stays resident, though the system may take it back at any time.
     """
-    _CLEAR_REFERENCES.write_text("1")  # Linux, Documentation/filesystems/proc.rst: forget which pages were touched
+    with suppress(OSError):  # where it is not to be had, all pages that were ever touched count
+        _CLEAR_REFERENCES.write_text("1")  # Linux, Documentation/filesystems/proc.rst: forget which were touched
     run()
     maps = psutil.Process().memory_maps(grouped=False)
     return sum(found.anonymous + min(found.referenced, found.rss - found.anonymous) for found in maps)

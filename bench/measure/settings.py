@@ -28,8 +28,9 @@ def cells_left_out(run: Run) -> list[SizeBatch]:
 
 
 def largest_batch(run: Run) -> SizeBatch:
-    """What the peak of memory is measured with: the cell with the most tokens."""
-    return max(grid_cells(run), key=lambda cell: cell.batch * cell.length)
+    """What the peak of memory is measured with: the cell with the most tokens, or one of the longest rows."""
+    alone = SizeBatch(1, max(grid_lengths(run)))
+    return max(grid_cells(run), key=lambda cell: cell.batch * cell.length, default=alone)
 
 
 def _cells(run: Run) -> list[SizeBatch]:

@@ -22,6 +22,7 @@ from compress.reports.bench import Comparison, LanguageTimes, ModelReport, NotMe
 from compress.runs.directory import Run
 from compress.student.summary import STUDENT
 from compress.teacher.summary import TEACHER
+from compress.timing import knows_waiting
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ def not_measured(run: Run, findings: Findings) -> list[NotMeasured]:
     if 1 not in run.recipe.bench.batch_sizes:
         why = "batch size 1 is not among bench.batch_sizes"
         found.append(NotMeasured(what="latency by language", why=why))
+    if not knows_waiting():
+        why = "this system does not tell how long threads wait for a processor"
+        found.append(NotMeasured(what="what other work disturbed", why=why))
     left_out = cells_left_out(run)
     if left_out:
         what = "batches of " + ", ".join(f"{cell.batch} × {cell.length} tokens" for cell in left_out)

@@ -234,8 +234,10 @@ def check(
         require("compress check", "bench", "cpu")
         from bench.gate.judgement import Limits
 
-        if not all(map(math.isfinite, (max_slowdown, max_growth, max_drop))):
-            raise CompressError("--max-slowdown, --max-growth, --max-drop: give a number; infinity and NaN are none")
+        if not all(map(math.isfinite, (max_slowdown, max_growth, max_drop, max_label_drop))):
+            raise CompressError(
+                "--max-slowdown, --max-growth, --max-drop, --max-label-drop: give a number; infinity and NaN are none"
+            )
         limits = Limits(
             max_slowdown=max_slowdown, max_growth=max_growth, max_drop=max_drop, max_label_drop=max_label_drop
         )

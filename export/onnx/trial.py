@@ -36,7 +36,7 @@ def try_export(task: Task, config: PreTrainedConfig, inputs: Sequence[str]) -> N
     """
     named = [value for name, value in config.to_dict().items() if name.endswith("_token_id") and isinstance(value, int)]
     fewer = type(config).from_dict(
-        {**config.to_dict(), "vocab_size": max(_FEWEST_TOKENS, *(value + 1 for value in named))}
+        {**config.to_dict(), "vocab_size": max([_FEWEST_TOKENS, *(value + 1 for value in named)])}
     )
     with swallowed_output():
         model = model_class(task).from_config(fewer).eval()
