@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -25,7 +24,7 @@ from compress.cli.options import (
     given,
     listed,
 )
-from compress.cli.outcome import finish, show
+from compress.cli.outcome import finish, open_streams, show, written_output
 from compress.errors import CompressError
 from compress.extras import require
 from compress.threads import bound_threads
@@ -52,7 +51,8 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from compress.runs.versions import program_version
 
-        print(f"compress {program_version()}")
+        with written_output():
+            print(f"compress {program_version()}")
         raise typer.Exit
 
 
@@ -378,10 +378,13 @@ def recipe(
     """Print a commented recipe with all fields and their defaults, or its JSON Schema."""
     from compress.recipe.reference import commented_recipe, recipe_schema
 
-    sys.stdout.write(recipe_schema() if schema else commented_recipe())
+    with written_output():
+        print(recipe_schema() if schema else commented_recipe(), end="")
 
 
 def main() -> None:
     """Entry point: exit code 0, 2 for what the user can mend, 130 for Ctrl-C; `check` and `verify` have others."""
     bound_threads()
-    app()
+    open_streams()
+    with written_output():
+        app()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     Result = TypeVar("Result", bound=BaseModel)
 
 _NO_TERMINAL_WIDTH = 160
+_READER_GONE = 141  # as shells say of a program that was ended by SIGPIPE
 _MAKE_ROOM = "free space or choose another --output"
 # Libraries pass on what the system says in words of their own: Rust's as a number, C++'s in an exception of any kind.
 _NO_ROOM = re.compile(r"No space left on device|File too large|Disk quota exceeded|\bos error (?:27|28|122)\b")
@@ -44,6 +47,7 @@ def finish(work: Callable[[], Result], in_json: bool, verbose: bool) -> Result:
     :param in_json: Print the result as one JSON object on standard output.
     :param verbose: Show what libraries say and, on an error, the traceback.
     :raises typer.Exit: With code 2 for what the user can mend, 130 for Ctrl-C.
+    :raises SystemExit: As `written_output`.
     """
     from compress.console import log_error, plain, quiet_libraries, visible
 
@@ -52,10 +56,10 @@ def finish(work: Callable[[], Result], in_json: bool, verbose: bool) -> Result:
     try:
         result = work()
         if in_json and is_main_process():
-            print(result.model_dump_json(by_alias=True))
-        sys.stdout.flush()  # a disk that is full is noticed only then
+            with written_output():
+                print(result.model_dump_json(by_alias=True))
     except KeyboardInterrupt as interrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        _complain("interrupted; the same command goes on from the last checkpoint")
         raise typer.Exit(130) from interrupt
     except Exception as error:
         log = log_error(error)
@@ -63,12 +67,49 @@ def finish(work: Callable[[], Result], in_json: bool, verbose: bool) -> Result:
         if message is None:
             raise
         if verbose:
-            print(visible("".join(traceback.format_exception(error))), end="", file=sys.stderr)
-        print(plain(f"error: {message}" + (f" [log: {log}]" if log else "")), file=sys.stderr)
+            _complain(visible("".join(traceback.format_exception(error))).rstrip())
+        _complain(plain(f"error: {message}" + (f" [log: {log}]" if log else "")))
         if in_json and is_main_process():
-            print(json.dumps({"error": plain(message)}, ensure_ascii=False))
+            with written_output():
+                print(json.dumps({"error": plain(message)}, ensure_ascii=False))
         raise typer.Exit(2) from error
     return result
+
+
+def open_streams() -> None:
+    """Let output that was closed when the program began (``>&-``) go nowhere, rather than be no stream at all."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8", closefd=False))
+
+
+@contextmanager
+def written_output() -> Iterator[None]:
+    """Write what the block prints on standard output to its end.
+
+    :raises SystemExit: Where that takes no more: with code 2 and one line about it, or without a word and with code 141
+        if whoever read it has gone.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # a disk that is full is noticed only then
+    except (OSError, UnicodeEncodeError) as error:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # for what is kept to be written yet
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(_READER_GONE) from error
+        told = f"{error.strerror}; let it go elsewhere" if isinstance(error, OSError) else f"{error}; set PYTHONUTF8=1"
+        _complain(f"error: standard output: {told}")
+        raise SystemExit(2) from error
+
+
+def _complain(message: str) -> None:
+    """Print on standard error, where that takes something."""
+    with suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
 
 
 def show(results: Iterable[RenderableType], in_json: bool) -> None:
@@ -83,16 +124,17 @@ def show(results: Iterable[RenderableType], in_json: bool) -> None:
     console = Console(stderr=in_json, highlight=False)
     if not console.is_terminal:
         console = Console(stderr=in_json, highlight=False, width=_NO_TERMINAL_WIDTH)
-    for result in results:
-        console.print(Text(plain(result)) if isinstance(result, str) else result)
+    with written_output():
+        with console.capture() as drawn:  # its own way with a reader that has gone is another exit code
+            for result in results:
+                console.print(Text(plain(result)) if isinstance(result, str) else result)
+        print(drawn.get(), end="", file=sys.stderr if in_json else sys.stdout)
 
 
 def _user_message(error: Exception) -> str | None:
     """One line for what the user can mend; nothing for our own mistakes, whose traceback must be seen."""
     if isinstance(error, CompressError):
         return str(error)
-    if isinstance(error, BrokenPipeError):  # whoever read our output has gone: the program itself ends quietly
-        return None
     chain = list(_causes(error))
     if any(_NO_ROOM.search(str(one)) for one in chain):
         told = next((one for one in chain if isinstance(one, OSError) and one.strerror), error)

@@ -188,6 +188,33 @@ def test_an_output_that_cannot_be_written_is_said(compress_command, tmp_path: Pa
     assert_one_clear_line(done, "cannot be written")
 
 
+PRINTING = (["recipe"], ["--help"], ["verify", "nowhere", "--json"])
+
+
+def test_standard_output_that_takes_no_more_is_said():
+    for command in PRINTING:
+        with Path("/dev/full").open("w") as full:
+            words = [sys.executable, "-m", "compress", *command]
+            done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.splitlines()[-1] == "error: standard output: No space left on device; let it go elsewhere"
+        assert "Traceback" not in done.stderr
+
+
+def test_whoever_reads_the_output_may_stop_and_streams_may_be_closed():
+    for command, redirected, code in (
+        ("recipe", "| true; exit ${PIPESTATUS[0]}", 141),
+        ("verify nowhere --json", "2>&- | true; exit ${PIPESTATUS[0]}", 141),
+        ("recipe", ">&-", 0),
+        ("verify nowhere", "2>&-", 2),
+        ("verify nowhere", "2>/dev/full", 2),
+    ):
+        # The reader has gone before anything is written: it waits for nobody.
+        words = f"{sys.executable} -m compress {command} {redirected}"
+        done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (code, "", ""), words
+
+
 def test_a_full_disk_is_said_and_nothing_is_half_written(compress_command, recipe_file: Path):
     """A limit on the size of files stands for the full disk: the same writes fail in the same places."""
     done = compress_command(

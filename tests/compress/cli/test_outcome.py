@@ -2,14 +2,11 @@
 
 import errno
 import os
-import sys
 
 import pytest
-import typer
 from safetensors import SafetensorError
 
-from compress.cli.outcome import _user_message, finish
-from compress.contract import Contract
+from compress.cli.outcome import _user_message
 
 
 def of_system(number: int) -> OSError:
@@ -60,25 +57,3 @@ def test_a_full_disk_is_seen_behind_the_error_of_a_library():
 
 def test_our_own_mistakes_keep_their_traceback():
     assert _user_message(KeyError("name")) is None
-
-
-def test_output_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    def full() -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patched:
-        patched.setattr(sys.stdout, "flush", full)
-        with pytest.raises(typer.Exit) as ended:
-            finish(Contract, in_json=True, verbose=False)
-    assert ended.value.exit_code == 2
-    assert capsys.readouterr().err == "error: No space left on device; free space or choose another --output\n"
-
-
-def test_whoever_reads_the_output_may_stop(monkeypatch: pytest.MonkeyPatch):
-    def gone() -> None:
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-
-    with monkeypatch.context() as patched:
-        patched.setattr(sys.stdout, "flush", gone)
-        with pytest.raises(BrokenPipeError):
-            finish(Contract, in_json=False, verbose=False)
