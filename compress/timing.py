@@ -34,10 +34,10 @@ def knows_waiting() -> bool:
 
 def timed(run: Callable[[], object]) -> Timing:
     """Time one call."""
-    before, started = _waited(), time.perf_counter_ns()
+    before, started = waited_nanoseconds(), time.perf_counter_ns()
     run()
     ended = time.perf_counter_ns()
-    return Timing((ended - started) / 1e6, max(0, _waited() - before) / 1e6)
+    return Timing((ended - started) / 1e6, max(0, waited_nanoseconds() - before) / 1e6)
 
 
 def timed_in_peace(run: Callable[[], object]) -> Timing:
@@ -54,12 +54,7 @@ def timed_in_peace(run: Callable[[], object]) -> Timing:
     return best
 
 
-def rate(count: float) -> str:
-    """So many a second, for people: whole, or three digits where it is less than a hundred."""
-    return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
-
-
-def _waited() -> int:
+def waited_nanoseconds() -> int:
     """Nanoseconds that the threads of this process have waited in the scheduler's queues so far; 0 where untold.
 
     The second number of ``schedstat`` (Linux, Documentation/scheduler/sched-stats.rst).
@@ -70,3 +65,8 @@ def _waited() -> int:
             with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
                 total += int(Path(_THREADS, thread, "schedstat").read_bytes().split()[1])
     return total
+
+
+def rate(count: float) -> str:
+    """So many a second, for people: whole, or three digits where it is less than a hundred."""
+    return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.measure.machine import stolen_seconds
-from bench.measure.noise import too_noisy
+from bench.measure.noise import share_of_other_work, too_noisy
 from bench.measure.protocol import (
     RowsBatch,
     RunAnswer,
@@ -26,7 +26,7 @@ from compress.console import say
 from compress.reports.bench import CellTimes, RowTimes, Texts, TextTimes, TimingWarmUp
 
 _CELL_RUNS, _CELL_FEWEST, _CELL_SECONDS = 30, 5, 1.0
-_REPEATED_ROUNDS = 3
+_REPEATED_ROUNDS = _REPEATED_CELLS = 3
 
 
 @dataclass
@@ -105,7 +105,7 @@ class LatencyMeasurement:
         :param advance: Told the number of batches that were run.
         """
         found, stolen = self._measured_round(advance)
-        while self._repeats_left and (reason := too_noisy(_waited(found))):
+        while self._repeats_left and (reason := too_noisy(_waited(_by_batch_size(found)))):
             self._repeats_left -= 1
             say(f"bench: {reason}: the round is measured again")
             found, stolen = self._measured_round(lambda batches: None)
@@ -133,10 +133,10 @@ class LatencyMeasurement:
     def disturbed(self, name: str, size: int) -> float:
         """The share of a model's time at a batch size that went to other work: of this machine, which it waited for,
         and of other guests of its host, which is told of all models together."""
-        every = [samples for sizes in self.samples.values() for samples in sizes.values()]
-        stolen = self._stolen_milliseconds / sum(sum(samples.milliseconds) for samples in every)
         own = self.samples[name][size]
-        return min(1.0, stolen + own.waited_milliseconds / sum(own.milliseconds))
+        every = sum(sum(samples.milliseconds) for sizes in self.samples.values() for samples in sizes.values())
+        stolen = self._stolen_milliseconds
+        return share_of_other_work(own.waited_milliseconds, sum(own.milliseconds), stolen, every)
 
     def figures(self, name: str) -> dict[str, RowTimes]:
         """Percentiles and throughput of a model for each batch size."""
@@ -164,18 +164,29 @@ def measure_grid(
 ) -> dict[str, list[CellTimes]]:
     """Latency where all rows have the same number of tokens: for each model one entry a cell.
 
+    A cell in which other work had the processor for too long is measured again, three times a grid at most.
+
     :param advance: Told the number of cells that were measured.
     """
     found: dict[str, list[CellTimes]] = {name: [] for name in group.workers}
+    repeats_left = _REPEATED_CELLS
     for cell in cells:
-        for name, times in _cell(group, cell).items():
-            figures = percentiles(times)
+        answers, stolen = _cell(group, cell)
+        while repeats_left and (reason := too_noisy(_waited(answers))):
+            repeats_left -= 1
+            say(f"bench: {reason}: batches of {cell.batch} × {cell.length} tokens are measured again")
+            answers, stolen = _cell(group, cell)
+        every = sum(answer.ms for own in answers.values() for answer in own)
+        for name, own in answers.items():
+            times = [answer.ms for answer in own]
+            figures, waited = percentiles(times), sum(answer.waited_ms for answer in own)
             entry = CellTimes(
                 **dict(figures),
                 batch=cell.batch,
                 length=cell.length,
                 rows_per_second=1000 * cell.batch / figures.mean_ms,
                 samples_ms=_rounded(times),
+                disturbed=round(share_of_other_work(waited, sum(times), 1000 * stolen, every), 4),
             )
             found[name].append(entry)
         advance(1)
@@ -188,41 +199,52 @@ def measure_texts(group: Group, rows: Sequence[int], advance: Callable[[int], ob
     :param advance: Told the number of rows that were run.
     """
     found: dict[str, list[TextAnswer]] = {name: [] for name in group.workers}
+    stolen = stolen_seconds(group.cpus)
     for turn, row in enumerate(rows):
         for name, worker in group.in_turn(turn):
             found[name].append(worker.ask(TextRequest(int(row))))
         advance(1)
+    stolen = stolen_seconds(group.cpus) - stolen
+    taken = {name: sum(answer.tokenise_ms + answer.together_ms for answer in own) for name, own in found.items()}
+    waited = {name: sum(answer.waited_ms for answer in own) for name, own in found.items()}
+    every = sum(taken.values())
     return {
         name: Texts(
             tokenise=_text_times([answer.tokenise_ms for answer in answers]),
             together=_text_times([answer.together_ms for answer in answers]),
+            disturbed=round(share_of_other_work(waited[name], taken[name], 1000 * stolen, every), 4),
         )
         for name, answers in found.items()
     }
 
 
-def _cell(group: Group, size: SizeBatch) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {name: [] for name in group.workers}
+def _cell(group: Group, size: SizeBatch) -> tuple[dict[str, list[RunAnswer]], float]:
+    """What each model answers in turn, and how many seconds other guests of the host had its processors meanwhile."""
+    answers: dict[str, list[RunAnswer]] = {name: [] for name in group.workers}
     for _, worker in group.in_turn(0):
         worker.ask(TimingWarmUpRequest(size))
-    ends = time.monotonic() + _CELL_SECONDS * len(times)
+    stolen, ends = stolen_seconds(group.cpus), time.monotonic() + _CELL_SECONDS * len(answers)
     for turn in range(_CELL_RUNS):
         for name, worker in group.in_turn(turn):
-            times[name].append(worker.ask(RunRequest(size)).ms)
+            answers[name].append(worker.ask(RunRequest(size)))
         if turn + 1 >= _CELL_FEWEST and time.monotonic() > ends:
             break
-    return times
+    return answers, stolen_seconds(group.cpus) - stolen
 
 
 def _batch(worker: Worker, rows: Sequence[int]) -> RowsBatch:
     return RowsBatch(worker.setup.examples_of(rows))
 
 
-def _waited(found: Mapping[tuple[str, int], Sequence[RunAnswer]]) -> dict[str, float]:
-    """For each model and batch size, the share of its time in a round in which it waited for a processor."""
+def _by_batch_size(found: Mapping[tuple[str, int], Sequence[RunAnswer]]) -> dict[str, Sequence[RunAnswer]]:
+    return {f"{name}, batches of {size}": answers for (name, size), answers in found.items()}
+
+
+def _waited(found: Mapping[str, Sequence[RunAnswer]]) -> dict[str, float]:
+    """For each of what is measured, the share of its time in which it waited for a processor."""
     return {
-        f"{name}, batches of {size}": sum(answer.waited_ms for answer in answers) / sum(answer.ms for answer in answers)
-        for (name, size), answers in found.items()
+        name: sum(answer.waited_ms for answer in answers) / sum(answer.ms for answer in answers)
+        for name, answers in found.items()
     }
 
 

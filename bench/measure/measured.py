@@ -71,7 +71,7 @@ def _loads(run: Run, models: Group, times: LatencyMeasurement) -> dict[str, list
     for name, worker in models.workers.items():
         capacity = times.figures(name)[str(size)].rows_per_second
         for largest in sorted({1, load.largest_batch}):
-            settings = LoadSettings(times.rows, bound, largest, load.seconds, run.recipe.seed)
+            settings = LoadSettings(times.rows, bound, largest, load.seconds, run.recipe.seed, models.cpus)
             curve = measure_load(worker, capacity, settings)
             found[name].append(curve)
             highest = f"{rate(curve.highest_rate)} rows/s" if curve.highest_rate else "no rate that was tried"

@@ -20,6 +20,16 @@ def too_noisy(disturbed: Mapping[str, float]) -> str | None:
     return f"other work had the processor for {100 * share:.0f} % of the time of {name}" if share > TOO_BUSY else None
 
 
+def share_of_other_work(waited_ms: float, own_ms: float, stolen_ms: float, every_ms: float) -> float:
+    """The share of a model's time that went to other work, 0 to 1.
+
+    :param waited_ms: In which the model waited for a processor, of the ``own_ms`` that it took.
+    :param stolen_ms: In which other guests of the host had the processors, which is told of all models together: of
+        the ``every_ms`` that these took.
+    """
+    return min(1.0, waited_ms / own_ms + stolen_ms / every_ms)
+
+
 def widened(ratio: Figure, over: float, under: float) -> Figure:
     """A ratio of times with an interval that holds whoever's time the other work took.
 

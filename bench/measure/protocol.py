@@ -113,10 +113,12 @@ class RunRequest(Request[RunAnswer]):
 
 @dataclass(frozen=True)
 class TextAnswer:
-    """Milliseconds of the tokenizer, and of tokenizer and model together."""
+    """Milliseconds of the tokenizer, of tokenizer and model together, and of both runs those in which they waited for a
+    processor."""
 
     tokenise_ms: float
     together_ms: float
+    waited_ms: float
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,13 @@ class TextRequest(Request[TextAnswer]):
 
 @dataclass(frozen=True)
 class ServeAnswer:
-    """Milliseconds from arrival to answer of the requests that were answered, and the sizes of the batches."""
+    """Milliseconds from arrival to answer of the requests that were answered, and the sizes of the batches; the
+    milliseconds in which batches were worked on, and those in which they waited for a processor."""
 
     latencies_ms: Sequence[float]
     batches: Sequence[int]
+    worked_ms: float
+    waited_ms: float
 
 
 @dataclass(frozen=True)

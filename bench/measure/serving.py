@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from bench.measure.protocol import ServeAnswer, ServeRequest
+from compress.timing import waited_nanoseconds
 
-_SPIN_SECONDS = 2e-4  # sleeping is no more exact than this
+_SPIN_SECONDS = 5e-4  # sleeping, and looking for how long it waited, are no more exact than this
 
 
 def serve(answer: Callable[[Sequence[int]], object], request: ServeRequest) -> ServeAnswer:
@@ -18,21 +19,28 @@ def serve(answer: Callable[[Sequence[int]], object], request: ServeRequest) -> S
     arrivals, examples = request.arrivals, request.examples
     latencies: list[float] = []
     batches: list[int] = []
-    late = first = 0
+    late = first = idle = 0
+    worked, waited = 0.0, waited_nanoseconds()
     begin = time.perf_counter()
     while first < len(arrivals) and late <= request.allowed:
         now = time.perf_counter() - begin
+        if (pause := arrivals[first] - now - _SPIN_SECONDS) > 0:
+            before = waited_nanoseconds()
+            time.sleep(pause)
+            overslept = time.perf_counter() - begin - arrivals[first]
+            # Waiting delays nobody before the request is there.
+            idle += max(0, waited_nanoseconds() - before - round(1e9 * max(0.0, overslept)))
         if arrivals[first] > now:
-            time.sleep(max(0.0, arrivals[first] - now - _SPIN_SECONDS))
             continue
         end = first + 1
         while end < len(arrivals) and end - first < request.largest_batch and arrivals[end] <= now:
             end += 1
         answer([number for served in examples[first:end] for number in served])
         done = time.perf_counter() - begin
+        worked += done - now
         found = [1000 * (done - arrival) for arrival in arrivals[first:end]]
         late += sum(latency > request.bound_ms for latency in found)
         latencies += found
         batches.append(end - first)
         first = end
-    return ServeAnswer(latencies, batches)
+    return ServeAnswer(latencies, batches, 1000 * worked, max(0, waited_nanoseconds() - waited - idle) / 1e6)

@@ -139,7 +139,7 @@ class MeasuredModel:
         self._predict(feed)
         tokenise = timed_in_peace(lambda: self._encode([row]))
         together = timed_in_peace(lambda: self._predict(pad(self._encode([row]), self._setup.pad_id)))
-        return TextAnswer(tokenise.milliseconds, together.milliseconds)
+        return TextAnswer(tokenise.milliseconds, together.milliseconds, tokenise.waited + together.waited)
 
     @property
     def _text(self) -> TextSetup:

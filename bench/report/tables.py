@@ -253,11 +253,14 @@ def sentences(report: Report) -> list[str]:
 
 def noise_line(report: Report) -> str | None:
     """Which times cannot be trusted; none where all can."""
-    disturbed = {
-        f"{name} in batches of {size}": times.disturbed
-        for name, model in report.models.items()
-        for size, times in model.latency.items()
-    }
+    disturbed: dict[str, float] = {}
+    for name, model in report.models.items():
+        disturbed |= {f"{name} in batches of {size}": times.disturbed for size, times in model.latency.items()}
+        disturbed |= {f"{name} in batches of {at.batch} × {at.length} tokens": at.disturbed for at in model.grid}
+        disturbed |= {f"{name} from text to outputs": model.texts.disturbed}
+        disturbed |= {
+            f"{name} under a load of {rate(at.rate)} rows/s": at.disturbed for curve in model.load for at in curve.rates
+        }
     reason = too_noisy(disturbed)
     return reason and f"too noisy: {reason}; stop what else runs on this machine and measure again"
 

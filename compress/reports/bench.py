@@ -17,6 +17,7 @@ from compress.errors import CompressError, first_problem
 from compress.metrics.figures import LabelFigures, ModelLosses, Quality
 
 SCHEMA = 4
+_DISTURBED = "share of the time that went to other work, of this machine or of other guests of its host"
 
 
 class Change(Contract):
@@ -64,9 +65,7 @@ class RowTimes(Times):
     rows_per_second: float
     tokens_per_second: float | None = Field(None, description="tokens that are written")
     first_token_p50_ms: float | None = None
-    disturbed: float = Field(
-        description="share of the time that went to other work, of this machine or of other guests of its host"
-    )
+    disturbed: float = Field(description=_DISTURBED)
 
 
 class CellTimes(Times):
@@ -76,6 +75,7 @@ class CellTimes(Times):
     length: int
     rows_per_second: float
     samples_ms: list[float]
+    disturbed: float = Field(description=_DISTURBED)
 
 
 class TextTimes(Times):
@@ -89,6 +89,7 @@ class Texts(Contract):
 
     tokenise: TextTimes
     together: TextTimes
+    disturbed: float = Field(description=_DISTURBED)
 
 
 class LanguageTimes(Contract):
@@ -113,6 +114,7 @@ class LoadPoint(Contract):
     late: int = Field(description="answers after the bound")
     mean_batch: float
     holds: bool = Field(description="at most 1 % are late")
+    disturbed: float = Field(description="the same as of the latencies, of the time in which requests were worked on")
 
 
 class LoadCurve(Contract):

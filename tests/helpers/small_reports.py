@@ -71,7 +71,9 @@ def small_model(
         "latency": latency,
         "languages": {},
         "grid": [],
-        "texts": Texts(tokenise=TextTimes(**_TIMES, samples_ms=[]), together=TextTimes(**_TIMES, samples_ms=[])),
+        "texts": Texts(
+            tokenise=TextTimes(**_TIMES, samples_ms=[]), together=TextTimes(**_TIMES, samples_ms=[]), disturbed=0.0
+        ),
         "load": [],
         "quality": quality,
         "labels": {},

@@ -17,6 +17,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.waited = 0
 
     def perf_counter(self) -> float:
         self.now += 1e-6
@@ -25,11 +26,17 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
+    def wait(self, seconds: float) -> None:
+        """Other work has the processor for so long."""
+        self.now += seconds
+        self.waited += round(1e9 * seconds)
+
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
     monkeypatch.setattr("bench.measure.serving.time", found)
+    monkeypatch.setattr("bench.measure.serving.waited_nanoseconds", lambda: found.waited)
     return found
 
 
@@ -57,7 +64,7 @@ def request(arrivals: list[float], **fields: float) -> ServeRequest:
 
 
 def settings(rows: list[int], bound_ms: float, largest_batch: int, seconds: float) -> LoadSettings:
-    return LoadSettings(rows, bound_ms, largest_batch, seconds, seed=0)
+    return LoadSettings(rows, bound_ms, largest_batch, seconds, seed=0, cpus=())
 
 
 def test_latency_counts_from_the_arrival_not_from_the_turn(clock: Clock):
@@ -84,6 +91,49 @@ def test_requests_that_wait_are_answered_together(clock: Clock):
 def test_it_ends_when_too_many_are_late(clock: Clock):
     found = serve(lambda rows: clock.sleep(SERVICE), request([0.0] * 1000, bound_ms=10.0, allowed=5))
     assert len(found.latencies_ms) == 10  # four in time, the five late ones that are allowed, and one more
+
+
+def test_waiting_counts_while_a_request_is_there(clock: Clock):
+    def answer(rows):
+        clock.sleep(SERVICE)
+        clock.wait(SERVICE)
+
+    found = serve(answer, request([0.0, 0.0, 0.5]))
+    assert (found.waited_ms, found.worked_ms) == (
+        pytest.approx(3000 * SERVICE),
+        pytest.approx(6000 * SERVICE, rel=0.01),
+    )
+    assert serve(lambda rows: clock.sleep(SERVICE), request([0.0, 0.5])).waited_ms == 0
+
+
+def test_a_server_that_is_woken_late_has_waited_from_the_arrival_on(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    def oversleep(seconds: float) -> None:
+        clock.now += seconds
+        clock.wait(0.01)
+
+    monkeypatch.setattr(clock, "sleep", oversleep)
+    found = serve(lambda rows: None, request([0.5]))
+    assert found.waited_ms == pytest.approx(10, abs=1)  # less what it had left to spin
+    monkeypatch.setattr(clock, "wait", lambda seconds: setattr(clock, "waited", clock.waited + 100))
+    assert serve(lambda rows: None, request([0.5])).waited_ms == 0
+
+
+def test_a_rate_that_fails_beside_other_work_is_tried_more_often_and_the_report_tells(clock: Clock):
+    class Disturbed(Server):
+        """Misses the bound beside other work; of the first rate's four tries that is in three."""
+
+        tries = 0
+
+        def ask(self, request: ServeRequest) -> ServeAnswer:
+            self.tries += 1
+            count = len(request.arrivals)
+            busy = self.tries != 4
+            return ServeAnswer([100.0 if busy else 1.0] * count, [1] * count, 100.0, 50.0 if busy else 0.0)
+
+    server = Disturbed(clock)
+    found = measure_load(server, 100.0, settings([0], 50.0, 1, 0.1))
+    assert [(point.holds, point.disturbed) for point in found.rates] == [(True, 0.0), *[(False, 0.5)] * 4]
+    assert server.tries == 4 + 4 * 4
 
 
 def test_the_highest_rate_is_below_capacity_and_batches_raise_it(clock: Clock):
@@ -118,7 +168,7 @@ def test_arrivals_are_a_poisson_process(clock: Clock):
     class Recorder(Server):
         def ask(self, request):
             asked.append(request.arrivals)
-            return ServeAnswer([1.0] * len(request.arrivals), [1] * len(request.arrivals))
+            return ServeAnswer([1.0] * len(request.arrivals), [1] * len(request.arrivals), 1.0, 0.0)
 
     # Every answer is late: the first rate is the last.
     measure_load(Recorder(clock), 400.0, settings([0], 0.5, 1, 20.0))

@@ -1,5 +1,4 @@
 import gc
-import time
 from itertools import chain, repeat
 
 from bench.measure.protocol import TimingWarmUpAnswer
@@ -7,9 +6,10 @@ from bench.measure.timing import collect_and_keep_off, timing_warm_up
 from compress.timing import Timing
 
 
-def test_a_model_is_warm_when_its_times_are_stable():
-    seconds = chain([0.02] * 5, [0.01] * 5, repeat(0.002))
-    found = timing_warm_up(lambda: time.sleep(next(seconds)))
+def test_a_model_is_warm_when_its_times_are_stable(monkeypatch):
+    milliseconds = chain([20.0] * 5, [10.0] * 5, repeat(2.0))
+    monkeypatch.setattr("bench.measure.timing.timed", lambda run: Timing(next(milliseconds), 0.0))
+    found = timing_warm_up(lambda: None)
     assert found.stable
     assert found.runs == 20  # two windows of fast runs after two of slow ones
 

@@ -24,7 +24,8 @@ LOADED = {
     "highest_rate": 90.0,
     "rates": [
         {"rate": r, "requests": 100, "answered": 100, "p50_ms": 1.0, "p90_ms": 2.0, "p99_ms": 9.0, "late": 0,
-         "mean_batch": 1.5, "holds": holds} for r, holds in ((50.0, True), (90.0, True), (120.0, False))
+         "mean_batch": 1.5, "holds": holds, "disturbed": 0.0}
+        for r, holds in ((50.0, True), (90.0, True), (120.0, False))
     ],
 }  # fmt: skip
 
