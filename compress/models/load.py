@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError, first_line
+from compress.memory import check_memory
 from compress.models.checks import (
     Loading,
     check_complete,
@@ -108,17 +109,31 @@ def load_teacher(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the model that a recipe names, from a folder or the hub, from safetensors only, and its tokenizer.
 
-    What can be told without its weights is told before they are loaded; its weights are read into 32 bits. Unless it is
-    taken as it is, a head for our labels is put on.
+    Its weights are read into 32 bits. Unless it is taken as it is, a head for our labels is put on.
 
     :param labels: In the order of its own, where it is taken as it is.
     :param max_length: Tokens of a row.
-    :raises CompressError: If it is not whole, does not fit its tokenizer or the rows, or is for another task.
+    :raises CompressError: If it is not whole, or as `check_teacher`.
+    """
+    assert settings.model is not None
+    name, new_head = settings.model, settings.fine_tune and not task.GENERATES
+    config, tokenizer = check_teacher(task, settings, labels, max_length)
+    model = _loaded(task, name, config, new_head=new_head, trust_remote_code=settings.trust_remote_code)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def check_teacher(
+    task: Task, settings: Teacher, labels: Sequence[str], max_length: int
+) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
+    """Load what there is of a teacher besides its weights, and tell what can be told without them.
+
+    :raises CompressError: If it does not fit its tokenizer, the rows or the memory, or is for another task.
     """
     import torch
 
     assert settings.model is not None
-    name, new_head = settings.model, settings.fine_tune and not task.GENERATES
+    name = settings.model
     config = load_config(name, settings.trust_remote_code)
     if labels:
         check_problem(name, config)
@@ -130,9 +145,10 @@ def load_teacher(
     except Exception as error:
         raise CompressError(f"{name}: the model cannot be made ({first_line(error)})") from error
     check_reads(name, architecture, tokenizer, max_length)
-    model = _loaded(task, name, config, new_head=new_head, trust_remote_code=settings.trust_remote_code)
-    model.config.pad_token_id = tokenizer.pad_token_id
-    return model, tokenizer
+    weights = sum(weight.numel() for weight in architecture.parameters())
+    mend = "take a smaller model, or a machine with more"
+    check_memory(f"{name}: its {weights / 1e6:,.0f} million weights take", 4 * weights, mend)
+    return config, tokenizer
 
 
 def load_config(name: str, trust_remote_code: bool = False) -> PreTrainedConfig:

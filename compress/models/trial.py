@@ -1,10 +1,12 @@
-"""Trying a teacher in a process of its own: its files are anybody's, and can abort, hang or fill what loads them."""
+"""Trying a teacher in a process of its own: its files are anybody's, and can abort, hang or fill what opens them."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from compress.contract import Contract
@@ -12,11 +14,14 @@ from compress.errors import CompressError
 from compress.recipe.teacher import Teacher
 from compress.subprocesses import ProcessLimits, answers_alone, ask_limited
 from compress.tasks.registry import TaskName, task_named
+from compress.tasks.rows import Row
 
-_SECONDS, _SECONDS_A_MEGABYTE = 300, 2
-_MEMORY, _TIMES_ITS_SIZE = 8_000_000_000, 8
-"""Bytes for PyTorch, and how often the weights of the files may be held: half precision becomes 32 bits, twice."""
+_SECONDS, _SECONDS_A_MEGABYTE = 300, 60
+"""For opening it, and for splitting text: tokenizers written in Python split a megabyte in ten."""
+_MEMORY = 8_000_000_000
+"""Bytes for PyTorch and a tokenizer; no weights are loaded."""
 _ODD_TEXTS = ("", " ", "a" * 10_000, "日本語 e\u0301 👩‍👩‍👧‍👦 \u202eعالم", "\x01\ufffd<unk>[MASK]</s>")
+_BATCH = 1000
 
 
 class _TeacherQuestion(Contract):
@@ -24,39 +29,69 @@ class _TeacherQuestion(Contract):
     settings: Teacher
     labels: list[str]
     max_length: int
+    rows: list[Path]
 
 
-def try_teacher(task: TaskName, settings: Teacher, labels: Sequence[str], max_length: int) -> None:
-    """Load a teacher of a folder as `load_teacher` does, and split a few texts, in a process that may not come back.
+def try_teacher(
+    task: TaskName, settings: Teacher, labels: Sequence[str], max_length: int, rows: Sequence[Path]
+) -> None:
+    """Open a teacher as `load_teacher` does, but for its weights, and split all text, in a process that may not come
+    back; once, however often it is asked.
 
-    :raises CompressError: If it did not, or as `load_teacher`.
+    What loads weights afterwards reads no more than their files hold, and has been told that memory holds them.
+
+    :param rows: Files that the data stage has written.
+    :raises CompressError: If it did not come back, or as `compress.models.load.check_teacher`.
     """
+    question = _TeacherQuestion(
+        task=task, settings=settings, labels=list(labels), max_length=max_length, rows=list(rows)
+    )
     folder = Path(settings.model or "")
-    if not folder.is_dir():
-        return
-    size = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
-    limits = ProcessLimits(_SECONDS + _SECONDS_A_MEGABYTE * size / 1e6, _MEMORY + _TIMES_ITS_SIZE * size)
-    question = _TeacherQuestion(task=task, settings=settings, labels=list(labels), max_length=max_length)
-    told = ask_limited("compress.models.trial", question.model_dump_json(), limits)
+    opened = sorted(path for path in folder.glob("*") if path.is_file()) if folder.is_dir() else []
+    states = ((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in opened)
+    if problem := _problem(question.model_dump_json(), tuple(states)):
+        raise CompressError(problem)
+
+
+@cache
+def _problem(text: str, states: tuple[tuple[str, int, int], ...]) -> str | None:
+    """What is wrong with the teacher of a question.
+
+    :param states: Of its files, which make it another one.
+    """
+    question = _TeacherQuestion.model_validate_json(text)
+    size = sum(path.stat().st_size for path in question.rows)
+    limits = ProcessLimits(_SECONDS + _SECONDS_A_MEGABYTE * size / 1e6, _MEMORY)
+    told = ask_limited("compress.models.trial", text, limits)
     if told.lines:
-        raise CompressError(json.loads(told.lines[0]))
+        return str(json.loads(told.lines[0]))
     if told.failure:
-        raise CompressError(
-            f"{folder}: the process that tried to load it {told.failure}; its files are damaged or harmful"
-        )
+        name = question.settings.model
+        return f"{name}: the process that tried to open it {told.failure}; its files are damaged or harmful"
+    return None
 
 
 def main() -> None:
-    """Load the teacher that standard input names, and answer with what is wrong with it, if anything."""
-    from compress.models.load import load_teacher
+    """Open the teacher that standard input names, and answer with what is wrong with it, if anything."""
+    from compress.models.load import check_teacher
 
     question = _TeacherQuestion.model_validate_json(sys.stdin.read())
     task, answers = task_named(question.task), answers_alone()
     try:
-        _, tokenizer = load_teacher(task, question.settings, question.labels, question.max_length)
+        _, tokenizer = check_teacher(task, question.settings, question.labels, question.max_length)
         tokenizer(list(_ODD_TEXTS))
+        texts = (text for row in _rows(question.rows) for text in task.texts(row))
+        while batch := list(islice(texts, _BATCH)):
+            tokenizer(batch, add_special_tokens=False, truncation=False)
     except CompressError as error:
         print(json.dumps(str(error)), file=answers)
+
+
+def _rows(files: Sequence[Path]) -> Iterator[Row]:
+    for path in files:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                yield Row(**json.loads(line))
 
 
 if __name__ == "__main__":

@@ -53,6 +53,17 @@ def run_teacher_stage(run: Run) -> TeacherSummary:
     )
 
 
+def try_teacher_of(run: Run) -> None:
+    """See in another process that the model which the recipe names can be opened, and splits the rows; before it is.
+
+    :raises CompressError: If not; naming what is wrong with it.
+    """
+    recipe = run.recipe
+    if recipe.teacher.model and is_main_process():
+        rows = sorted(run.path_of(DATA.name).glob("*.jsonl"))
+        try_teacher(recipe.task, recipe.teacher, load_data(run).labels, recipe.data.max_length, rows)
+
+
 def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     import torch
 
@@ -60,8 +71,7 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     teacher, data = run.recipe.teacher, load_data(run)
     if teacher.model:
         with working(f"teacher: loading {teacher.model}"):
-            if is_main_process():
-                try_teacher(run.recipe.task, teacher, data.labels, run.recipe.data.max_length)
+            try_teacher_of(run)
             model, tokenizer = load_teacher(run.task, teacher, data.labels, run.recipe.data.max_length)
     else:
         tokenizer, model = _from_scratch(run, data, scratch)

@@ -9,6 +9,7 @@ import importlib
 import multiprocessing
 import os
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +31,7 @@ import torch  # noqa: E402, F401
 from attempts import Outcome, attempts_at, run_attempts  # noqa: E402
 from material import Material, make_material  # noqa: E402
 
+_ENDS = ("refused", "accepted", "faults")
 SURFACES = ("rows", "recipes", "models", "graphs", "runs", "bundles", "archives", "signatures", "requests")
 
 
@@ -46,19 +48,22 @@ def main(
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     faults: list[Outcome] = []
     table = Table(title=f"seed {seed}, one in {part} drawn")
-    for heading in ("surface", "attempts", "refused", "accepted", "faults"):
+    for heading in ("surface", "attempts", "refused", "accepted", "faults", "largest memory", "seconds"):
         table.add_column(heading, justify="left" if heading == "surface" else "right")
     with TemporaryDirectory(prefix="fuzz-material-") as root:
         _make(Path(root))
         for name in surface or SURFACES:
             found = importlib.import_module(f"surfaces.{name}").surface(Material(Path(root)))
             ended: Counter[str] = Counter()
+            started, memory = time.monotonic(), 0
             for outcome in run_attempts(attempts_at(found, seed, part), seconds, processes, keep / name):
                 ended["faults" if outcome.is_fault else outcome.ended] += 1
+                memory = max(memory, outcome.memory)
                 if outcome.is_fault:
                     faults.append(outcome)
                     console.print(f"{name}: {outcome.attempt.name}: {outcome.ended}\n{outcome.told}", markup=False)
-            table.add_row(name, str(ended.total()), *(str(ended[end]) for end in ("refused", "accepted", "faults")))
+            counts = [str(number) for number in (ended.total(), *(ended[end] for end in _ENDS))]
+            table.add_row(name, *counts, f"{memory / 2**30:.1f} GiB", f"{time.monotonic() - started:.0f}")
     console.print(table)
     if faults:
         print(f"{len(faults)} faults; their inputs are in {keep}")

@@ -82,11 +82,13 @@ class Attempt:
 
 
 class Outcome(NamedTuple):
-    """What became of an attempt, and the line or traceback that tells it."""
+    """What became of an attempt, the line or traceback that tells it, and the most memory that one of its processes
+    held at once, in bytes; none where it did not come to its end."""
 
     attempt: Attempt
     ended: Ended
     told: str
+    memory: int = 0
 
     @property
     def is_fault(self) -> bool:
@@ -151,7 +153,7 @@ def _outcome(running: _Running, *, hangs: bool) -> Outcome:
     result = running.folder / "result.json"
     if result.is_file() and not hangs:
         found = json.loads(result.read_text("utf-8"))
-        return Outcome(running.attempt, found["ended"], found["told"])
+        return Outcome(running.attempt, found["ended"], found["told"], found["memory"])
     told = "".join(
         path.read_text("utf-8", "replace")[-_SHOWN:] + "\n"
         for path in (running.folder / "spoilt.txt", running.folder / "said.txt")
@@ -181,7 +183,8 @@ def _attempt(attempt: Attempt, folder: Path) -> None:
     spoilt = str(attempt.spoil(folder / "input") or attempt.name)
     (folder / "spoilt.txt").write_text(spoilt, "utf-8", "backslashreplace")
     ended, told = judged(attempt, folder / "input", folder / "said.txt")
-    (folder / "result.json").write_text(json.dumps({"ended": ended, "told": f"{spoilt}: {told}"}), "utf-8")
+    found = {"ended": ended, "told": f"{spoilt}: {told}", "memory": max(_largest_memory())}
+    (folder / "result.json").write_text(json.dumps(found), "utf-8")
 
 
 def judged(attempt: Attempt, folder: Path, said: Path) -> tuple[Ended, str]:
@@ -205,9 +208,7 @@ def judged(attempt: Attempt, folder: Path, said: Path) -> tuple[Ended, str]:
     sys.stdout.flush()
     sys.stderr.flush()
     text = said.read_text("utf-8", "backslashreplace")
-    own, of_children = (
-        resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    own, of_children = _largest_memory()
     if own > before.rss + _MOST_MEMORY or of_children > _MOST_OF_CHILDREN:
         return "memory", f"{own:,} bytes, {of_children:,} in processes of its own; {text[-_SHOWN:]}"
     problem = _problem_of(text, folder, ended == "refused", attempt.surface.places)
@@ -216,6 +217,12 @@ def judged(attempt: Attempt, folder: Path, said: Path) -> tuple[Ended, str]:
     if attempt.wants not in ("either", ended):
         return "wrong answer", f"{ended}: {text[-_SHOWN:]}"
     return ended, text.splitlines()[-1] if text else ""
+
+
+def _largest_memory() -> tuple[int, int]:
+    """The most bytes that this process has held, and that one of those that it has started and waited for has."""
+    own, of_children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own * 1024, of_children * 1024
 
 
 def _problem_of(text: str, folder: Path, refused: bool, places: tuple[str, ...]) -> str | None:

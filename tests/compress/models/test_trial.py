@@ -15,6 +15,7 @@ from compress.models.tokenizers import train_tokenizer
 from compress.models.trial import try_teacher
 from compress.recipe.teacher import Teacher
 from compress.recipe.training import NewTokenizer
+from compress.subprocesses import ask_limited
 
 
 @pytest.fixture
@@ -27,29 +28,46 @@ def teacher(tmp_path: Path) -> Path:
     return tmp_path / "teacher"
 
 
-def tried(folder: Path) -> None:
-    try_teacher("text-classification", Teacher(model=str(folder)), ["a", "b"], 16)
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps({"text": text, "label": "a", "lang": "de"}) + "\n" for text in "12"), "utf-8")
+    return path
 
 
-def test_a_sound_teacher_passes_and_of_another_one_is_said_what_loading_says(teacher: Path):
-    tried(teacher)
-    (teacher / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(CompressError, match=r"teacher: the model cannot be loaded \(Error while deserializing header"):
-        tried(teacher)
+def tried(folder: Path, rows: Path) -> None:
+    try_teacher("text-classification", Teacher(model=str(folder)), ["a", "b"], 16, [rows])
 
 
-def test_a_tokenizer_that_panics_is_named(teacher: Path):
-    content = json.loads((teacher / "tokenizer.json").read_text("utf-8"))
-    content["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": "AAAAAAAA"}
-    (teacher / "tokenizer.json").write_text(json.dumps(content), "utf-8")
-    with pytest.raises(CompressError, match=r"teacher: the process that tried to load it ended with .*PanicException"):
-        tried(teacher)
+def changed(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **values}), "utf-8")
 
 
-def test_a_model_that_fills_the_memory_is_named(teacher: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(trial, "_MEMORY", 1_000_000_000)
-    monkeypatch.setattr(trial, "_TIMES_ITS_SIZE", 0)
-    config = json.loads((teacher / "config.json").read_text("utf-8"))
-    (teacher / "config.json").write_text(json.dumps({**config, "id2label": {"0": "a" * 300_000_000}}), "utf-8")
-    with pytest.raises(CompressError, match=r"teacher: .*MemoryError"):
-        tried(teacher)
+def test_a_sound_teacher_passes_without_its_weights_and_is_tried_once_until_it_changes(
+    teacher: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+    monkeypatch.setattr(trial, "ask_limited", lambda *asking: asked.append(asking) or ask_limited(*asking))
+    (teacher / "model.safetensors").write_bytes(b"what loads them says what is wrong with them")
+    tried(teacher, rows)
+    tried(teacher, rows)
+    assert len(asked) == 1
+    changed(teacher / "config.json", vocab_size=10**12)
+    with pytest.raises(CompressError, match=r"teacher: its 16,000,000 million weights take at least 64000\.0 GB of m"):
+        tried(teacher, rows)
+
+
+def test_a_tokenizer_that_panics_is_named(teacher: Path, rows: Path):
+    changed(teacher / "tokenizer.json", normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAAAAAA"})
+    with pytest.raises(CompressError, match=r"teacher: the process that tried to open it ended with .*PanicException"):
+        tried(teacher, rows)
+
+
+def test_a_tokenizer_that_fills_the_memory_over_a_text_of_the_rows_is_named(
+    teacher: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(trial, "_MEMORY", 1_500_000_000)
+    longer = {"type": "Replace", "pattern": {"String": "2"}, "content": "2" * 1000}
+    changed(teacher / "tokenizer.json", normalizer={"type": "Sequence", "normalizers": [longer] * 4})
+    with pytest.raises(CompressError, match=r"teacher: the process that tried to open it was ended by SIGABRT"):
+        tried(teacher, rows)

@@ -1,0 +1,49 @@
+"""How much memory there is to be had: of the machine, and what a container's limit leaves of it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from compress.errors import CompressError
+
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+_FILES = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
+"""Of control groups, version 2 and 1: the limit, what is used of it, and where is told what of that can be given up."""
+
+
+def free_memory() -> int:
+    """Bytes that a process can still have before the system ends one: swap counts, and a container's limit."""
+    free: int = psutil.virtual_memory().available + psutil.swap_memory().free
+    left = _left_in(_CONTROL_GROUPS)
+    return free if left is None else min(free, left)
+
+
+def check_memory(what: str, needed: float, mend: str) -> None:
+    """Refuse what the memory that is free cannot hold, before the system ends the process that tries.
+
+    :param needed: Bytes, at least.
+    :param mend: What to do about it.
+    :raises CompressError: Naming what is needed and what is free.
+    """
+    free = free_memory()
+    if needed > free:
+        raise CompressError(f"{what} at least {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free; {mend}")
+
+
+def _left_in(folder: Path) -> int | None:
+    """What the limit of a control group leaves, without the files that the system may forget; none without a limit."""
+    for limit, used, told, forgettable in _FILES:
+        with suppress(FileNotFoundError):
+            most = (folder / limit).read_text("ascii").strip()
+            if most == "max":
+                return None
+            lines = (folder / told).read_text("ascii").splitlines()
+            counts = {name: int(count) for name, count in (line.split() for line in lines)}
+            return max(0, int(most) - int((folder / used).read_text("ascii")) + counts.get(forgettable, 0))
+    return None
