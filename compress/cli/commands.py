@@ -79,11 +79,12 @@ def _try_export(run: Run) -> None:
         return
     from compress.models.build import student_config
     from compress.models.load import load_config, load_tokenizer
+    from compress.models.source import fetch
     from compress.teacher.stage import try_teacher_of
     from export.onnx.trial import try_export
 
     try_teacher_of(run)
-    name, trusted = recipe.teacher.model, recipe.teacher.trust_remote_code
+    name, trusted = fetch(recipe.teacher), recipe.teacher.trust_remote_code
     config = student_config(load_config(name, trusted), recipe.student)
     with working("export: trying an untrained student"):
         try:

@@ -19,6 +19,7 @@ from compress.data.table import RowTable, damaged
 from compress.errors import CompressError
 from compress.models.describe import label_names
 from compress.models.load import load_config
+from compress.models.source import fetch
 from compress.recipe.teacher import Teacher
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256, write_json
@@ -92,7 +93,7 @@ def _labels_of_teacher(teacher: Teacher) -> list[str] | None:
     """Of one that is taken as it is; none where there are to be the data's."""
     if teacher.model is None or teacher.fine_tune:
         return None
-    return label_names(teacher.model, load_config(teacher.model, teacher.trust_remote_code))
+    return label_names(teacher.model, load_config(fetch(teacher), teacher.trust_remote_code))
 
 
 def _build(run: Run, folder: Path, own: Sequence[str] | None) -> DataSummary:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError
+from compress.models.source import StrPath
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-_WEIGHT_TYPES = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
+# As safetensors calls them, and PyTorch.
+_WEIGHT_TYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}
 _OTHER_PROBLEMS = ("multi_label_classification", "regression")
 _NUMBER = re.compile(r"\.\d+\.")
 
@@ -21,32 +26,35 @@ _NUMBER = re.compile(r"\.\d+\.")
 @dataclass(frozen=True)
 class Loading:
     """What transformers says of a model that it has loaded: weights that its files lack, that it has no place for, and
-    that have another shape than in its files."""
+    that have another shape than in its files; and the `sentence_modules` that lie beside it."""
 
     missing: Collection[str]
     unexpected: Collection[str]
     mismatched: Collection[str]
+    modules: Collection[str] = ()
 
 
-def check_files(name: str) -> None:
-    """Accept a folder (what is none is taken for a hub id) or refuse it.
+def check_files(name: StrPath) -> None:
+    """Accept a folder or refuse it.
 
     :raises CompressError: If it is no model folder, or has no weights of its own, or pickled ones.
     """
     folder = Path(name)
-    if not folder.is_dir():
-        return
     if not (folder / "config.json").is_file():
         raise CompressError(f"{name}: not a model folder (config.json is missing)")
     if (folder / "adapter_config.json").exists():
         raise CompressError(f"{name}: it holds an adapter; merge it into its model and save that")
     if not any(folder.glob("*.safetensors")):
         pickled = sorted(path.name for ending in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(ending))
-        found = f"it has pickled weights only ({', '.join(pickled)}), which can run code" if pickled else "no weights"
+        found = (
+            f"it has pickled weights only ({', '.join(pickled)}), which can run code"
+            if pickled
+            else "no weights in safetensors"
+        )
         raise CompressError(f"{name}: {found}; save it again with safe_serialization (model.safetensors)")
 
 
-def check_problem(name: str, config: PreTrainedConfig) -> None:
+def check_problem(name: StrPath, config: PreTrainedConfig) -> None:
     """Accept what a classifier was made for, or refuse it.
 
     :raises CompressError: If a row may have several labels, or has a number.
@@ -59,7 +67,9 @@ def check_problem(name: str, config: PreTrainedConfig) -> None:
         )
 
 
-def check_reads(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, max_length: int) -> None:
+def check_reads(
+    name: StrPath, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, max_length: int
+) -> None:
     """Accept a model for a tokenizer and a length of rows, or refuse it.
 
     :param model: Of which nothing but its architecture is looked at.
@@ -78,7 +88,7 @@ def check_reads(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenize
                 f"{name}: its tokenizer pads with token {tokenizer.pad_token_id}, its config.json says pad_token_id: "
                 f"{table.padding_idx}, by which it counts positions; put the tokenizer that belongs to it beside it"
             )
-    rows = _token_embeddings(model)
+    rows = token_embeddings(model)
     token, highest = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1]) if rows else ("", -1)
     if rows and highest >= rows:
         raise CompressError(
@@ -102,7 +112,7 @@ def longest_input(model: PreTrainedModel) -> int | None:
     return told if told and told > 0 and not getattr(model.config, "relative_attention", False) else None
 
 
-def check_complete(name: str, model: PreTrainedModel, loading: Loading, *, new_head: bool) -> None:
+def check_complete(name: StrPath, model: PreTrainedModel, loading: Loading, *, new_head: bool) -> None:
     """Accept a model whose weights all came from its files, or refuse it.
 
     :param new_head: Its head may be new: it is trained.
@@ -114,9 +124,10 @@ def check_complete(name: str, model: PreTrainedModel, loading: Loading, *, new_h
 
     missing, mismatched = unasked(loading.missing), unasked(loading.mismatched)
     if missing and all(_is_of_head(model, key) for key in missing):
+        named = f", and nothing does what modules.json names ({', '.join(loading.modules)})" if loading.modules else ""
         raise CompressError(
-            f"{name}: its files lack the head ({_some(missing)}), which would be random; set teacher.fine_tune: true "
-            "to train one, or name a model that has been fine-tuned for the task"
+            f"{name}: its files lack the head ({_some(missing)}), which would be random{named}; set "
+            "teacher.fine_tune: true to train one, or name a model that has been fine-tuned for the task"
         )
     if missing:
         raise CompressError(
@@ -138,7 +149,7 @@ def check_complete(name: str, model: PreTrainedModel, loading: Loading, *, new_h
         )
 
 
-def check_types(name: str, model: PreTrainedModel, files: Sequence[Path]) -> None:
+def check_types(name: StrPath, model: PreTrainedModel, files: Sequence[Path]) -> None:
     """Accept weights that are stored as floating-point numbers of 16 bits or more, or refuse them.
 
     :param files: In safetensors.
@@ -158,7 +169,36 @@ def check_types(name: str, model: PreTrainedModel, files: Sequence[Path]) -> Non
                     )
 
 
-def check_finite(what: str, model: PreTrainedModel, mend: str) -> None:
+def stored_precision(folder: Path) -> str:
+    """The type that most numbers of a folder's weights are stored in, as PyTorch calls it."""
+    from safetensors import safe_open
+
+    numbers: Counter[str] = Counter()
+    for file in folder.glob("model*.safetensors"):
+        with safe_open(file, "pt") as weights:
+            for key in weights.keys():  # noqa: SIM118 - it is no dictionary
+                one = weights.get_slice(key)
+                numbers[one.get_dtype()] += math.prod(one.get_shape())
+    kind = max(_WEIGHT_TYPES, key=lambda kind: numbers[kind])
+    return _WEIGHT_TYPES[kind]
+
+
+def sentence_modules(name: StrPath) -> list[str]:
+    """What a sentence-transformers model does with its transformer's outputs: pooling, a layer, length one.
+
+    :raises CompressError: If ``modules.json`` is not as that library writes it.
+    """
+    path = Path(name) / "modules.json"
+    if not path.is_file():
+        return []
+    try:
+        kinds = [str(module["type"]).rpartition(".")[2] for module in json.loads(path.read_bytes())]
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise CompressError(f"{name}: its modules.json is no list of modules; copy it again, or delete it") from error
+    return [kind for kind in kinds if kind != "Transformer"]
+
+
+def check_finite(what: StrPath, model: PreTrainedModel, mend: str) -> None:
     """Accept weights that are numbers, or refuse them.
 
     :param what: The model, for people.
@@ -190,7 +230,7 @@ def _position_tables(model: PreTrainedModel) -> list[Any]:
     ]
 
 
-def _token_embeddings(model: PreTrainedModel) -> int | None:
+def token_embeddings(model: PreTrainedModel) -> int | None:
     """Tokens that a model has embeddings of; none for one that hashes characters."""
     from torch.nn import Embedding
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,23 +19,26 @@ from compress.models.checks import (
     check_problem,
     check_reads,
     check_types,
+    sentence_modules,
 )
 from compress.models.describe import label_maps, label_names
+from compress.models.source import StrPath, fetch
 from compress.models.tokenizers import sentencepiece_problem
-from compress.recipe.teacher import Teacher
+from compress.recipe.teacher import Precision, Teacher
 from compress.tasks.contract import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-
 _VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.txt", "*.tiktoken")
+_CODE_OF_ITS_OWN = "custom code"  # in the words of transformers
 _OF_THE_CALL = ("backend", "is_local", "local_files_only", "max_length", "stride", "truncation_strategy")
 
 
-def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a folder or hub id.
+def load_tokenizer(name: StrPath, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a folder.
 
+    :param trust_remote_code: Run code that lies beside it.
     :raises CompressError: If there is none, its vocabulary is missing, or it has no padding token.
     """
     # Whoever serves a bundle has no PyTorch, which transformers would remark upon.
@@ -45,8 +49,9 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedToke
     if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in ("tokenizer*", *_VOCABULARIES)):
         raise CompressError(f"{name}: the tokenizer is missing; put tokenizer.json beside the model's config.json")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except Exception as error:
+        _check_trusted(name, error)
         reason = (sentencepiece_problem() if any(folder.glob("*.model")) else None) or first_line(error)
         raise CompressError(f"{name}: the tokenizer cannot be loaded ({reason}){_unnamed(folder)}") from error
     # Those of bytes and characters, which need no vocabulary, are not of the tokenizers library.
@@ -87,16 +92,23 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def load_model(task: Task, name: str, labels: Sequence[str]) -> PreTrainedModel:
+def load_model(
+    task: Task,
+    name: StrPath,
+    labels: Sequence[str],
+    trust_remote_code: bool = False,
+    dtype: Precision = "float32",
+) -> PreTrainedModel:
     """Load a model of a run for its task, from safetensors only.
 
     :param name: Its folder.
     :param labels: What its head is for.
+    :param trust_remote_code: Run code that lies beside it.
     :raises CompressError: If it cannot be loaded, is not whole, or has other labels.
     """
-    config = load_config(name)
-    model = _loaded(task, name, config, new_head=False)
-    if labels and (own := label_names(name, config)) != list(labels):
+    config = load_config(name, trust_remote_code)
+    model = _loaded(task, name, config, _How(trust_remote_code, dtype))
+    if labels and (own := label_names(str(name), config)) != list(labels):
         raise CompressError(
             f"{name}: its labels ({', '.join(own[:5])} …) are not the data's ({', '.join(labels[:5])} …); "
             "run `compress distill` again"
@@ -109,16 +121,16 @@ def load_teacher(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the model that a recipe names, from a folder or the hub, from safetensors only, and its tokenizer.
 
-    Its weights are read into 32 bits. Unless it is taken as it is, a head for our labels is put on.
+    Unless it is taken as it is, a head for our labels is put on.
 
     :param labels: In the order of its own, where it is taken as it is.
     :param max_length: Tokens of a row.
     :raises CompressError: If it is not whole, or as `check_teacher`.
     """
-    assert settings.model is not None
-    name, new_head = settings.model, settings.fine_tune and not task.GENERATES
     config, tokenizer = check_teacher(task, settings, labels, max_length)
-    model = _loaded(task, name, config, new_head=new_head, trust_remote_code=settings.trust_remote_code)
+    new_head = settings.fine_tune and not task.GENERATES
+    how = _How(settings.trust_remote_code, settings.dtype, new_head)
+    model = _loaded(task, fetch(settings), config, how)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
 
@@ -132,8 +144,7 @@ def check_teacher(
     """
     import torch
 
-    assert settings.model is not None
-    name = settings.model
+    name = fetch(settings)
     config = load_config(name, settings.trust_remote_code)
     if labels:
         check_problem(name, config)
@@ -145,51 +156,70 @@ def check_teacher(
     except Exception as error:
         raise CompressError(f"{name}: the model cannot be made ({first_line(error)})") from error
     check_reads(name, architecture, tokenizer, max_length)
-    weights = sum(weight.numel() for weight in architecture.parameters())
+    weights, dtype = sum(weight.numel() for weight in architecture.parameters()), getattr(torch, settings.dtype)
     mend = "take a smaller model, or a machine with more"
-    check_memory(f"{name}: its {weights / 1e6:,.0f} million weights take", 4 * weights, mend)
+    check_memory(f"{name}: its {weights / 1e6:,.0f} million weights take", dtype.itemsize * weights, mend)
     return config, tokenizer
 
 
-def load_config(name: str, trust_remote_code: bool = False) -> PreTrainedConfig:
-    """The configuration of a model in a folder or on the hub.
+def load_config(name: StrPath, trust_remote_code: bool = False) -> PreTrainedConfig:
+    """The configuration of a model in a folder.
 
+    :param trust_remote_code: Run code that lies beside it.
     :raises CompressError: If it cannot be read, or the folder is no model's.
     """
     from transformers import AutoConfig
 
     check_files(name)
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(Path(name), trust_remote_code=trust_remote_code)
     except Exception as error:
+        _check_trusted(name, error)
         raise CompressError(f"{name}: the model's config.json cannot be read ({first_line(error)})") from error
     if getattr(config, "quantization_config", None):
         raise CompressError(f"{name}: its weights are quantised; name the model as it was before")
     return config
 
 
-def _loaded(
-    task: Task, name: str, config: PreTrainedConfig, *, new_head: bool, trust_remote_code: bool = False
-) -> PreTrainedModel:
-    import torch
-    from transformers.utils import cached_file
+def _check_trusted(name: StrPath, error: Exception) -> None:
+    """Say what is to be done where transformers did not load something, as that would have run code."""
+    if _CODE_OF_ITS_OWN in str(error):
+        raise CompressError(
+            f"{name}: it brings code of its own, which is run only where that is asked for; read it, then set "
+            "teacher.trust_remote_code: true"
+        ) from error
 
+
+@dataclass(frozen=True)
+class _How:
+    """How a model is loaded: whether code beside it may run, in what its weights are held, and whether its head may be
+    new."""
+
+    trust_remote_code: bool
+    dtype: Precision
+    new_head: bool = False
+
+
+def _loaded(task: Task, name: StrPath, config: PreTrainedConfig, how: _How) -> PreTrainedModel:
+    import torch
+
+    folder = Path(name)
     try:
         model, told = model_class(task).from_pretrained(
-            name,
+            folder,
             config=config,
             use_safetensors=True,
-            trust_remote_code=trust_remote_code,
-            dtype=torch.float32,
+            trust_remote_code=how.trust_remote_code,
+            dtype=getattr(torch, how.dtype),
             ignore_mismatched_sizes=True,  # they are looked at here
             output_loading_info=True,
         )
-        files = sorted(Path(str(cached_file(name, "config.json"))).parent.glob("model*.safetensors"))
     except Exception as error:
         raise CompressError(f"{name}: the model cannot be loaded ({first_line(error)})") from error
     mismatched = [key for key, *_ in told["mismatched_keys"]]
-    check_complete(name, model, Loading(told["missing_keys"], told["unexpected_keys"], mismatched), new_head=new_head)
-    check_types(name, model, files)
+    loading = Loading(told["missing_keys"], told["unexpected_keys"], mismatched, sentence_modules(name))
+    check_complete(name, model, loading, new_head=how.new_head)
+    check_types(name, model, sorted(folder.glob("model*.safetensors")))
     check_finite(name, model, "train or save the model again")
     loaded: PreTrainedModel = model
     return loaded

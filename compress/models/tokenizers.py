@@ -59,13 +59,16 @@ def sentencepiece_problem() -> str | None:
     return None
 
 
-def unknown_share(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:
-    """Share of the texts' tokens, from 0 to 1, that a tokenizer can only say of that it does not know them."""
-    if tokenizer.unk_token_id is None:
-        return 0.0
-    encoded = tokenizer(list(texts), add_special_tokens=False, truncation=False)["input_ids"]
-    unknown = sum(ids.count(tokenizer.unk_token_id) for ids in encoded)
-    return float(unknown / max(sum(map(len, encoded)), 1))
+def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """What a tokenizer makes of each text alone, whole and without special tokens."""
+    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, truncation=False)["input_ids"]
+    return ids
+
+
+def unknown_share(tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]]) -> float:
+    """Share of the tokens of texts, from 0 to 1, that a tokenizer can only say of that it does not know them."""
+    unknown = sum(list(text).count(tokenizer.unk_token_id) for text in ids)
+    return unknown / max(sum(map(len, ids)), 1)
 
 
 def _byte_pair(texts: Iterable[str], settings: NewTokenizer, special: list[str], *, writes: bool) -> Tokenizer:

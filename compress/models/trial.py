@@ -11,6 +11,7 @@ from pathlib import Path
 
 from compress.contract import Contract
 from compress.errors import CompressError
+from compress.models.source import fetch
 from compress.recipe.teacher import Teacher
 from compress.subprocesses import ProcessLimits, answers_alone, ask_limited
 from compress.tasks.registry import TaskName, task_named
@@ -43,11 +44,15 @@ def try_teacher(
     :param rows: Files that the data stage has written.
     :raises CompressError: If it did not come back, or as `compress.models.load.check_teacher`.
     """
+    source = fetch(settings)
     question = _TeacherQuestion(
-        task=task, settings=settings, labels=list(labels), max_length=max_length, rows=list(rows)
+        task=task,
+        settings=settings.model_copy(update={"revision": source.revision}),  # not one that came in between
+        labels=list(labels),
+        max_length=max_length,
+        rows=list(rows),
     )
-    folder = Path(settings.model or "")
-    opened = sorted(path for path in folder.glob("*") if path.is_file()) if folder.is_dir() else []
+    opened = sorted(path for path in source.folder.iterdir() if path.is_file())
     states = ((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in opened)
     if problem := _problem(question.model_dump_json(), tuple(states)):
         raise CompressError(problem)
@@ -74,15 +79,18 @@ def _problem(text: str, states: tuple[tuple[str, int, int], ...]) -> str | None:
 def main() -> None:
     """Open the teacher that standard input names, and answer with what is wrong with it, if anything."""
     from compress.models.load import check_teacher
+    from compress.models.tokenizer_files import compare_with_file
+    from compress.models.tokenizers import token_ids
 
     question = _TeacherQuestion.model_validate_json(sys.stdin.read())
     task, answers = task_named(question.task), answers_alone()
     try:
         _, tokenizer = check_teacher(task, question.settings, question.labels, question.max_length)
-        tokenizer(list(_ODD_TEXTS))
+        odd = list(zip(_ODD_TEXTS, token_ids(tokenizer, _ODD_TEXTS), strict=True))
+        compare_with_file(tokenizer, fetch(question.settings).folder, {"odd": odd})
         texts = (text for row in _rows(question.rows) for text in task.texts(row))
         while batch := list(islice(texts, _BATCH)):
-            tokenizer(batch, add_special_tokens=False, truncation=False)
+            token_ids(tokenizer, batch)
     except CompressError as error:
         print(json.dumps(str(error)), file=answers)
 

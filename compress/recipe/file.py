@@ -19,6 +19,7 @@ Content = dict[str, object]
 
 _LARGEST = 10_000_000  # bytes
 _MOST_TOLD = 10
+_SECRET = ("teacher.token",)  # where somebody may have written what nobody else is to read
 RENAMED = {
     "evaluation.yardstick": "evaluation.baseline",
     "student.training.warmup": "student.training.learning_rate_warmup",
@@ -46,7 +47,8 @@ def load_recipe(path: Path | None, overrides: Mapping[str, object] | None = None
     except ValidationError as error:
         problems = [_explained(problem) for problem in error.errors()]
         more = f"; and {len(problems) - _MOST_TOLD} more" if len(problems) > _MOST_TOLD else ""
-        raise CompressError(f"{place}: " + "; ".join(problems[:_MOST_TOLD]) + more) from error
+        secret = any(_place_of(problem) in _SECRET for problem in error.errors())
+        raise CompressError(f"{place}: " + "; ".join(problems[:_MOST_TOLD]) + more) from (None if secret else error)
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -83,14 +85,15 @@ def _set(content: Content, dotted: str, value: object) -> None:
 
 def _explained(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
-    where, value = f"{'.'.join(location):.100}", problem["input"]
+    where, value = _place_of(problem), problem["input"]
     if problem["type"] == "string_type" and value is not None and not isinstance(value, list):
         read = "a mapping" if isinstance(value, dict) else f"{value!r:.60}"
         return f"{where}: must be text, and YAML reads {read} here; put it in quotes"
     if problem["type"] != "extra_forbidden":
         message = problem["msg"].removeprefix("Value error, ")
         message = message[0].lower() + message[1:]
-        given = "" if isinstance(value, dict) else f" (got {value!r:.60})"  # a section: too long
+        untold = isinstance(value, dict) or where in _SECRET  # a section: too long
+        given = "" if untold else f" (got {value!r:.60})"
         return f"{where}: {message}{given}" if where else message
     if where in RENAMED:
         return f"{where}: is called {RENAMED[where]} now; rename it"
@@ -98,6 +101,10 @@ def _explained(problem: Any) -> str:
     near = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"valid here: {', '.join(names)}"
     return f"{where}: unknown field; {hint}"
+
+
+def _place_of(problem: Any) -> str:
+    return f"{'.'.join(map(str, problem['loc'])):.100}"
 
 
 def _section_at(location: list[str]) -> type[BaseModel]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from compress.recipe.section import Few, Fraction, NonEmpty, Positive, Section, Width, check_heads
 from compress.recipe.training import NewTokenizer, Training
+
+Precision = Literal["float32", "bfloat16", "float16"]
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # tokens have small letters: none is taken for a variable's name
 
 
 class Scratch(Section):
@@ -41,6 +47,19 @@ class Teacher(Section):
     """The large model that the student learns from."""
 
     model: NonEmpty | None = Field(None, description="folder or hub id; null: train one from scratch")
+    revision: NonEmpty | None = Field(
+        None, description="branch, tag or commit of a hub id; null: its main branch. The run notes the commit"
+    )
+    subfolder: NonEmpty | None = Field(None, description="where the files lie in the folder or repository")
+    token: str | Literal[True] | None = Field(
+        None,
+        description="the environment variable that holds the token for a private hub id, or true: `hf auth login` was "
+        "run; null: that login, where there is one. Never the token itself",
+    )
+    dtype: Precision = Field(
+        "float32",
+        description="numbers that a teacher that is taken as it is computes with; student and graphs: float32",
+    )
     fine_tune: bool = Field(True, description="false: take `model` as it is")
     allow_unknown_tokens: list[str] = Field(
         default_factory=list,
@@ -50,3 +69,23 @@ class Teacher(Section):
     vocabulary: Vocabulary = Vocabulary()
     scratch: Scratch = Scratch()
     training: Training = Training()
+
+    @field_validator("token", mode="before")
+    @classmethod
+    def _token_is_not_written_down(cls, token: object) -> object:
+        if token is None or token is True or (isinstance(token, str) and _VARIABLE.fullmatch(token)):
+            return token
+        raise ValueError("must be the name of an environment variable in capital letters, or true; not the token")
+
+    @model_validator(mode="after")
+    def _training_is_in_full_precision(self) -> Teacher:
+        if self.dtype != "float32" and (self.fine_tune or self.model is None):
+            raise ValueError(f"dtype {self.dtype} is for a model that is taken as it is; set fine_tune: false")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_not_there_lies_nowhere(self) -> Teacher:
+        given = [name for name in ("revision", "subfolder", "token") if getattr(self, name) is not None]
+        if self.model is None and given:
+            raise ValueError(f"{given[0]} is of a model; name it in teacher.model, or leave it out")
+        return self

@@ -10,17 +10,18 @@ from compress.data.encode import inputs_of, spread_over_languages
 from compress.data.stage import DataSet, load_data
 from compress.data.summary import DATA
 from compress.data.table import RowTable
-from compress.errors import CompressError
 from compress.models.build import scratch_config
 from compress.models.checks import check_finite
 from compress.models.describe import summary_of
 from compress.models.encoder_decoder import translation_config
-from compress.models.load import load_teacher, model_class, save_tokenizer
-from compress.models.tokenizers import train_tokenizer, unknown_share
+from compress.models.intake import Intake, check_known, take_in
+from compress.models.load import model_class, save_tokenizer
+from compress.models.source import fetch
+from compress.models.tokenizers import token_ids, train_tokenizer, unknown_share
 from compress.models.trial import try_teacher
 from compress.models.vocabulary import TrimmingSummary, trim_vocabulary
 from compress.processes import is_main_process, wait_for_everyone
-from compress.recipe.teacher import Scratch
+from compress.recipe.teacher import Scratch, Teacher
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256
 from compress.runs.stages import run_stage
@@ -33,8 +34,6 @@ from compress.training.summary import TrainingSummary
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-# Of the tokens of a language's text: a few rare characters are nothing unusual, a script that is not known is.
-_WARNED_SHARE, _REFUSED_SHARE = 0.05, 0.3
 _SAMPLED_ROWS = 500  # of a language
 
 
@@ -43,10 +42,10 @@ def run_teacher_stage(run: Run) -> TeacherSummary:
     teacher = run.recipe.teacher
     inputs = {
         **run.tokenisation,
-        **teacher.model_dump(mode="json"),
+        **teacher.model_dump(mode="json", exclude={"token"}),
         "labelled_languages": run.recipe.data.labelled_languages,
         "seed": run.recipe.seed,
-        "files": _fingerprints(teacher.model),
+        "files": _fingerprints(teacher),
     }
     return run_stage(
         run, TEACHER, inputs, (DATA.name,), lambda folder, scratch: _build(run, folder, scratch), parallel=True
@@ -69,19 +68,23 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
 
     torch.manual_seed(run.recipe.seed)
     teacher, data = run.recipe.teacher, load_data(run)
+    texts = _texts(run.task, _sample(run, data))
+    intake: Intake | None = None
+    trimming: TrimmingSummary | None = None
     if teacher.model:
         with working(f"teacher: loading {teacher.model}"):
             try_teacher_of(run)
-            model, tokenizer = load_teacher(run.task, teacher, data.labels, run.recipe.data.max_length)
+            taken = take_in(run.task, teacher, data.labels, run.recipe.data.max_length, texts)
+        model, tokenizer, intake = taken.model, taken.tokenizer, taken.intake
     else:
         tokenizer, model = _from_scratch(run, data, scratch)
-    trimming: TrimmingSummary | None = None
     if teacher.vocabulary.trim:
         with working("teacher: trimming the vocabulary"):
             used, held_out = (_texts(run.task, rows) for rows in (data.training_rows, data.splits["validation"]))
             model, tokenizer, trimming = trim_vocabulary(model, tokenizer, used, held_out, teacher.vocabulary)
         _tell(trimming)
-    _check_unknown_tokens(tokenizer, run, data)
+    if trimming or not teacher.model:
+        check_known({lang: unknown_share(tokenizer, token_ids(tokenizer, own)) for lang, own in texts.items()}, teacher)
     shape = summary_of(model)
     say(f"teacher: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.1f} million weights")
     trained = teacher.fine_tune or not teacher.model
@@ -90,29 +93,14 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     if is_main_process():
         model.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)
-    return TeacherSummary(**dict(shape), vocabulary=trimming, training=training)
+    return TeacherSummary(**dict(shape), intake=intake, vocabulary=trimming, training=training)
 
 
-def _check_unknown_tokens(tokenizer: PreTrainedTokenizerBase, run: Run, data: DataSet) -> None:
-    """Warn of languages whose text the tokenizer knows badly, and refuse those that it hardly knows."""
+def _sample(run: Run, data: DataSet) -> RowTable:
+    """Rows of all splits, a number of each language, that a tokenizer is tried on."""
     rows = RowTable.joined(list(data.splits.values()))
     languages = rows.column("lang")
-    named = {*languages}
-    sample = rows.select(spread_over_languages(languages, len(named) * _SAMPLED_ROWS, run.recipe.seed))
-    shares = {lang: unknown_share(tokenizer, texts) for lang, texts in sorted(_texts(run.task, sample).items())}
-    told = {lang: f"{100 * share:.1f} % of the tokens in {lang}" for lang, share in shares.items()}
-    allowed = run.recipe.teacher.allow_unknown_tokens
-    if strangers := sorted({*allowed} - named):
-        raise CompressError(f"teacher.allow_unknown_tokens: no rows in {strangers[0]}")
-    refused = [lang for lang, share in shares.items() if share > _REFUSED_SHARE and lang not in allowed]
-    if refused:
-        raise CompressError(
-            f"teacher: its tokenizer does not know {', '.join(told[lang] for lang in refused)}; use one that reads "
-            f"them, or allow it: teacher.allow_unknown_tokens: [{', '.join(refused)}]"
-        )
-    for lang, share in shares.items():
-        if share > _WARNED_SHARE:
-            say(f"teacher: warning: its tokenizer does not know {told[lang]}")
+    return rows.select(spread_over_languages(languages, len({*languages}) * _SAMPLED_ROWS, run.recipe.seed))
 
 
 def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
@@ -200,11 +188,11 @@ def _fine_tune(
 
 
 def _texts(task: Task, rows: RowTable) -> dict[str, list[str]]:
-    """The text of each language."""
+    """The text of each language, in their order."""
     texts: dict[str, list[str]] = {}
     for row in rows:
         texts.setdefault(row.lang, []).extend(task.texts(row))
-    return texts
+    return dict(sorted(texts.items()))
 
 
 def _tell(trimming: TrimmingSummary) -> None:
@@ -216,9 +204,9 @@ def _tell(trimming: TrimmingSummary) -> None:
     )
 
 
-def _fingerprints(model: str | None) -> dict[str, str]:
-    """Hashes of a local teacher's files, so that another teacher under the same name is noticed."""
-    folder = Path(model) if model else None
-    if folder is None or not folder.is_dir():
+def _fingerprints(teacher: Teacher) -> dict[str, str]:
+    """Hashes of the files of a teacher from elsewhere, so that another one under the same name is noticed."""
+    if teacher.model is None:
         return {}
-    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    files = sorted(path for path in fetch(teacher).folder.iterdir() if path.is_file())
+    return {path.name: file_sha256(path) for path in files}

@@ -6,14 +6,16 @@ from pydantic import Field
 
 from compress.contract import Contract
 from compress.models.describe import ModelSummary
+from compress.models.intake import Intake
 from compress.models.vocabulary import TrimmingSummary
 from compress.runs.manifest import Stage
 from compress.training.summary import TrainingSummary
 
 
 class TeacherSummary(ModelSummary):
-    """The teacher: its shape, what was trimmed, and how it was trained."""
+    """The teacher: its shape, what it was let in by, what was trimmed, and how it was trained."""
 
+    intake: Intake | None = Field(None, description="null: made from scratch")
     vocabulary: TrimmingSummary | None = None
     training: TrainingSummary | None = Field(None, description="null: taken as it is")
 

@@ -14,7 +14,7 @@ from transformers import (
 from compress.errors import CompressError
 from compress.models.build import build_student
 from compress.models.load import save_tokenizer
-from compress.models.tokenizers import train_tokenizer, unknown_share
+from compress.models.tokenizers import token_ids, train_tokenizer, unknown_share
 from compress.recipe.student import Student
 from compress.recipe.training import NewTokenizer
 
@@ -88,4 +88,4 @@ def test_the_trained_tokenizer_is_reloaded_equal(tmp_path: Path):
 @pytest.mark.parametrize(("texts", "wanted"), [(["ab ba"], 0), (["ab 天"], 1 / 4), (["ab", "天気"], 2 / 5), ([""], 0)])
 def test_tokens_that_a_tokenizer_does_not_know_are_counted(texts: list[str], wanted: float):
     tokenizer = train_tokenizer(["ab ba aa"] * 20, NewTokenizer(), max_length=16)
-    assert unknown_share(tokenizer, texts) == wanted
+    assert unknown_share(tokenizer, token_ids(tokenizer, texts)) == wanted

@@ -178,6 +178,11 @@ CHANGES: dict[str, Change] = {
 _ELSEWHERE = {
     "data.configuration": "of a data set on the hub: tests/compress/data",
     "student.cache.limit_gb": "refuses what is not there yet: tests/compress/teacher/test_outputs.py",
+    **dict.fromkeys(
+        ("teacher.revision", "teacher.subfolder", "teacher.token"),
+        "where a model lies: tests/compress/models/test_source.py",
+    ),
+    "teacher.dtype": "of one that is taken as it is: tests/compress/models/test_intake.py",
     "teacher.trust_remote_code": "of a model with code of its own: tests/compress/models",
 }
 """Fields that these runs have no use for, and where else they are tested."""

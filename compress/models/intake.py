@@ -1,0 +1,151 @@
+"""What a model from elsewhere is let in by: it is looked at with the run's own rows, before anything long starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from compress.console import say
+from compress.contract import Contract
+from compress.errors import CompressError
+from compress.models.checks import longest_input, sentence_modules, stored_precision, token_embeddings
+from compress.models.load import load_teacher
+from compress.models.source import Source, fetch
+from compress.models.tokenizer_files import Comparison, compare_with_file
+from compress.models.tokenizers import token_ids, unknown_share
+from compress.recipe.teacher import Teacher
+from compress.tasks.contract import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Texts = Mapping[str, Sequence[str]]
+"""By language."""
+
+# Of the tokens of a language's text: a few rare characters are nothing unusual, a script that is not known is.
+_WARNED_UNKNOWN, _REFUSED_UNKNOWN = 0.05, 0.3
+# Of a language's tokens: odd spaces come out otherwise in many classes; a sign in every sentence is more than that.
+_REFUSED_OTHERS = 0.01
+_TOKENIZER_JSON = "tokenizer.json"
+_CLASS_OF_THE_FILE = "PreTrainedTokenizerFast"  # which reads tokenizer.json as it is
+
+
+class Intake(Contract):
+    """What was looked at of a model from elsewhere."""
+
+    revision: str | None = Field(description="commit of the hub that its files are of; null: a folder")
+    precision: str = Field(description="what most of its weights are stored in")
+    positions: int | None = Field(description="tokens of a row that it can read; null: as many as there are")
+    tokens: int = Field(description="that its tokenizer knows")
+    embeddings: int | None = Field(description="of tokens; null: of characters")
+    tokenizer: Comparison | None = Field(description="with its file; null: there is none to compare it with")
+    unknown_tokens: dict[str, float] = Field(description="share of the tokens by language, 0 to 1")
+    left_out: list[str] = Field(description="modules of modules.json that the task has no use for")
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """A model from elsewhere with its tokenizer, and what was looked at."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    intake: Intake
+
+
+def take_in(task: Task, settings: Teacher, labels: Sequence[str], max_length: int, texts: Texts) -> TakenIn:
+    """Load the model that a recipe names, and its tokenizer, if both are whole and fit one another and the rows.
+
+    What was looked at is said, with warnings.
+
+    :param labels: As for `load_teacher`, of which it also has the errors.
+    :param max_length: Tokens of a row.
+    :param texts: Of the run's rows, a sample of each language.
+    :raises CompressError: If the tokenizer does not split the rows as its file says, or hardly knows a language.
+    """
+    source = fetch(settings)
+    model, tokenizer = load_teacher(task, settings, labels, max_length)
+    ids = {language: token_ids(tokenizer, own) for language, own in texts.items()}
+    encoded = {language: list(zip(texts[language], own, strict=True)) for language, own in ids.items()}
+    compared = compare_with_file(tokenizer, source.folder, encoded)
+    intake = Intake(
+        revision=source.revision,
+        precision=stored_precision(source.folder),
+        positions=longest_input(model),
+        tokens=len(tokenizer),
+        embeddings=token_embeddings(model),
+        tokenizer=compared,
+        unknown_tokens={language: unknown_share(tokenizer, own) for language, own in ids.items()},
+        left_out=sentence_modules(source),
+    )
+    _tell(source, intake, settings)
+    if compared:
+        _check_split(source, type(tokenizer).__name__, compared)
+    check_known(intake.unknown_tokens, settings)
+    return TakenIn(model, tokenizer, intake)
+
+
+def check_known(unknown: Mapping[str, float], settings: Teacher) -> None:
+    """Warn of languages whose text a tokenizer knows badly, and refuse those that it hardly knows.
+
+    :param unknown: Share of the tokens by language, 0 to 1.
+    :raises CompressError: Naming the languages, or one that is allowed and has no rows.
+    """
+    told = {language: f"{100 * share:.1f} % of the tokens in {language}" for language, share in unknown.items()}
+    allowed = settings.allow_unknown_tokens
+    if strangers := sorted({*allowed} - {*unknown}):
+        raise CompressError(f"teacher.allow_unknown_tokens: no rows in {strangers[0]}")
+    refused = [name for name, share in unknown.items() if share > _REFUSED_UNKNOWN and name not in allowed]
+    if refused:
+        raise CompressError(
+            f"teacher: its tokenizer does not know {', '.join(told[name] for name in refused)}; use one that reads "
+            f"them, or allow it: teacher.allow_unknown_tokens: [{', '.join(refused)}]"
+        )
+    for name, share in unknown.items():
+        if share > _WARNED_UNKNOWN:
+            say(f"teacher: warning: its tokenizer does not know {told[name]}")
+
+
+def _check_split(source: Source, kind: str, compared: Comparison) -> None:
+    """Warn of a tokenizer that does not split all texts as its file says, and refuse one that hardly does.
+
+    :param kind: The tokenizer's class.
+    """
+    if not compared.other_tokens:
+        return
+    worst, share = max(compared.other_tokens.items(), key=lambda entry: entry[1])
+    found = (
+        f"the tokenizer that transformers makes of it ({kind}) splits {compared.differing} of {compared.texts} texts "
+        f"otherwise than its {compared.file}: {100 * share:.1f} % of the tokens in {worst} are others "
+        f"({compared.example})"
+    )
+    where = "tokenizer_config.json" if source.revision is None else "the tokenizer_config.json of a copy of it"
+    exactly = f"set tokenizer_class: {_CLASS_OF_THE_FILE} and its special tokens in {where}"
+    if compared.file != _TOKENIZER_JSON:
+        exactly = f"name its own class as tokenizer_class in {where}, or put its tokenizer.json there and {exactly}"
+    if share > _REFUSED_OTHERS:
+        raise CompressError(f"{source}: {found}; {exactly}")
+    say(f"{source}: warning: {found}")
+
+
+def _tell(source: Source, intake: Intake, settings: Teacher) -> None:
+    """Say what was looked at."""
+    commit = f"commit {intake.revision}, " if intake.revision else ""
+    stored = f"weights in {intake.precision}"
+    if intake.precision != settings.dtype:
+        stored += f", which are read into {settings.dtype}"
+    reads = "rows of any length" if intake.positions is None else f"{intake.positions:,} tokens of a row"
+    say(f"{source}: {commit}{stored}; reads {reads}")
+    known = f"a tokenizer with {intake.tokens:,} tokens"
+    if intake.embeddings is not None:
+        known += f", embeddings of {intake.embeddings:,}"
+    if intake.tokenizer and not intake.tokenizer.differing:
+        known += f"; {intake.tokenizer.texts:,} texts are split as its {intake.tokenizer.file} says"
+    say(f"{source}: {known}")
+    if intake.left_out:
+        say(
+            f"{source}: warning: the task leaves out what modules.json names ({', '.join(intake.left_out)}): "
+            "its head reads the transformer's own outputs"
+        )
