@@ -9,6 +9,8 @@ import site
 import subprocess
 import sys
 import sysconfig
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -16,14 +18,19 @@ from typing import IO, TextIO
 
 _MOST_WRITTEN = 64_000_000  # bytes, of answers or of what libraries print
 _LAST_WORDS = 4000  # bytes
+_WATCHED_EVERY = 0.2  # seconds
 
 
 @dataclass(frozen=True)
 class ProcessLimits:
-    """What a process may take: seconds until it ends, and bytes of memory of its own; none for what the machine has."""
+    """What a process may take: seconds until it ends, and bytes of memory of its own.
+
+    What uses a GPU is watched for them, as CUDA reserves more addresses than there is memory; the GPU has no limit.
+    """
 
     seconds: float
-    memory: int | None
+    memory: int
+    on_gpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,21 +53,43 @@ def ask_limited(module: str, question: str, limits: ProcessLimits) -> Told:
         )  # fmt: skip
         try:
             for kind, most in (
-                (resource.RLIMIT_DATA, limits.memory),
+                (resource.RLIMIT_DATA, resource.RLIM_INFINITY if limits.on_gpu else limits.memory),
                 (resource.RLIMIT_FSIZE, _MOST_WRITTEN),
                 (resource.RLIMIT_CORE, 0),
             ):
-                if most is not None:
-                    resource.prlimit(process.pid, kind, (most, most))
-            process.communicate(question, timeout=limits.seconds)
-        except subprocess.TimeoutExpired:
-            pass
+                resource.prlimit(process.pid, kind, (most, most))
+            stopped = _watched(process, question, limits)
         finally:
             ended = process.poll()
             process.kill()
             process.wait()
         answers.seek(0)
-        return Told(answers.read().splitlines(), _failure(ended, limits, errors))
+        return Told(answers.read().splitlines(), stopped or _failure(ended, errors))
+
+
+def _watched(process: subprocess.Popen[str], question: str, limits: ProcessLimits) -> str | None:
+    """Ask a process and wait for its end; if it takes too much, in words what."""
+    deadline, told = time.monotonic() + limits.seconds, question
+    while True:
+        try:
+            process.communicate(told or None, timeout=_WATCHED_EVERY)
+            return None
+        except subprocess.TimeoutExpired:
+            told = ""  # it is sent already, or is being sent
+        if time.monotonic() > deadline:
+            return f"took longer than {limits.seconds:.0f} s"
+        if limits.on_gpu and _own_memory(process.pid) > limits.memory:
+            return f"took more than {limits.memory / 1e9:.0f} GB of memory"
+
+
+def _own_memory(number: int) -> int:
+    """Bytes that a process holds and shares with no file and no other process."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        held = psutil.Process(number).memory_info()
+        return int(held.rss - held.shared)
+    return 0
 
 
 def answers_alone() -> TextIO:
@@ -90,11 +119,9 @@ def module_environment(**variables: str) -> dict[str, str]:
     return environment
 
 
-def _failure(ended: int | None, limits: ProcessLimits, errors: IO[bytes]) -> str | None:
+def _failure(ended: int | None, errors: IO[bytes]) -> str | None:
     """Why a process did not end well, in words that follow "the process that tried it"."""
-    if ended is None:
-        return f"took longer than {limits.seconds:.0f} s"
-    if ended == 0:
+    if not ended:
         return None
     if ended < 0:
         return f"was ended by {signal.Signals(-ended).name}"

@@ -16,6 +16,7 @@ from compress.evaluation.predicted import Predicted, predicted_of
 from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
 from compress.runs.files import content_hash
+from compress.runtimes.predict import check_outputs
 from compress.tasks.rows import Row, row_as_dict
 
 
@@ -28,12 +29,14 @@ def predict_rows(run: Run, data: DataSet, contender: Contender, worker: Worker, 
     """What a model says of the test rows.
 
     :param data: Whose test rows the worker has.
+    :raises CompressError: If its outputs are infinite or not a number.
     """
     file = scratch / f"{contender.name}-outputs.npz"
     worker.ask(PredictRequest(str(file)))
     with np.load(file) as found:
         outputs = [found[name] for name in found.files]
     file.unlink()
+    check_outputs(contender.name, outputs, "leave it out, or make it again")
     tokenizer, rows = load_tokenizer(str(contender.tokenizer)), list(data.splits["test"])
     return predicted_of(run.task, outputs, worker.setup.examples, rows, contender.labels, tokenizer)
 

@@ -24,7 +24,7 @@ from compress.runs.files import write_json
 from compress.runs.stages import run_stage
 from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search, generator_with
-from compress.runtimes.predict import load_predict, predict_examples
+from compress.runtimes.predict import check_outputs, load_predict, predict_examples
 from compress.runtimes.pytorch import predict_with
 from compress.student.summary import STUDENT
 from compress.tasks.contract import Prediction
@@ -157,4 +157,5 @@ def _asked(run: Run, model: str, predict: Predict, tokenizer: PreTrainedTokenize
             tokenizer.pad_token_id,
             advance=lambda count: bar.advance(task, count),
         )
+    check_outputs(model, outputs, "its weights are damaged, or too large; take another model, or train it again")
     return predicted_of(run.task, outputs, examples, rows, data.labels, tokenizer)

@@ -101,3 +101,16 @@ def predict_examples(
             outputs[index] = output[: len(examples[index]["input_ids"])] if task.OUTPUT_AXIS == "input_ids" else output
         advance(len(indices))
     return [outputs[index] for index in range(len(examples))]
+
+
+def check_outputs(model: str, outputs: Sequence[np.ndarray], mend: str) -> None:
+    """Refuse outputs that are no numbers: whatever prediction is made of them, it means nothing.
+
+    :param model: For people.
+    :raises CompressError: If those of an example are infinite or not a number.
+    """
+    wrong = sum(not np.isfinite(output).all() for output in outputs)
+    if wrong:
+        raise CompressError(
+            f"{model}: its outputs are infinite or not a number for {wrong:,} of {len(outputs):,} rows; {mend}"
+        )

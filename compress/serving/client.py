@@ -15,7 +15,7 @@ from compress.errors import CompressError, UnavailableError
 from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search
 from compress.runtimes.onnx import onnx_session, text_operators
-from compress.runtimes.predict import check_complete, load_predict, predict_examples, runtime_of
+from compress.runtimes.predict import check_complete, check_outputs, load_predict, predict_examples, runtime_of
 from compress.serving.format import (
     DESCRIPTION,
     MANIFEST,
@@ -30,6 +30,7 @@ from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
 
 _BATCH_SIZE = 64
+_ASK_ANOTHER = "ask another model of the bundle"
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,13 @@ class Model:
 
         Outputs are float32 (classes,) or (tokens, classes), or the tokens that are written, int64 (tokens,). A model
         that reads text in the graph has none.
+
+        :raises CompressError: If an output is infinite or not a number.
         """
         with self._tokenizing:
             examples = self._encode(rows)
         found = predict_examples(self._predict, self._task, examples, self._tokenizer.pad_token_id, _BATCH_SIZE)
+        check_outputs(self.description.name, found, _ASK_ANOTHER)
         return found, self._decoded(found, examples, rows)
 
     def _from_tokens(self, rows: list[Row]) -> list[Answer]:
@@ -203,6 +207,7 @@ def _text_reader(folder: Path, description: Description, threads: int | None) ->
                     )
             texts = np.array([rows[number].text for number in numbers], dtype=object)
             outputs = session.run(["label", "probabilities"], {"text": texts})
+            check_outputs(description.name, outputs[1], _ASK_ANOTHER)
             for number, label, probabilities in zip(numbers, *outputs, strict=True):
                 found[number] = Answer(label, _by_label(description.labels, probabilities))
         return [found[number] for number in range(len(rows))]

@@ -46,8 +46,15 @@ def test_what_a_process_ended_by_is_said_and_what_it_answered_before_is_kept(ask
 
 
 def test_a_process_that_does_not_end_is_ended(ask):
-    told = ask("print('first', file=answers, flush=True)\nwhile True: pass", ProcessLimits(seconds=5, memory=None))
+    told = ask("print('first', file=answers, flush=True)\nwhile True: pass", ProcessLimits(5, 1_000_000_000))
     assert told == Told(["first"], "took longer than 5 s")
+
+
+def test_memory_beside_a_gpu_is_watched(ask):
+    reserve = "import mmap, time\nreserved = mmap.mmap(-1, 10_000_000_000)\nprint('first', file=answers, flush=True)\n"
+    take = "held = b'x' * 1_100_000_000\ntime.sleep(60)"
+    told = ask(reserve + take, ProcessLimits(300, 1_000_000_000, on_gpu=True))
+    assert told == Told(["first"], "took more than 1 GB of memory")
 
 
 def test_a_question_that_is_not_read_is_no_error_of_its_own(ask):

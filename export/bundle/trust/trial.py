@@ -51,9 +51,8 @@ def try_models(folder: Path, models: Sequence[BundleModel]) -> list[ModelTrial]:
 
 def _limits(models: Sequence[BundleModel]) -> ProcessLimits:
     sizes = [model.bytes for model in models]
-    # CUDA reserves more address space than there is memory.
-    memory = None if any(model.on_gpu for model in models) else _MEMORY + _TIMES_ITS_SIZE * max(sizes)
-    return ProcessLimits(_SECONDS + _SECONDS_A_MEGABYTE * sum(sizes) / 1e6, memory)
+    seconds, memory = _SECONDS + _SECONDS_A_MEGABYTE * sum(sizes) / 1e6, _MEMORY + _TIMES_ITS_SIZE * max(sizes)
+    return ProcessLimits(seconds, memory, on_gpu=any(model.on_gpu for model in models))
 
 
 def _tried(folder: Path, model: BundleModel) -> ModelTrial:

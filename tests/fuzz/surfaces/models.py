@@ -20,7 +20,7 @@ from compress.data.stage import load_data, run_data_stage
 from compress.recipe.file import load_recipe
 from compress.runs.directory import open_run
 from compress.runtimes.generation import Search
-from compress.runtimes.predict import load_predict, predict_examples
+from compress.runtimes.predict import check_outputs, load_predict, predict_examples
 from compress.teacher.stage import run_teacher_stage
 
 WEIGHTS, TOKENIZER, CONFIG = "model.safetensors", "tokenizer.json", "config.json"
@@ -46,7 +46,8 @@ def ask(folder: Path, data: Path) -> None:
     examples = run.task.encoder(tokenizer, run.recipe.data, labels)(list(rows))
     predict = load_predict(taken, run.task, Search(1, 1.0, 32), 1)
     outputs = predict_examples(predict, run.task, examples, tokenizer.pad_token_id)
-    if {output.shape for output in outputs} != {(len(labels),)} or not np.isfinite(outputs).all():
+    check_outputs(str(model), outputs, "as the evaluation says")
+    if {output.shape for output in outputs} != {(len(labels),)}:
         raise WrongAnswer(f"its outputs are {outputs!s:.200}")
 
 
@@ -124,6 +125,7 @@ CASES: dict[str, tuple[Callable[[Path], None], Wants]] = {
     ),
     "with a weight that is no number": (_weights(_one_not_a_number), "refused"),
     "with infinite weights": (_weights(lambda found: {k: a * np.inf for k, a in found.items()}), "refused"),
+    "with weights that are too large": (_weights(lambda found: {k: a * 1e30 for k, a in found.items()}), "refused"),
     "with weights in integers": (_weights(lambda found: {k: a.astype(np.int32) for k, a in found.items()}), "refused"),
     "with a header of 2^63 bytes": (_written(WEIGHTS, b"\xff" * 7 + b"\x7f{}"), "refused"),
     "with a header that is no JSON": (_written(WEIGHTS, (5).to_bytes(8, "little") + b"hello"), "refused"),
