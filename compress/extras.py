@@ -16,7 +16,7 @@ Extra = Literal["cpu", "pytorch", "distill", "export", "bench"]
 PROOF: Mapping[Extra, tuple[str, ...]] = {
     "cpu": ("onnxruntime",),  # `gpu` brings the same module
     "pytorch": ("torch",),
-    "distill": ("torch", "accelerate", "datasets", "babel", "sklearn", "skeletoken", "sentencepiece"),
+    "distill": ("torch", "accelerate", "datasets", "babel", "sklearn", "sentencepiece"),
     "export": ("torch", "accelerate", "datasets", "onnxscript", "onnx_ir", "cyclonedx", "jinja2", "matplotlib"),
     "bench": ("torch", "datasets", "onnx_ir", "jinja2", "matplotlib", "pytest_benchmark"),
 }

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = ("pyproject.toml", "README.md", "compress", "export", "bench")
 # What serving must not bring: PyTorch, data sets, and what trains or draws.
 ABSENT = ("torch", "datasets", "pyarrow", "pandas", "scikit-learn", "accelerate", "tensorboard", "matplotlib", "babel",
-          "onnxscript", "cyclonedx-python-lib", "sacrebleu", "seqeval", "skeletoken")  # fmt: skip
+          "onnxscript", "cyclonedx-python-lib", "sacrebleu", "seqeval")  # fmt: skip
 MOST_PACKAGES = 50
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from compress.cli import commands
+from compress.cli import commands, trim
 from compress.cli.options import (
     ARTIFACTS,
     Json,
@@ -347,6 +347,9 @@ def run(
         return RunResult(**{name: value for part in parts for name, value in dict(part).items()})
 
     finish(work, json_, verbose)
+
+
+app.command(epilog=trim.EPILOG)(trim.trim)
 
 
 @app.command(epilog="Example:\n\n  compress doctor --json")

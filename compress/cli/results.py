@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from compress.contract import Contract
 from compress.data.summary import DataSummary
 from compress.evaluation.summary import EvaluationSummary
+from compress.models.vocabulary.summary import TrimmingSummary
 from compress.student.summary import StudentSummary
 from compress.teacher.summary import OutputsSummary, SequencesSummary, TeacherSummary
 
@@ -21,6 +22,12 @@ class DistillResult(Contract):
     cache: OutputsSummary
     student: StudentSummary
     evaluation: EvaluationSummary
+
+
+class TrimResult(TrimmingSummary):
+    """Of `compress trim`."""
+
+    output: str
 
 
 class BenchResult(Contract):

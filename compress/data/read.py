@@ -20,10 +20,11 @@ from compress.errors import CompressError, first_line
 from compress.recipe.data import Data
 from compress.tasks.registry import TaskName, task_named
 
-_LONGEST_LINE = 50_000_000  # characters
+LONGEST_LINE = 50_000_000  # characters
 SPLITS = ("train", "validation", "test")
 UNLABELLED = "unlabelled"
 _ALIASES = {"train": ("train",), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
+SPLIT_NAMES = tuple(chain.from_iterable(_ALIASES.values()))
 
 
 def read_splits(data: Data, seed: int, task: TaskName = "text-classification") -> dict[str, Iterable[RawRow]]:
@@ -83,10 +84,10 @@ def read_file(path: Path) -> Iterator[RawRow]:
 
 def _read_json_lines(path: Path) -> Iterator[RawRow]:
     with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), ""), 1):
-            if len(line) == _LONGEST_LINE:
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), ""), 1):
+            if len(line) == LONGEST_LINE:
                 raise CompressError(
-                    f"{path}:{number}: a line of {_LONGEST_LINE:,} characters or more; write a row a line"
+                    f"{path}:{number}: a line of {LONGEST_LINE:,} characters or more; write a row a line"
                 )
             if not line.strip():
                 continue

@@ -82,7 +82,7 @@ def take_in(task: Task, settings: Teacher, labels: Sequence[str], max_length: in
     )
     _tell(source, intake, settings)
     if compared:
-        _check_split(source, type(tokenizer).__name__, compared)
+        check_split(source, type(tokenizer).__name__, compared)
     check_known(intake.unknown_tokens, settings)
     return TakenIn(model, tokenizer, intake)
 
@@ -108,10 +108,11 @@ def check_known(unknown: Mapping[str, float], settings: Teacher) -> None:
             say(f"teacher: warning: its tokenizer does not know {told[name]}")
 
 
-def _check_split(source: Source, kind: str, compared: Comparison) -> None:
+def check_split(source: Source, kind: str, compared: Comparison) -> None:
     """Warn of a tokenizer that does not split all texts as its file says, and refuse one that hardly does.
 
     :param kind: The tokenizer's class.
+    :raises CompressError: Naming the file, the language that it is worst for, and an example.
     """
     if not compared.other_tokens:
         return

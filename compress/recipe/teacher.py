@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -40,6 +40,13 @@ class Vocabulary(Section):
     minimum_count: Positive = Field(1, description="a token is kept if the text uses it this often")
     coverage: Fraction = Field(
         1.0, description="keep the most frequent tokens that make up this share of each language's text"
+    )
+    tokens: Positive | None = Field(
+        None, description="keep at most this many, so that all languages keep the same share of their text; null: all"
+    )
+    keep: list[str] = Field(default_factory=list, description="tokens that are kept in any case")
+    max_loss: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        None, description="refuse to lose more than this percentage of the tokens of any language's validation text"
     )
 
 

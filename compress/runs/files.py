@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -86,3 +87,27 @@ def atomic_file(final: Path) -> Iterator[Path]:
     partial = final.with_name(f".{final.name}.partial")
     yield partial
     partial.replace(final)
+
+
+@contextlib.contextmanager
+def atomic_folder(final: Path) -> Iterator[Path]:
+    """A new folder to fill in the block; it gets its name when the block ends, and is gone if the block fails.
+
+    :raises CompressError: If there is something of this name already.
+    """
+    if final.is_symlink() or (final.exists() and (not final.is_dir() or any(final.iterdir()))):
+        raise CompressError(f"{final}: it exists already; name a new folder")
+    partial = final.with_name(f".{final.name}.partial")
+    missing = [parent for parent in final.parents if not parent.exists()]
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        follow_umask(partial)
+        partial.replace(final)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        for parent in missing:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise

@@ -57,7 +57,6 @@ REFUSED_FIELDS: Mapping[str, str] = {
             "student.distillation.sentences.weight",
             "student.initialization=importance",
             "student.initialization=svd",
-            "teacher.vocabulary.trim",
             "teacher.scratch.pretraining",
             "export.variants=openvino-int8",
         ),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from compress.console import say, working
@@ -19,7 +22,9 @@ from compress.models.load import model_class, save_tokenizer
 from compress.models.source import fetch
 from compress.models.tokenizers import token_ids, train_tokenizer, unknown_share
 from compress.models.trial import try_teacher
-from compress.models.vocabulary import TrimmingSummary, trim_vocabulary
+from compress.models.vocabulary.anatomy import LanguageText
+from compress.models.vocabulary.summary import TrimmingSummary
+from compress.models.vocabulary.trim import trim_vocabulary
 from compress.processes import is_main_process, wait_for_everyone
 from compress.recipe.teacher import Scratch, Teacher
 from compress.runs.directory import Run
@@ -80,8 +85,11 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
         tokenizer, model = _from_scratch(run, data, scratch)
     if teacher.vocabulary.trim:
         with working("teacher: trimming the vocabulary"):
-            used, held_out = (_texts(run.task, rows) for rows in (data.training_rows, data.splits["validation"]))
-            model, tokenizer, trimming = trim_vocabulary(model, tokenizer, used, held_out, teacher.vocabulary)
+            used, held_out = (
+                partial(_read_texts, run, rows) for rows in (data.training_rows, data.splits["validation"])
+            )
+            place = Path(mkdtemp(dir=scratch))  # each process of several needs its own
+            tokenizer, trimming = trim_vocabulary(model, tokenizer, used, held_out, teacher.vocabulary, place)
         _tell(trimming)
     if trimming or not teacher.model:
         check_known({lang: unknown_share(tokenizer, token_ids(tokenizer, own)) for lang, own in texts.items()}, teacher)
@@ -195,12 +203,22 @@ def _texts(task: Task, rows: RowTable) -> dict[str, list[str]]:
     return dict(sorted(texts.items()))
 
 
+def _read_texts(run: Run, rows: RowTable) -> Iterator[LanguageText]:
+    """What the teacher reads and writes, text by text, each with its language."""
+    for row in rows:
+        languages, texts = run.task.languages_in(row.lang), run.task.texts(row)
+        if run.recipe.data.prefix:
+            yield languages[0], run.recipe.data.prefix.format(source=languages[0], target=languages[-1])
+        yield from zip(languages if len(languages) == len(texts) else [row.lang] * len(texts), texts, strict=True)
+
+
 def _tell(trimming: TrimmingSummary) -> None:
-    language, lost = max(trimming.lost_share.items(), key=lambda entry: entry[1])
+    lost = {language: text.lost_share for language, text in trimming.held_out.items()}
+    worst = max(lost, key=lambda language: lost[language])
     say(
         f"teacher: vocabulary trimmed from {trimming.tokens_before:,} to {trimming.tokens_after:,} tokens, "
-        f"{trimming.saved_megabytes} MB saved; of the validation rows' tokens at most {100 * lost:.2f} % are lost, "
-        f"in {language}"
+        f"{trimming.saved_megabytes} MB saved; of the validation rows' tokens at most {100 * lost[worst]:.2f} % are "
+        f"lost, in {worst}"
     )
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from compress.contract import Contract
 from compress.models.describe import ModelSummary
 from compress.models.intake import Intake
-from compress.models.vocabulary import TrimmingSummary
+from compress.models.vocabulary.summary import TrimmingSummary
 from compress.runs.manifest import Stage
 from compress.training.summary import TrainingSummary
 

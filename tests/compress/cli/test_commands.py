@@ -47,7 +47,7 @@ def test_help_imports_nothing_heavy():
     assert "distill" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["distill", "export", "bench", "check", "bundle", "run", "doctor"])
+@pytest.mark.parametrize("command", ["distill", "export", "bench", "check", "bundle", "run", "trim", "doctor"])
 def test_every_command_has_help_with_an_example(compress_command, command: str):
     done = compress_command(command, "--help")
     assert done.returncode == 0

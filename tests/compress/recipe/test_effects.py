@@ -137,6 +137,11 @@ CHANGES: dict[str, Change] = {
     "teacher.vocabulary.trim": Change(False, _TRIMMED),
     "teacher.vocabulary.minimum_count": Change(5, _TRIMMED),
     "teacher.vocabulary.coverage": Change(0.5, _TRIMMED),
+    "teacher.vocabulary.tokens": Change(100, _TRIMMED),
+    "teacher.vocabulary.keep": Change(["no such token"], _TRIMMED, refused="is no token of this model"),
+    "teacher.vocabulary.max_loss": Change(
+        0, {**_TRIMMED, "teacher.vocabulary.coverage": 0.5}, refused="max_loss: de would lose"
+    ),
     **{f"teacher.scratch.tokenizer.{name}": change for name, change in _TOKENIZER_CHANGES.items()},
     "teacher.scratch.layers": Change(5),
     "teacher.scratch.decoder_layers": Change(1, writes=True),

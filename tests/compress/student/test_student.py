@@ -107,7 +107,9 @@ def test_a_trimmed_teacher_says_what_it_said_before(distil, tmp_path: Path, fini
     result = distil(data__source=str(german), teacher__vocabulary__trim=True)
     vocabulary = result["teacher"]["vocabulary"]
     assert vocabulary["tokens_after"] < vocabulary["tokens_before"] == 400
-    assert 0 <= vocabulary["lost_share"]["de"] < 0.1  # of the validation rows, which did not say what is kept
+    assert (
+        0 <= vocabulary["held_out"]["de"]["lost_share"] < 0.1
+    )  # of the validation rows, which did not say what is kept
     assert "vocabulary trimmed from 400 to" in result["told"]
     before = json.loads((finished_run / "evaluation/report.json").read_text())["models"]["teacher"]["de"]
     after = result["evaluation"]["models"]["teacher"]["de"]

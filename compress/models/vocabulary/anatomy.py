@@ -1,0 +1,91 @@
+"""What trimming must know of a tokenizer, whatever its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+LanguageText = tuple[str, str]
+"""A language and a text in it."""
+Texts = Callable[[], Iterable[LanguageText]]
+"""Text that is read from its beginning at each call, and need not fit into memory."""
+_BATCH_TEXTS, _BATCH_CHARACTERS = 1000, 1_000_000
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A tokenizer as trimming sees it.
+
+    :param numbers: Of its tokens.
+    :param unknown: The token that stands for what no other does.
+    :param required: Tokens without which it is none, or none for all text: special tokens, language codes, bytes.
+    :param parts: Of a token: those that it is merged from, and its characters, by which new words can be spelled.
+    :param split: The numbers of the tokens of each text.
+    :param save: Save it into a folder without all tokens but those of the given numbers, which are ascending.
+    """
+
+    numbers: Mapping[str, int]
+    unknown: str | None
+    required: frozenset[str]
+    parts: Callable[[str], Iterable[str]]
+    split: Callable[[Sequence[LanguageText]], list[list[int]]]
+    save: Callable[[Path, Sequence[int]], None]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was found in the text of a language: how many texts, and how often each token, by its number."""
+
+    texts: int
+    tokens: np.ndarray
+
+
+def anatomy_of(tokenizer: PreTrainedTokenizerBase) -> Anatomy:
+    """Look at a tokenizer.
+
+    :raises CompressError: If it is of a kind that cannot be trimmed.
+    """
+    from compress.models.vocabulary import fast, sentencepiece
+
+    return fast.anatomy(tokenizer) if tokenizer.is_fast else sentencepiece.anatomy(tokenizer)
+
+
+def count_tokens(anatomy: Anatomy, texts: Iterable[LanguageText]) -> dict[str, Counts]:
+    """Count the tokens of each language's text, in the order in which languages are met."""
+    tokens: dict[str, np.ndarray] = {}
+    numbers: dict[str, int] = {}
+    length = max(anatomy.numbers.values()) + 1
+    for batch in batches(texts):
+        for (language, _), found in zip(batch, anatomy.split(batch), strict=True):
+            if language not in tokens:
+                tokens[language], numbers[language] = np.zeros(length, dtype=np.int64), 0
+            np.add.at(tokens[language], found, 1)
+            numbers[language] += 1
+    return {language: Counts(numbers[language], tokens[language]) for language in tokens}
+
+
+def total_of(counts: Mapping[str, Counts]) -> np.ndarray:
+    """How often each token was found in all languages together."""
+    total: np.ndarray = np.sum([found.tokens for found in counts.values()], axis=0)
+    return total
+
+
+def batches(texts: Iterable[LanguageText]) -> Iterator[list[LanguageText]]:
+    """Texts by so many as are split at once."""
+    batch: list[LanguageText] = []
+    characters = 0
+    for language, text in texts:
+        batch.append((language, text))
+        characters += len(text)
+        if len(batch) == _BATCH_TEXTS or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
