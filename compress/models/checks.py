@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # As safetensors calls them, and PyTorch.
 _WEIGHT_TYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}
 _OTHER_PROBLEMS = ("multi_label_classification", "regression")
+_LARGEST = 500_000_000  # bytes of a file in JSON: a tokenizer of a million tokens has 100 million
 _NUMBER = re.compile(r"\.\d+\.")
 
 
@@ -37,11 +38,17 @@ class Loading:
 def check_files(name: StrPath) -> None:
     """Accept a folder or refuse it.
 
-    :raises CompressError: If it is no model folder, or has no weights of its own, or pickled ones.
+    :raises CompressError: If it is no model folder, or has no weights of its own, or pickled ones, or what cannot be
+        its configuration.
     """
     folder = Path(name)
     if not (folder / "config.json").is_file():
         raise CompressError(f"{name}: not a model folder (config.json is missing)")
+    for path in folder.glob("*.json"):
+        if path.stat().st_size > _LARGEST:
+            raise CompressError(
+                f"{path}: {path.stat().st_size:,} bytes, where {_LARGEST:,} are the most; copy it again"
+            )
     if (folder / "adapter_config.json").exists():
         raise CompressError(f"{name}: it holds an adapter; merge it into its model and save that")
     if not any(folder.glob("*.safetensors")):

@@ -7,6 +7,7 @@ import yaml
 from compress.errors import CompressError, first_line
 
 _MOST_VALUES = 100_000
+_BYTES = "tag:yaml.org,2002:binary"
 
 
 def parse_yaml(text: str, place: str) -> object:
@@ -36,6 +37,10 @@ def _check(document: yaml.Node | None, place: str) -> None:
         count += 1
         if count > _MOST_VALUES:
             raise CompressError(f"{place}: more than {_MOST_VALUES:,} values, aliases' included; no recipe has so many")
+        if node is not None and node.tag == _BYTES:
+            raise CompressError(
+                f"{place}, line {node.start_mark.line + 1}: bytes (!!binary); no field of a recipe has any"
+            )
         if isinstance(node, yaml.SequenceNode):
             left += node.value
         elif isinstance(node, yaml.MappingNode):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
 
 from compress.contract import Contract
 
@@ -18,9 +18,25 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Section(Contract):
-    """A part of the recipe: no unknown fields, finite numbers, nothing changes afterwards."""
+    """A part of the recipe: no unknown fields, finite numbers, truth values that are no numbers, nothing changes
+    afterwards."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _truth_is_no_number(cls, written: object, read: ValidatorFunctionWrapHandler) -> object:
+        taken = read(written)
+        if isinstance(taken, list | tuple) and isinstance(written, list | tuple):
+            pairs = list(zip(written, taken, strict=True))
+        else:
+            pairs = [(written, taken)]
+        for one, other in pairs:
+            if isinstance(other, bool) and not isinstance(one, bool):
+                raise ValueError("must be true or false")
+            if isinstance(one, bool) and not isinstance(other, bool):
+                raise ValueError("must be a number, and YAML reads true or false here")
+        return taken
 
 
 def check_heads(heads: int, hidden_size: int) -> None:

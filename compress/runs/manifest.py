@@ -99,12 +99,14 @@ def alteration(folder: Path, stage: str, entry: StageEntry) -> str | None:
 
     :param folder: The run directory.
     """
-    known = {file.path: file.sha256 for file in entry.files}
+    known = {file.path: file for file in entry.files}
     files = (path.relative_to(folder) for path in (folder / stage).rglob("*") if path.is_file())
     present = {path.as_posix() for path in files if not any(part.startswith(".") for part in path.parts)}
     if missing := sorted(known.keys() - present):
         return f"{folder / missing[0]} is missing"
     if added := sorted(present - known.keys()):
         return f"{folder / added[0]} was added after the stage was finished"
-    altered = next((path for path, sha256 in known.items() if known_sha256(folder / path) != sha256), None)
-    return f"{folder / altered} was altered after the stage was finished" if altered else None
+    for path, file in known.items():
+        if (folder / path).stat().st_size != file.bytes or known_sha256(folder / path) != file.sha256:
+            return f"{folder / path} was altered after the stage was finished"
+    return None

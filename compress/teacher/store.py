@@ -60,7 +60,7 @@ def is_intact(folder: Path, shard: Shard) -> bool:
     path = folder / shard.file
     if shard.sha256 is None:
         return False
-    if path.is_file() and file_sha256(path) == shard.sha256:
+    if path.is_file() and path.stat().st_size == shard.bytes and file_sha256(path) == shard.sha256:
         return True
     say(f"cache: {path} is damaged or missing; making it again")
     return False

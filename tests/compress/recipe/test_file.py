@@ -70,6 +70,13 @@ def test_a_saved_recipe_is_read_back_equal(tmp_path: Path):
             "data.prefix: must be text, and YAML reads a mapping here; put it in quotes",
         ),
         ("data: {languages: [en, no]}", "data.languages.1: must be text, and YAML reads False here; put it in quotes"),
+        (
+            "student: {distillation: {alpha: no}}",
+            "student.distillation.alpha: must be a number, and YAML reads true or false here (got False)",
+        ),
+        ("seed: 1\nname: !!binary aGVsbG8=", "line 2: bytes (!!binary); no field of a recipe has any"),
+        ("bench: {batch_sizes: [8, true]}", "bench.batch_sizes: must be a number, and YAML reads true or false here"),
+        ("export: {tensorrt: {enabled: 0}}", "export.tensorrt.enabled: must be true or false (got 0)"),
         ("data: {source: ''}", "data.source: string should have at least 1 character"),
         ("name: latest", "name: 'latest' is the link to the newest run; choose another name"),
         ("seed: 1\nname: x\nseed: 2", "line 3: the key 'seed' comes twice; leave one out"),
