@@ -32,8 +32,7 @@ from compress.reports.bench import NotMeasured, Report, Rows, read_report
 from compress.runs.directory import Run
 from compress.runs.stages import run_stage
 from compress.runs.versions import recorded_versions
-from compress.student.summary import STUDENT
-from compress.teacher.summary import TEACHER
+from compress.student.summary import reference_stages
 
 
 @dataclass(frozen=True)
@@ -90,8 +89,8 @@ def _build(run: Run, plan: BenchPlan, scratch: Path) -> Report:
         say("bench: accuracy")
         predicted = _predicted(run, plan, workers, scratch)
     accuracy, times = Accuracy(run.task, rows, plan.data.labels, predicted), measured.times
-    findings = Findings(plan.contenders, setups, measured, accuracy)
-    metrics = accuracy.metrics[TEACHER.name]
+    findings = Findings(plan.contenders, setups, measured, accuracy, reference_stages(run))
+    metrics = accuracy.metrics[findings.references[0]]
     return Report(
         run=run.recipe.name,
         task=run.recipe.task,
@@ -106,6 +105,7 @@ def _build(run: Run, plan: BenchPlan, scratch: Path) -> Report:
         metrics=list(metrics),
         signatures=signatures(metrics),
         rows=Rows(latency=len(chosen), quality=len(rows), digest=rows_digest(rows), sampled=chosen),
+        labelled=run.summary(DATA).labelled,
         models=model_reports(findings),
         reference=times.figures(REFERENCE)[str(settings.batch_sizes[0])],
         not_measured=[*plan.missing, *not_measured(run, findings)],
@@ -118,8 +118,8 @@ def _build(run: Run, plan: BenchPlan, scratch: Path) -> Report:
 
 
 def _predicted(run: Run, plan: BenchPlan, workers: Mapping[str, Worker], scratch: Path) -> dict[str, Predicted]:
-    """What each model says of the test rows; the evaluation has asked teacher and student already."""
-    predicted = {name: load_predicted(run, name) for name in (TEACHER.name, STUDENT.name)}
+    """What each model says of the test rows; the evaluation has asked those that others are compared with."""
+    predicted = {name: load_predicted(run, name) for name in reference_stages(run)}
     for name, contender in plan.contenders.items():
         if name not in predicted:
             predicted[name] = predict_rows(run, plan.data, contender, workers[name], scratch)

@@ -18,8 +18,9 @@ from compress.runs.directory import Run, keep_recipe
 from compress.runs.stages import run_stage
 from compress.runtimes.openvino import openvino_core
 from compress.runtimes.tensorrt import choose_builder
+from compress.student.summary import exported_name
 from compress.targets import Target, resolve_target
-from compress.variants.registry import CHOSEN, ENGINES, PLAIN, Variant
+from compress.variants.registry import CHOSEN, ENGINES, PLAIN, STUDENT_NAME, Variant
 from export.onnx.graphs import graph_bytes
 from export.search.stage import check_target, run_search_stage
 from export.tensorrt.builder import check_options
@@ -123,7 +124,7 @@ def export_table(exported: Exported) -> Table:
         rows.append((name, summary.parent, summary.target, f"{summary.bytes / 1e6:.2f}", *cells))
     rows += [(name, "left out") for name in exported.left_out]
     headings = ("variant", "parent", "target", "MB", "max diff", "mean diff", "same prediction", "largest value")
-    drawn = table("Variants of the student", headings, rows, left=3)
+    drawn = table("Variants", headings, rows, left=3)
     drawn.caption = Text(visible("\n".join(exported.left_out.values()))) if exported.left_out else None
     return drawn
 
@@ -152,7 +153,8 @@ def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sam
     """
     settings = run.recipe.export
     target = target_for(variant, ingredients.target)
-    parent, tolerance = variant.parent_for(target), tolerance_for(variant, settings.parity)
+    parent, tolerance = str(variant.parent_for(target)), tolerance_for(variant, settings.parity)
+    parent = exported_name(run) if parent == STUDENT_NAME else parent
 
     def build(folder: Path, _: Path) -> VariantSummary:
         say(f"{variant.name}: writing")

@@ -14,9 +14,8 @@ from compress.data.stage import DataSet, load_data
 from compress.errors import CompressError
 from compress.reports.bench import Report, read_report
 from compress.runs.directory import Run, find_run
-from compress.student.summary import STUDENT
+from compress.student.summary import reference_stages
 from compress.tasks.rows import Row
-from compress.teacher.summary import TEACHER
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def compared_names(new: Side, old: Baseline, wanted: Sequence[str] | None) -> li
     if wanted:
         return list(wanted)
     both = [contender for name, contender in new.contenders.items() if name in old.models]
-    models = (TEACHER.name, STUDENT.name)
+    models = reference_stages(new.run)
     here = [found.name for found in both if found.name not in models and found.is_for_this_machine]
     if not here:
         raise CompressError(

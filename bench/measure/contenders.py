@@ -16,15 +16,15 @@ from compress.runs.directory import Run
 from compress.runtimes.openvino import OPENVINO_MODEL
 from compress.runtimes.predict import runtime_of
 from compress.runtimes.tensorrt import runs_here
-from compress.student.summary import STUDENT
+from compress.student.summary import STUDENT, exported_name, exported_summary, reference_stages
 from compress.targets import is_elsewhere
 from compress.tasks.contract import Task
-from compress.teacher.summary import TEACHER
+from compress.teacher.summary import MODEL, TEACHER, original_stage
 from compress.variants.registry import VARIANTS, Runtime
 from export.variants.summary import variant_stage
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes a part of file names
-_MODELS = (TEACHER.name, STUDENT.name, *VARIANTS)
+_TAKEN = (TEACHER.name, STUDENT.name, MODEL.name, *VARIANTS)
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,15 @@ class Contender:
 
 
 def find_contenders(run: Run, labels: Sequence[str]) -> tuple[list[Contender], list[NotMeasured]]:
-    """What this run has and this machine can run, the teacher first; and what is left out.
+    """What this run has and this machine can run, the one that it starts from first; and what is left out.
 
-    :raises CompressError: If the run has no teacher yet.
+    :raises CompressError: If the run has no model yet.
     """
-    run.path_of(TEACHER.name)
+    original = original_stage(run)
+    run.path_of(original.name)
     found: list[Contender] = []
     missing: list[NotMeasured] = []
-    for name in _MODELS:
+    for name in (*reference_stages(run), *VARIANTS):
         if name not in run.manifest.stages:
             continue
         if reason := run.outdated(name):
@@ -78,7 +79,7 @@ def find_contenders(run: Run, labels: Sequence[str]) -> tuple[list[Contender], l
                 missing.append(NotMeasured(what=name, why="nothing here runs engines of models that write"))
                 continue
         folder = run.path_of(name)
-        shape = (run.summary(TEACHER) if name == TEACHER.name else run.summary(STUDENT)).shape
+        shape = (run.summary(original) if name == original.name else exported_summary(run)).shape
         tokenizer = _tokenizer_beside(folder, run)
         found.append(Contender(name, folder, tokenizer, tuple(labels), runtime_of(folder), target, shape, name))
     return found, missing
@@ -99,7 +100,7 @@ def user_contenders(named: Sequence[str], run: Run, labels: Sequence[str]) -> li
                 f"--variant {assignment}: expected NAME=PATH, for example --variant ours=model.onnx; "
                 "a name has letters, digits, '.', '_' and '-'"
             )
-        if name in (*_MODELS, *run.manifest.stages, REFERENCE, *(contender.name for contender in found)):
+        if name in (*_TAKEN, *run.manifest.stages, REFERENCE, *(contender.name for contender in found)):
             raise CompressError(f"--variant {assignment}: the name '{name}' is taken; choose another")
         path = Path(text)
         if not _holds_model(path, run.task):
@@ -117,7 +118,7 @@ def user_contenders(named: Sequence[str], run: Run, labels: Sequence[str]) -> li
 
 def _tokenizer_beside(folder: Path, run: Run) -> Path:
     """The folder of a model's tokenizer: its own, or else the student's."""
-    return folder if any(folder.glob("tokenizer*")) else run.path_of(STUDENT.name)
+    return folder if any(folder.glob("tokenizer*")) else run.path_of(exported_name(run))
 
 
 def _holds_model(path: Path, task: Task) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,19 +20,20 @@ from bench.measure.workers import ModelSetup
 from compress.machine import gpus
 from compress.reports.bench import Comparison, LanguageTimes, ModelReport, NotMeasured, Ratio, Size
 from compress.runs.directory import Run
-from compress.student.summary import STUDENT
-from compress.teacher.summary import TEACHER
+from compress.student.summary import exported_name
 from compress.timing import knows_waiting
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known of all models: who they are, how they read the rows, what was measured, and what they said."""
+    """What is known of all models: who they are, how they read the rows, what was measured, what they said, and which
+    of them all others are compared with."""
 
     contenders: Mapping[str, Contender]
     setups: Mapping[str, ModelSetup]
     measured: Measured
     accuracy: Accuracy
+    references: Sequence[str]
 
     def sizes(self) -> dict[str, Size]:
         """Of each model on disk."""
@@ -51,7 +52,7 @@ def not_measured(run: Run, findings: Findings) -> list[NotMeasured]:
     if all(memory.gpu is None for seen in findings.measured.starts.values() for memory in seen.memory):
         why = "NVML does not tell; install the extra `gpu`" if gpus() else "there is no NVIDIA GPU"
         found.append(NotMeasured(what="GPU memory", why=why))
-    if findings.accuracy.calibration(STUDENT.name) is None:
+    if findings.accuracy.calibration(exported_name(run)) is None:
         found.append(NotMeasured(what="calibration error", why="rows of this task have no label"))
     if 1 not in run.recipe.bench.batch_sizes:
         why = "batch size 1 is not among bench.batch_sizes"
@@ -71,7 +72,7 @@ def not_measured(run: Run, findings: Findings) -> list[NotMeasured]:
 
 def _model(findings: Findings, name: str, sizes: Mapping[str, Size]) -> ModelReport:
     contender, measured, accuracy = findings.contenders[name], findings.measured, findings.accuracy
-    references = [] if name == TEACHER.name else [other for other in (TEACHER.name, STUDENT.name) if other != name]
+    references = [] if name == findings.references[0] else [other for other in findings.references if other != name]
     warm_ups = {str(size): found.timing_warm_up for size, found in measured.times.samples[name].items()}
     return ModelReport(
         runtime=contender.runtime,

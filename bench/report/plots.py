@@ -16,7 +16,6 @@ from compress.console import visible
 from compress.evaluation.tables import MOST_SHOWN, extract_note
 from compress.metrics.languages import ALL
 from compress.reports.bench import Report
-from compress.teacher.summary import TEACHER
 
 _INK = "#010203"  # stands for the page's own text colour
 # Okabe & Ito (2008): told apart by colour-blind readers, and seen on light and on dark paper.
@@ -77,7 +76,7 @@ def _frontier(report: Report) -> Plot:
     with _figure("frontier", (8, 4.4)) as (axes, finish):
         for name, colour in _colours(report):
             model = report.models[name]
-            loss = model.against[TEACHER.name].worst_language_drop if TEACHER.name in model.against else None
+            loss = model.against[report.original].worst_language_drop if report.original in model.against else None
             told = f"{name}: {100 * loss.value:+.1f} in {loss.language}" if loss else name
             place = (model.size.total / 1e6, model.latency[size].p50_ms)
             marker = "x" if model.made_for_another_target else "o"
@@ -88,8 +87,8 @@ def _frontier(report: Report) -> Plot:
         axes.set_xlabel("MB on disk")
         axes.set_ylabel(f"p50 in milliseconds, batches of {size}")
         caption = (
-            "Size, latency, and the points that the weakest language loses against the teacher; × was made for another "
-            "target."
+            f"Size, latency, and the points that the weakest language loses against the {report.original}; × was made "
+            "for another target."
         )
         return Plot(finish("Size, latency and worst-language drop"), caption)
 
@@ -97,7 +96,7 @@ def _frontier(report: Report) -> Plot:
 def _accuracies(report: Report) -> Plot:
     """The main metric of every language and model; of many languages, of those that lose most."""
     languages, metric = [*worst_languages(report), ALL], report.metrics[0]
-    note = extract_note(len(languages) - 1, len(report.models[TEACHER.name].quality) - 1)
+    note = extract_note(len(languages) - 1, len(report.models[report.original].quality) - 1)
     thick = 0.84 / len(report.models)
     with _figure("accuracy", (2 + 0.15 * len(languages) * (len(report.models) + 1), 4.2)) as (axes, finish):
         for turn, (name, colour) in enumerate(_colours(report)):
@@ -120,14 +119,14 @@ def _accuracies(report: Report) -> Plot:
 
 def _languages(report: Report) -> Plot | None:
     """What a row of each language costs, against its tokens."""
-    if not report.models[TEACHER.name].languages:
+    if not report.models[report.original].languages:
         return None
     with _figure("languages", (8, 4.4)) as (axes, finish):
         for name, colour in _colours(report):
             found = report.models[name].languages
             tokens = [figures.tokens_per_row for figures in found.values()]
             axes.scatter(tokens, [figures.p50_ms for figures in found.values()], color=colour, label=name, s=28)
-        slowest = sorted(report.models[TEACHER.name].languages.items(), key=lambda found: -found[1].p50_ms)
+        slowest = sorted(report.models[report.original].languages.items(), key=lambda found: -found[1].p50_ms)
         for language, figures in slowest[:MOST_SHOWN]:
             axes.annotate(
                 language, (figures.tokens_per_row, figures.p50_ms), textcoords="offset points", xytext=(0, 7),

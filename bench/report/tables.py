@@ -12,8 +12,6 @@ from bench.measure.noise import too_noisy
 from compress.evaluation.tables import MOST_SHOWN, comparison_line, extract_note, percent, points, worst_first
 from compress.metrics.languages import ALL
 from compress.reports.bench import Comparison, ModelReport, Report
-from compress.student.summary import STUDENT
-from compress.teacher.summary import TEACHER
 from compress.timing import rate
 
 _SURE = 0.05
@@ -40,7 +38,9 @@ def latency_table(report: Report) -> ReportTable:
             written_cells = [f"{times.first_token_p50_ms:.2f}", rate(times.tokens_per_second or 0)] if written else []
             five = (times.p50_ms, times.p90_ms, times.p95_ms, times.p99_ms, times.mean_ms)
             cells = [*(f"{value:.2f}" for value in five), rate(times.rows_per_second), *written_cells]
-            rows.append([*([name, _runtime(model)] if position == 0 else ["", ""]), size, *cells, _faster(model, size)])
+            rows.append(
+                [*([name, _runtime(model)] if position == 0 else ["", ""]), size, *cells, _faster(report, model, size)]
+            )
     headings = ["model", "runtime", "batch", "p50 ms", "p90", "p95", "p99", "mean", "rows/s", *extra, "× faster"]
     title = (
         f"{report.rows.latency} test rows, {report.rounds} rounds, run by run in turn; {machine.processor}, "
@@ -55,7 +55,7 @@ def cost_table(report: Report) -> ReportTable:
     gpu = any(entry.gpu is not None for model in report.models.values() for entry in model.memory)
     rows = []
     for name, model in report.models.items():
-        size, against = model.size, model.against.get(TEACHER.name)
+        size, against = model.size, model.against.get(report.original)
         rows.append(
             [
                 name,
@@ -81,25 +81,28 @@ def cost_table(report: Report) -> ReportTable:
 def quality_table(report: Report) -> ReportTable:
     """The main metric by language."""
     rows = []
-    for language, figures in _teacher(report).quality.items():
+    for language, figures in _original(report).quality.items():
         main = report.metrics[0]
         cells = [percent(figures[main])]
         for model in _others(report).values():
-            loss = model.against[TEACHER.name].drop[language]
+            loss = model.against[report.original].drop[language]
             mark = "*" if loss.p_adjusted < _SURE else ""
             cells.append(f"{100 * model.quality[language][main].value:.1f} ({100 * loss.value:+.1f}{mark})")
         rows.append([language, *cells])
-    title = f"Test {report.metrics[0]} %: the teacher's with its 95 % interval, the others' with their drop in points"
+    title = (
+        f"Test {report.metrics[0]} %: the {report.original}'s with its 95 % interval, the others' with their drop in "
+        "points"
+    )
     return ReportTable(title, ["language", *report.models], rows)
 
 
 def drop_tables(report: Report) -> Iterator[ReportTable]:
-    """Drops by language with intervals, against teacher and student."""
-    for reference in (TEACHER.name, STUDENT.name):
+    """Drops by language with intervals, against the models that a run starts from and exports."""
+    for reference in report.references:
         compared = {
             name: model.against[reference] for name, model in report.models.items() if reference in model.against
         }
-        languages = list(_teacher(report).quality)
+        languages = list(_original(report).quality)
         rows = [[language, *(_loss(found, language) for found in compared.values())] for language in languages]
         title = (
             f"Drop in points of {report.metrics[0]} against the {reference}, with 95 % intervals; "
@@ -109,10 +112,10 @@ def drop_tables(report: Report) -> Iterator[ReportTable]:
 
 
 def worst_languages(report: Report) -> list[str]:
-    """Of many languages those that lose most of any model against the teacher; see `worst_first`."""
-    drops = [model.against[TEACHER.name].drop for model in _others(report).values()]
+    """Of many languages those that lose most of any model against the one that the run starts from."""
+    drops = [model.against[report.original].drop for model in _others(report).values()]
     return worst_first(
-        {language: max((drop[language].value for drop in drops), default=0.0) for language in _teacher(report).quality}
+        {language: max((drop[language].value for drop in drops), default=0.0) for language in _original(report).quality}
     )
 
 
@@ -129,23 +132,26 @@ def extract(table: ReportTable, languages: Sequence[str]) -> ReportTable:
 
 def label_table(report: Report) -> ReportTable | None:
     """Recall by label; of many labels, the one that loses most of any model comes first."""
-    known = _teacher(report).labels
+    known = _original(report).labels
     if not known:
         return None
-    losses = [model.against[TEACHER.name].labels for model in _others(report).values()]
+    losses = [model.against[report.original].labels for model in _others(report).values()]
     rows = []
     worst = {label: max((loss[label].value for loss in losses), default=0.0) for label in known}
     for label in [*(shown := worst_first(worst)), *(label for label in known if label not in shown)]:
         cells = [f"{known[label].count:,}", percent(known[label].recall), f"{100 * known[label].f1.value:.1f}"]
         for model in _others(report).values():
-            loss, figures = model.against[TEACHER.name].labels[label], model.labels[label]
+            loss, figures = model.against[report.original].labels[label], model.labels[label]
             mark = "*" if loss.p_adjusted < _SURE else ""
             cells.append(
                 f"{100 * figures.recall.value:.1f} ({100 * loss.value:+.1f}{mark}), {100 * figures.f1.value:.1f}"
             )
         rows.append([label, *cells])
-    title = "Recall % by label: the teacher's with its 95 % interval, the others' with their drop in points; and F1 %"
-    return ReportTable(title, ["label", "count", TEACHER.name, "F1", *_others(report)], rows)
+    title = (
+        f"Recall % by label: the {report.original}'s with its 95 % interval, the others' with their drop in points; "
+        "and F1 %"
+    )
+    return ReportTable(title, ["label", "count", report.original, "F1", *_others(report)], rows)
 
 
 def metric_tables(report: Report) -> Iterator[ReportTable]:
@@ -153,7 +159,7 @@ def metric_tables(report: Report) -> Iterator[ReportTable]:
     for metric in report.metrics[1:]:
         rows = [
             [language, *(f"{100 * model.quality[language][metric].value:.1f}" for model in report.models.values())]
-            for language in _teacher(report).quality
+            for language in _original(report).quality
         ]
         yield ReportTable(f"Test {metric} %", ["language", *report.models], rows)
 
@@ -173,7 +179,7 @@ def calibration_table(report: Report) -> ReportTable | None:
 def changed_tables(report: Report) -> Iterator[ReportTable]:
     """The predictions that changed most often."""
     for name, model in _others(report).items():
-        reference = TEACHER.name if name == STUDENT.name else STUDENT.name
+        reference = report.original if name in report.references else report.references[-1]
         changed = model.against[reference].changed
         if changed:
             rows = [[c.before, c.after, str(c.rows), str(c.was_right), str(c.is_right)] for c in changed]
@@ -199,7 +205,7 @@ def language_table(report: Report) -> ReportTable | None:
 
 def grid_table(report: Report) -> ReportTable:
     """Latency by batch and length."""
-    cells = [(cell.batch, cell.length) for cell in _teacher(report).grid]
+    cells = [(cell.batch, cell.length) for cell in _original(report).grid]
     rows = [
         [name, *(f"{cell.p50_ms:.2f} ({rate(cell.rows_per_second)})" for cell in model.grid)]
         for name, model in report.models.items()
@@ -220,7 +226,7 @@ def text_table(report: Report) -> ReportTable:
         for name, model in report.models.items()
     ]
     title = (
-        f"From text to outputs, one row at a time, {len(_teacher(report).texts.together.samples_ms)} rows: p50 in ms"
+        f"From text to outputs, one row at a time, {len(_original(report).texts.together.samples_ms)} rows: p50 in ms"
     )
     return ReportTable(title, ["model", "tokenizer", "with the model", "tokenizer's share"], rows)
 
@@ -246,8 +252,12 @@ def load_table(report: Report) -> ReportTable | None:
 def sentences(report: Report) -> list[str]:
     """One sentence for each model, and how sacrebleu can compute the same."""
     lines = [
-        comparison_line(model.against[TEACHER.name], name, TEACHER.name) for name, model in _others(report).items()
+        comparison_line(model.against[report.original], name, report.original)
+        for name, model in _others(report).items()
     ]
+    if not report.labelled:
+        metric = report.metrics[0]
+        lines.append(f"the rows have no labels: {metric} is told against what the {report.original} says of them")
     return [*lines, *(f"{name}: sacrebleu {signature}" for name, signature in report.signatures.items())]
 
 
@@ -277,12 +287,12 @@ def versions_line(report: Report) -> str:
     return ", ".join(f"{name} {version}" for name, version in report.versions.items())
 
 
-def _teacher(report: Report) -> ModelReport:
-    return report.models[TEACHER.name]
+def _original(report: Report) -> ModelReport:
+    return report.models[report.original]
 
 
 def _others(report: Report) -> dict[str, ModelReport]:
-    return {name: model for name, model in report.models.items() if name != TEACHER.name}
+    return {name: model for name, model in report.models.items() if name != report.original}
 
 
 def _runtime(model: ModelReport) -> str:
@@ -290,10 +300,10 @@ def _runtime(model: ModelReport) -> str:
     return f"{model.runtime} (made for {model.target})" if model.made_for_another_target else model.runtime
 
 
-def _faster(model: ModelReport, size: str) -> str:
-    if TEACHER.name not in model.against:
+def _faster(report: Report, model: ModelReport, size: str) -> str:
+    if report.original not in model.against:
         return "1.0"
-    figure = model.against[TEACHER.name].faster[size]
+    figure = model.against[report.original].faster[size]
     if figure.low is None or figure.high is None:
         return f"{figure.value:.1f}"
     return f"{figure.value:.1f} ({figure.low:.1f}–{figure.high:.1f})"

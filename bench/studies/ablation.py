@@ -117,6 +117,7 @@ def run_plan(plan: AblationPlan, distilling: Distilling, jobs: int) -> dict[str,
         accuracies[TEACHER.name][language] = [value]
     for (variant, _), future in found.items():
         evaluation = future.result()
+        assert evaluation.student_against_teacher is not None
         worst = 100 * evaluation.student_against_teacher.worst_language_drop.value
         for language, value in {**_per_cent(evaluation, STUDENT.name), WORST: worst}.items():
             accuracies.setdefault(variant, {}).setdefault(language, []).append(value)

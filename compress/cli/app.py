@@ -110,13 +110,24 @@ def distill(
 @app.command(
     epilog="Examples:\n\n"
     "  compress export                            what this machine is best served with\n\n"
+    "  compress export my-model/ --data rows.jsonl   a model as it is, without any training\n\n"
     "  compress export --budget 1.0               the fastest variant that loses at most a point in any language\n\n"
     "  compress export --trt --precision fp16,int8 --sm 86,89\n\n"
     "  compress export --trt --explain            what TensorRT would make of it\n\n"
     "  compress export --onnx model.onnx --trt --profile 1:8:32,1:32:64 --profile 1:1:4,64:128:256"
 )
 def export(
-    run: RunFolder = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RUN | MODEL]",
+            help="Run directory; with --data, a model that is exported as it is: folder or hub id.",
+            show_default="the latest",
+        ),
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Rows for a MODEL, with or without labels: file, folder …")] = None,
+    task: Annotated[str | None, typer.Option(help="What the MODEL is for.", show_default="as it tells")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the MODEL's run.", show_default="the model's")] = None,
     target: Annotated[
         str | None, typer.Option(help="What variants are for: cpu-avx2, cpu-vnni, cuda-sm89, … or auto.")
     ] = None,
@@ -138,7 +149,7 @@ def export(
     json_: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Export the student to ONNX, quantise it, build TensorRT engines; each is checked against its parent."""
+    """Export a student, or any model as it is, to ONNX, quantise it, build TensorRT engines; each is checked."""
     overrides = {
         "export.target": target,
         "export.variants": listed(variants),
@@ -162,7 +173,11 @@ def export(
             return commands.explain_file(onnx, wanted, json_)
         if onnx is not None:
             return commands.compile_file(onnx, output, wanted, precision, json_)
-        found = commands.found_run(run, output, wanted)
+        model = given({"task": task, "name": name})
+        if data is not None:
+            found = commands.taken_run(run, data, {**model, **wanted}, output, json_)
+        else:
+            found = commands.run_to_export(run, model, output, wanted)
         return commands.explain(found, json_) if explain else commands.export(found, json_)
 
     finish(work, json_, verbose)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compress.cli.options import Overrides, assigned
 from compress.cli.outcome import show
 from compress.console import quiet_transformers, say, working
 from compress.errors import CompressError
-from compress.extras import missing_modules
+from compress.extras import missing_modules, require
 from compress.processes import is_main_process
 
 if TYPE_CHECKING:
@@ -24,58 +24,54 @@ if TYPE_CHECKING:
 
 
 def distill(run: Run, in_json: bool) -> DistillResult:
-    """Teacher, student, and both compared."""
+    """Teacher, student, and both compared; or the model that is taken as it is."""
     from compress.data.stage import run_data_stage
     from compress.runs.directory import keep_recipe
 
     say(f"run: {run.folder}")
     data = run_data_stage(run)
     quiet_transformers()
-    from compress.teacher.outputs import run_cache_stage
+    from compress.cli.results import DistillResult
+    from compress.evaluation.answers import run_answers_stage
+    from compress.evaluation.stage import run_evaluation_stage
+    from compress.evaluation.tables import comparison_lines, evaluation_table, label_table
     from compress.teacher.stage import run_teacher_stage
 
     _try_export(run)
     teacher = run_teacher_stage(run)
-    from compress.teacher.sequences import run_sequences_stage, wanted_stages
-
-    sequences = run_sequences_stage(run) if wanted_stages(run) else None
-    cache = run_cache_stage(run)
-    from compress.evaluation.stage import UNTRIMMED, run_evaluation_stage
-    from compress.evaluation.tables import comparison_line, evaluation_table, label_table
-    from compress.student.stage import run_student_stage
-
-    student = run_student_stage(run)
+    if not data.labelled:
+        run_answers_stage(run)
+    learnt = _learnt(run) if run.recipe.student.kind == "distilled" else {}
     evaluation = run_evaluation_stage(run)
     if is_main_process():
         keep_recipe(run)
-    lines = [comparison_line(evaluation.student_against_teacher, "student", "teacher")]
-    if evaluation.teacher_against_untrimmed:
-        lines.append(comparison_line(evaluation.teacher_against_untrimmed, "teacher", UNTRIMMED))
-    tables = [evaluation_table(evaluation), label_table(evaluation)]
-    show([*(table for table in tables if table is not None), *lines], in_json)
-    from compress.cli.results import DistillResult
+    # A model that is held against its own answers is always right.
+    tables = [evaluation_table(evaluation), label_table(evaluation)] if data.labelled else []
+    show([*(table for table in tables if table is not None), *comparison_lines(evaluation)], in_json)
+    return DistillResult(run=str(run.folder), data=data, teacher=teacher, **learnt, evaluation=evaluation)
 
-    return DistillResult(
-        run=str(run.folder),
-        data=data,
-        teacher=teacher,
-        sequences=sequences,
-        cache=cache,
-        student=student,
-        evaluation=evaluation,
-    )
+
+def _learnt(run: Run) -> dict[str, Any]:
+    """What the stages of the student return, by field of the result."""
+    from compress.student.stage import run_student_stage
+    from compress.teacher.outputs import run_cache_stage
+    from compress.teacher.sequences import run_sequences_stage, wanted_stages
+
+    sequences = run_sequences_stage(run) if wanted_stages(run) else None
+    return {"sequences": sequences, "cache": run_cache_stage(run), "student": run_student_stage(run)}
 
 
 def _try_export(run: Run) -> None:
-    """Refuse a teacher whose student could not be exported, before anything is trained.
+    """Refuse a model that could not be exported, or whose student could not, before anything long starts.
 
-    Where what exports is not installed, and where the student is made already, nothing is tried.
+    Where what exports is not installed, where it is made already, and where nothing is trained, nothing is tried.
     """
-    from compress.student.summary import STUDENT
+    from compress.student.summary import exported_name
 
     recipe = run.recipe
     installed = not missing_modules("export") and not missing_modules("cpu")
-    if recipe.teacher.model is None or not installed or STUDENT.name in run.manifest.stages or not is_main_process():
+    known = recipe.teacher.model is None or exported_name(run) in run.manifest.stages
+    if known or not recipe.trains or not installed or not is_main_process():
         return
     from compress.models.build import student_config
     from compress.models.load import load_config, load_tokenizer
@@ -84,13 +80,15 @@ def _try_export(run: Run) -> None:
     from export.onnx.trial import try_export
 
     try_teacher_of(run)
-    name, trusted = fetch(recipe.teacher), recipe.teacher.trust_remote_code
-    config = student_config(load_config(name, trusted), recipe.student)
-    with working("export: trying an untrained student"):
+    source, trusted = fetch(recipe.teacher), recipe.teacher.trust_remote_code
+    config = load_config(source, trusted)
+    if recipe.student.kind == "distilled":
+        config = student_config(config, recipe.student)
+    with working("export: trying it untrained"):
         try:
-            try_export(run.task, config, load_tokenizer(name, trusted).model_input_names)
+            try_export(run.task, config, load_tokenizer(source, trusted).model_input_names)
         except CompressError as error:
-            raise CompressError(f"{name}: {error}; name a teacher of another architecture") from error
+            raise CompressError(f"{name}: {error}; name a model of another architecture") from error
 
 
 def export(run: Run, in_json: bool) -> ExportResult:
@@ -240,6 +238,37 @@ def new_run(recipe: Path | None, values: Overrides, set_: list[str] | None, outp
     found = open_run(load_recipe(recipe, {**values, **assigned(set_)}), output)
     start_log(found.folder)
     return found
+
+
+def taken_run(model: Path | None, data: str, given: Overrides, output: Path, in_json: bool) -> Run:
+    """The run of a model that is exported as it is, which its rows were read and the model was looked at for.
+
+    :param model: Its folder or hub id.
+    :param given: Fields of the recipe that the user named.
+    """
+    from compress.cli.taken import fields_of_model
+
+    if model is None:
+        raise CompressError("--data: name the model that the rows are for: compress export MODEL --data ROWS")
+    require("compress export MODEL", "distill")
+    quiet_transformers()
+    run = new_run(None, {**fields_of_model(str(model), data, given), **given}, None, output)
+    distill(run, in_json)
+    return run
+
+
+def run_to_export(folder: Path | None, model: Overrides, output: Path, overrides: Overrides) -> Run:
+    """A run that is there.
+
+    :param model: What the user said of a model, which a run has none of.
+    """
+    if model:
+        raise CompressError(
+            f"--{next(iter(model))} is for a model that is exported as it is: name its rows with --data"
+        )
+    if folder is not None and (folder / "config.json").is_file() and not (folder / "recipe.yaml").exists():
+        raise CompressError(f"{folder}: a model and no run; to export it as it is name rows that it is for with --data")
+    return found_run(folder, output, overrides)
 
 
 def found_run(folder: Path | None, output: Path, overrides: Overrides) -> Run:

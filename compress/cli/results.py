@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from compress.contract import Contract
 from compress.data.summary import DataSummary
@@ -13,14 +13,14 @@ from compress.teacher.summary import OutputsSummary, SequencesSummary, TeacherSu
 
 
 class DistillResult(Contract):
-    """Of `compress distill`."""
+    """Of `compress distill`; of a model that is taken as it is, `teacher` tells what it is."""
 
     run: str
     data: DataSummary
     teacher: TeacherSummary
-    sequences: SequencesSummary | None
-    cache: OutputsSummary
-    student: StudentSummary
+    sequences: SequencesSummary | None = None
+    cache: OutputsSummary | None = Field(None, description="null: there is no student")
+    student: StudentSummary | None = Field(None, description="null: the model is taken as it is")
     evaluation: EvaluationSummary
 
 

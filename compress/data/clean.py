@@ -29,15 +29,25 @@ class Cleaned:
     summary: DataSummary
 
 
-def clean(raw: Mapping[str, Iterable[RawRow]], task: Task, data: Data, keep: Callable[[str, Row], object]) -> Cleaned:
+def clean(
+    raw: Mapping[str, Iterable[RawRow]],
+    task: Task,
+    data: Data,
+    keep: Callable[[str, Row], object],
+    *,
+    labelled: bool = True,
+    learnt: bool = True,
+) -> Cleaned:
     """Check and clean all splits, row by row.
 
     :param keep: Called with the split and each row that is kept.
+    :param labelled: Whether rows of the splits have labels.
+    :param learnt: Whether labels are learnt from the rows of the train split, which must have all of them.
     :raises CompressError: Naming the row and what is wrong with it, or the split that is left empty.
     """
-    seen = {split: _Seen() for split in (*SPLITS, UNLABELLED) if split in raw}
+    seen = {split: _Seen(labelled and split != UNLABELLED) for split in (*SPLITS, UNLABELLED) if split in raw}
     for split, found in seen.items():
-        columns = columns_of(task, data.fields, labelled=split != UNLABELLED)
+        columns = columns_of(task, data.fields, labelled=found.labelled)
         for place, content in raw[split]:
             row = row_of(task, place, content, columns)
             if row is None:
@@ -54,12 +64,15 @@ def clean(raw: Mapping[str, Iterable[RawRow]], task: Task, data: Data, keep: Cal
                 + "".join(f", {number} {reason}" for reason, number in found.dropped.items() if number)
                 + ")"
             )
-    labels = _checked_labels(seen)
+    labels = (
+        _checked_labels(seen) if learnt else ordered_labels({name for found in seen.values() for name in found.labels})
+    )
     summary = DataSummary(
         splits={split: SplitSummary(rows=found.rows, dropped=dict(found.dropped)) for split, found in seen.items()},
         labels=dict(sorted(seen["train"].labels.items())),
         languages=dict(sorted(seen["train"].languages.items())),
         shared_texts=_shared_texts(seen),
+        labelled=labelled,
     )
     return Cleaned(labels, summary)
 
@@ -67,7 +80,8 @@ def clean(raw: Mapping[str, Iterable[RawRow]], task: Task, data: Data, keep: Cal
 class _Seen:
     """What has been seen of a split: enough to drop duplicates and to report, without the rows themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, labelled: bool) -> None:
+        self.labelled = labelled
         self.rows = 0
         self.dropped: Counter[str] = Counter({"blank": 0, "duplicate": 0})
         self.labels: Counter[str] = Counter()
@@ -104,7 +118,7 @@ class _Seen:
         return True
 
     def _reason_to_drop(self, row: Row, texts: Sequence[str], wanted: list[str] | None) -> str | None:
-        if not all(texts):
+        if not all(texts) or (self.labelled and row.label == ""):
             return "blank"
         whole = _digest(row_as_dict(row))
         if whole in self._whole:

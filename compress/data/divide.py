@@ -14,17 +14,24 @@ from compress.tasks.rows import Row
 RawRow = tuple[str, Mapping[str, Any]]
 """Where the row stands ("file:line"), and its fields."""
 
-_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+SHARES: Mapping[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+MEASURING_SHARES: Mapping[str, float] = {"train": 0.2, "validation": 0.3, "test": 0.5}
+"""Where nothing is trained: rows to calibrate with, to choose with and to measure on."""
 _LARGE = 0.05  # groups with more of the rows go into the train split, which has the room
 
 
 def divided(
-    path: Path, seed: int, read: Callable[[Path], Iterable[RawRow]], row_of: Callable[[RawRow], Row | None]
+    path: Path,
+    seed: int,
+    read: Callable[[Path], Iterable[RawRow]],
+    row_of: Callable[[RawRow], Row | None],
+    shares: Mapping[str, float] = SHARES,
 ) -> dict[str, Iterable[RawRow]]:
-    """Divide the rows of a single file, which is read once for each split: 80 % train, 10 % validation, 10 % test.
+    """Divide the rows of a single file, which is read once for each split.
 
     Rows of the same text, or with the same value of ``parallel``, fall into the same split.
 
+    :param shares: Of the rows, by split.
     :raises CompressError: Naming a row that cannot be read, or if too few rows are apart from one another.
     """
     groups = _groups(map(row_of, read(path)))
@@ -32,11 +39,11 @@ def divided(
     order = np.random.default_rng(seed).permutation(len(sizes))
     order = order[np.argsort(sizes[order] <= _LARGE * len(groups), kind="stable")]
     before = np.cumsum(sizes[order]) - sizes[order]
-    ends = np.round(np.cumsum(list(_SHARES.values())) * len(groups))
+    ends = np.round(np.cumsum(list(shares.values())) * len(groups))
     split_of_group = np.empty(len(sizes), dtype=np.int8)
     split_of_group[order] = np.searchsorted(ends[:-1], before, side="right")
     home = split_of_group[groups]
-    if len(np.unique(home)) < len(_SHARES):
+    if len(np.unique(home)) < len(shares):
         raise CompressError(
             f"{path}: {len(groups)} rows of {len(sizes)} texts, or values of data.fields.parallel, are too few to "
             "divide into train, validation and test; give a file for each"
@@ -45,7 +52,7 @@ def divided(
     def rows_of(number: int) -> Iterator[RawRow]:
         return (row for row, split in zip(read(path), home, strict=True) if split == number)
 
-    return {split: rows_of(number) for number, split in enumerate(_SHARES)}
+    return {split: rows_of(number) for number, split in enumerate(shares)}
 
 
 def _groups(rows: Iterable[Row | None]) -> np.ndarray:

@@ -9,13 +9,13 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from compress.console import adopt_loggers
 from compress.data.columns import Mark, columns_of, row_of
-from compress.data.divide import RawRow, divided
+from compress.data.divide import SHARES, RawRow, divided
 from compress.errors import CompressError, first_line
 from compress.recipe.data import Data
 from compress.tasks.registry import TaskName, task_named
@@ -27,18 +27,43 @@ _ALIASES = {"train": ("train",), "validation": ("validation", "valid", "dev", "v
 SPLIT_NAMES = tuple(chain.from_iterable(_ALIASES.values()))
 
 
-def read_splits(data: Data, seed: int, task: TaskName = "text-classification") -> dict[str, Iterable[RawRow]]:
+def read_splits(
+    data: Data,
+    seed: int,
+    task: TaskName = "text-classification",
+    *,
+    labelled: bool = True,
+    shares: Mapping[str, float] = SHARES,
+) -> dict[str, Iterable[RawRow]]:
     """Read the three splits that the recipe names, and its unlabelled rows if it names some.
 
     :param task: What rows are for.
     :param seed: Divides a single file into splits, and fixes the built-in data set.
+    :param labelled: Whether rows of the splits have labels.
+    :param shares: Of the rows of a single file, by split.
     :raises CompressError: Naming the file and row that cannot be read.
     """
-    splits = _read_labelled(data, seed, task)
+    if Path(data.source).is_file() and not data.train:
+        module, columns = task_named(task), columns_of(task_named(task), data.fields, labelled=labelled)
+        path = Path(data.source)
+        splits = divided(path, seed, read_file, lambda raw: row_of(module, *raw, columns), shares)
+    else:
+        splits = _read_split(data, seed, task)
     return {**splits, UNLABELLED: read_file(Path(data.unlabelled))} if data.unlabelled else splits
 
 
-def _read_labelled(data: Data, seed: int, task: TaskName) -> dict[str, Iterable[RawRow]]:
+def have_labels(data: Data, task: TaskName) -> bool:
+    """Whether rows have labels, as the first one tells; built-in rows and those of the hub do."""
+    source = Path(data.source)
+    files = [Path(data.test)] if data.test else _split_files(source, "test") if source.is_dir() else [source]
+    if not files[0].is_file():
+        return True
+    column = columns_of(task_named(task), data.fields, labelled=True)["label"]
+    return any(row.get(column) is not None for _, row in islice(read_file(files[0]), 1))
+
+
+def _read_split(data: Data, seed: int, task: TaskName) -> dict[str, Iterable[RawRow]]:
+    """Splits that are apart already."""
     if data.train:
         return {split: read_file(Path(getattr(data, split))) for split in SPLITS}
     if data.source == "cldr":
@@ -49,9 +74,6 @@ def _read_labelled(data: Data, seed: int, task: TaskName) -> dict[str, Iterable[
     path = Path(data.source)
     if path.is_dir():
         return {split: chain.from_iterable(map(read_file, _split_files(path, split))) for split in SPLITS}
-    if path.is_file():
-        module, columns = task_named(task), columns_of(task_named(task), data.fields, labelled=True)
-        return divided(path, seed, read_file, lambda raw: row_of(module, *raw, columns))
     if path.suffix in READERS or path.is_absolute() or data.source.startswith((".", "~")):
         raise CompressError(f"{data.source}: no such file or folder (data.source)")
     return _read_hub(data)

@@ -12,9 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from compress.console import say
 from compress.data.clean import clean
+from compress.data.divide import MEASURING_SHARES, SHARES
 from compress.data.labels import in_teachers_order
-from compress.data.read import READERS, SPLITS, UNLABELLED, read_splits
-from compress.data.summary import DATA, DataSummary
+from compress.data.read import READERS, SPLITS, UNLABELLED, have_labels, read_splits
+from compress.data.summary import ANSWERS, DATA, DataSummary
 from compress.data.table import RowTable, damaged
 from compress.errors import CompressError
 from compress.models.describe import label_names
@@ -24,6 +25,7 @@ from compress.recipe.teacher import Teacher
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256, write_json
 from compress.runs.stages import run_stage
+from compress.tasks.contract import refuses
 from compress.tasks.rows import Row, row_as_dict
 
 
@@ -70,15 +72,19 @@ def run_data_stage(run: Run) -> DataSummary:
         "seed": run.recipe.seed,
         "files": _fingerprints(run),
         "teacher_labels": (own := _labels_of_teacher(run.recipe.teacher)),
+        "trains": run.recipe.trains,
     }
     return run_stage(run, DATA, inputs, (), lambda folder, _: _build(run, folder, own))
 
 
 def load_data(run: Run) -> DataSet:
-    """Read the cleaned rows of a run."""
-    folder = run.path_of("data")
-    present = [split for split in (*SPLITS, UNLABELLED) if (folder / f"{split}.jsonl").exists()]
-    splits = {split: RowTable.open(folder / f"{split}.jsonl", run.folder / ".work" / "arrow") for split in present}
+    """Read the cleaned rows of a run; where they have no labels, those that the model has answered have its answers."""
+    folder = run.path_of(DATA.name)
+    files = {split: folder / f"{split}.jsonl" for split in (*SPLITS, UNLABELLED)}
+    files = {split: file for split, file in files.items() if file.exists()}
+    if not run.summary(DATA).labelled and run.is_current(ANSWERS.name):
+        files |= {file.stem: file for file in run.path_of(ANSWERS.name).glob("*.jsonl")}
+    splits = {split: RowTable.open(file, run.folder / ".work" / "arrow") for split, file in files.items()}
     return DataSet(splits, _read_labels(folder / "labels.json"))
 
 
@@ -97,17 +103,22 @@ def _labels_of_teacher(teacher: Teacher) -> list[str] | None:
 
 
 def _build(run: Run, folder: Path, own: Sequence[str] | None) -> DataSummary:
-    raw = read_splits(run.recipe.data, run.recipe.seed, run.recipe.task)
+    data, task, trains = run.recipe.data, run.recipe.task, run.recipe.trains
+    labelled = trains or have_labels(data, task)
+    shares = SHARES if trains else MEASURING_SHARES
+    raw = read_splits(data, run.recipe.seed, task, labelled=labelled, shares=shares)
     with ExitStack() as stack:
         files = {split: stack.enter_context((folder / f"{split}.jsonl").open("w", encoding="utf-8")) for split in raw}
 
         def keep(split: str, row: Row) -> None:
             files[split].write(json.dumps(row_as_dict(row), ensure_ascii=False) + "\n")
 
-        cleaned = clean(raw, run.task, run.recipe.data, keep)
+        cleaned = clean(raw, run.task, data, keep, labelled=labelled, learnt=trains)
     labels = cleaned.labels
     if own is not None and labels:
-        labels = in_teachers_order(own, labels, run.recipe.data.label_names, str(run.recipe.teacher.model))
+        labels = in_teachers_order(own, labels, data.label_names, str(run.recipe.teacher.model))
+    elif own is not None and not labelled and not refuses(run.task, "data.label_names", ""):
+        labels = list(own)
     write_json(folder / "labels.json", labels)
     write_json(folder / "report.json", cleaned.summary.model_dump(mode="json"))
     _tell(cleaned.summary)

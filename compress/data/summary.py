@@ -31,6 +31,15 @@ class DataSummary(Contract):
     labels: dict[str, int] = Field(description="rows (or words) of the train split by label; empty where there is none")
     languages: dict[str, int] = Field(description="rows of the train split by language")
     shared_texts: list[SharedTexts]
+    labelled: bool = Field(True, description="false: rows have no labels; what the model says takes their place")
+
+
+class AnswersSummary(Contract):
+    """Rows without labels that were given those of the model: what others lose is told against it."""
+
+    rows: dict[str, int] = Field(description="by split")
+    dropped_empty: int = Field(description="rows of which the model says nothing")
 
 
 DATA = Stage("data", DataSummary)
+ANSWERS = Stage("answers", AnswersSummary)

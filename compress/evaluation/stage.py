@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from compress.console import progress, say
+from compress.console import say
 from compress.data.stage import DataSet, load_data
 from compress.data.summary import DATA
+from compress.evaluation.asking import ask, ask_stage
 from compress.evaluation.baseline import BASELINE, baseline_predictions
-from compress.evaluation.predicted import Predicted, predicted_of
+from compress.evaluation.predicted import Predicted
 from compress.evaluation.summary import EVALUATION, EvaluationSummary, Seen
 from compress.metrics.comparison import agreement, compare
 from compress.metrics.figures import ModelLosses
 from compress.metrics.labels import label_figures, label_losses
 from compress.metrics.languages import ALL, per_language, signatures
-from compress.models.load import load_teacher, load_tokenizer
+from compress.models.load import load_teacher
 from compress.recipe.recipe import Recipe
 from compress.recipe.teacher import Teacher
 from compress.runs.directory import Run
 from compress.runs.files import write_json
 from compress.runs.stages import run_stage
-from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search, generator_with
-from compress.runtimes.predict import check_outputs, load_predict, predict_examples
 from compress.runtimes.pytorch import predict_with
-from compress.student.summary import STUDENT
+from compress.student.summary import STUDENT, exported_name, reference_stages
 from compress.tasks.contract import Prediction
-from compress.teacher.summary import TEACHER
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from compress.teacher.summary import original_stage
 
 UNTRIMMED = "untrimmed teacher"
 
 
 def run_evaluation_stage(run: Run) -> EvaluationSummary:
-    """Fill ``evaluation/`` with ``report.json`` and what both models predict of the test rows."""
+    """Fill ``evaluation/`` with ``report.json`` and what teacher and student, or the model that is taken as it is,
+    predict of the test rows."""
     inputs = {
         **run.tokenisation,
         **run.recipe.evaluation.model_dump(),
@@ -45,7 +41,7 @@ def run_evaluation_stage(run: Run) -> EvaluationSummary:
         "languages": run.recipe.student.languages,
         "generation": run.recipe.generation.model_dump(),
     }
-    parents = (DATA.name, TEACHER.name, STUDENT.name)
+    parents = (DATA.name, *reference_stages(run))
     return run_stage(run, EVALUATION, inputs, parents, lambda folder, _: _build(run, folder))
 
 
@@ -59,15 +55,15 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
         predicted[BASELINE] = baseline_predictions(data, run.recipe.data.labelled_languages)
     if _is_taken_trimmed(run.recipe.teacher):
         predicted[UNTRIMMED] = _predicted_untrimmed(run, data).predictions
-    for stage in (TEACHER.name, STUDENT.name):
-        said = _predicted(run, stage, data)
+    for stage in reference_stages(run):
+        said = ask_stage(run, stage, rows, data.labels)
         predicted[stage] = said.predictions
         write_json(folder / f"{stage}-predictions.json", said.predictions)
         if said.confidences is not None:
             write_json(folder / f"{stage}-confidences.json", said.confidences)
     metrics = {model: task.metrics(predictions, rows, data.labels) for model, predictions in predicted.items()}
     counts = {model: task.label_counts(predictions, rows, data.labels) for model, predictions in predicted.items()}
-    teacher, student = TEACHER.name, STUDENT.name
+    original, exported = original_stage(run).name, exported_name(run)
 
     def against(reference: str, other: str) -> ModelLosses:
         losses = compare(metrics[reference], metrics[other], languages)
@@ -78,15 +74,15 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
         )
 
     summary = EvaluationSummary(
-        metrics=list(metrics[teacher]),
-        signatures=signatures(metrics[teacher]),
+        metrics=list(metrics[original]),
+        signatures=signatures(metrics[original]),
         rows={language: languages.count(language) for language in data.languages} | {ALL: len(languages)},
         seen_in_training=_seen_in_training(run.recipe, data, task.SINGLE_LABEL),
-        student_rows=run.summary(STUDENT).rows,
+        student_rows=None if exported == original else run.summary(STUDENT).rows,
         models={model: per_language(found, languages) for model, found in metrics.items()},
         labels={model: label_figures(found) for model, found in counts.items()},
-        student_against_teacher=against(teacher, student),
-        teacher_against_untrimmed=against(UNTRIMMED, teacher) if UNTRIMMED in predicted else None,
+        student_against_teacher=None if exported == original else against(original, exported),
+        teacher_against_untrimmed=against(UNTRIMMED, original) if UNTRIMMED in predicted else None,
     )
     write_json(folder / "report.json", summary.model_dump(mode="json"))
     return summary
@@ -110,14 +106,18 @@ def _seen_in_training(recipe: Recipe, data: DataSet, text_alone: bool) -> dict[s
     training and what was made by the rows' text, its vocabulary, count as the student's does.
 
     :param text_alone: Whether rows without labels are of use to the student.
+    :return: Nothing of a model that is taken as it is: what it was trained on is not known.
     """
+    if not recipe.trains:
+        return {}
     labels, read, teacher = recipe.data.labelled_languages, recipe.student.languages, recipe.teacher
+    has_student = recipe.student.kind == "distilled"
     with_text, with_labels = (set(rows.column("lang")) for rows in (data.training_rows, data.splits["train"]))
     teacher_learns = teacher.fine_tune or teacher.model is None
     by_teacher = teacher.vocabulary.trim or teacher.model is None
 
     def seen(language: str) -> Seen:
-        by_student = read is None or language in read
+        by_student = has_student and (read is None or language in read)
         if language in with_labels and (labels is None or language in labels) and (teacher_learns or by_student):
             return "labels"
         by_text = by_teacher or (text_alone and by_student)
@@ -135,27 +135,4 @@ def _predicted_untrimmed(run: Run, data: DataSet) -> Predicted:
     model, tokenizer = load_teacher(run.task, run.recipe.teacher, data.labels, run.recipe.data.max_length)
     search = Search.of(run.recipe)
     predict = generator_with(model, search) if run.task.GENERATES else predict_with(model, run.task)
-    return _asked(run, UNTRIMMED, predict, tokenizer, data)
-
-
-def _predicted(run: Run, stage: str, data: DataSet) -> Predicted:
-    folder = run.path_of(stage)
-    predict = load_predict(folder, run.task, Search.of(run.recipe))
-    return _asked(run, stage, predict, load_tokenizer(str(folder)), data)
-
-
-def _asked(run: Run, model: str, predict: Predict, tokenizer: PreTrainedTokenizerBase, data: DataSet) -> Predicted:
-    """What a model says of the test rows."""
-    rows = list(data.splits["test"])
-    examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(rows)
-    with progress() as bar:
-        task = bar.add_task(f"evaluating the {model}", total=len(examples))
-        outputs = predict_examples(
-            predict,
-            run.task,
-            examples,
-            tokenizer.pad_token_id,
-            advance=lambda count: bar.advance(task, count),
-        )
-    check_outputs(model, outputs, "its weights are damaged, or too large; take another model, or train it again")
-    return predicted_of(run.task, outputs, examples, rows, data.labels, tokenizer)
+    return ask(run, (UNTRIMMED, predict, tokenizer), list(data.splits["test"]), data.labels)

@@ -16,17 +16,17 @@ Seen = Literal["labels", "text", "nothing"]
 
 
 class EvaluationSummary(Contract):
-    """Teacher against student on the test split, language by language."""
+    """Teacher against student on the test split, or a model that is taken as it is, language by language."""
 
     split: Literal["test"] = "test"
     metrics: list[str] = Field(description="what models are compared by comes first")
     signatures: dict[str, str] = Field(description="how sacrebleu can compute the same")
     rows: dict[str, int] = Field(description="by language, and all")
     seen_in_training: dict[str, Seen]
-    student_rows: RowCounts
+    student_rows: RowCounts | None
     models: dict[str, Quality]
     labels: dict[str, dict[str, LabelFigures]] = Field(description="by model and label")
-    student_against_teacher: ModelLosses
+    student_against_teacher: ModelLosses | None = Field(description="null: there is no student")
     teacher_against_untrimmed: ModelLosses | None = Field(
         None,
         description="what trimming the vocabulary has cost; null: none was trimmed, or it was trained since",

@@ -30,16 +30,18 @@ def extract_note(shown: int, of: int) -> str:
 
 
 def evaluation_table(summary: EvaluationSummary) -> Table:
-    """The metrics of each model per language, in percent, and the student's drop in points."""
-    models = summary.models
+    """The metrics of each model per language, in percent, and the student's drop in points, if there is one."""
+    models, losses = summary.models, summary.student_against_teacher
     main, *others = summary.metrics
     told: Mapping[str, str] = summary.seen_in_training
     mixed = len(set(told.values())) > 1
     texts = ["language", "rows", *(["seen in training"] if mixed else [])]
-    headings = [*texts, *(heading for model in models for heading in (model, *others)), "drop (points)"]
+    headings = [*texts, *(heading for model in models for heading in (model, *others))]
+    shown = [language for language in summary.rows if language != ALL]
+    if losses:
+        shown = worst_first({language: drop.value for language, drop in losses.drop.items()})
+        headings.append("drop (points)")
     rows = []
-    drops = summary.student_against_teacher.drop
-    shown = worst_first({language: drop.value for language, drop in drops.items()})
     for language in [*shown, ALL]:
         cells = [
             language,
@@ -49,16 +51,16 @@ def evaluation_table(summary: EvaluationSummary) -> Table:
         for figures in models.values():
             found = figures[language]
             cells += [percent(found[main]), *(f"{100 * found[name].value:.1f}" for name in others)]
-        rows.append([*cells, points(drops[language])])
+        rows.append([*cells, *([points(losses.drop[language])] if losses else [])])
     title = f"Test {main} % (95 % interval)" + "".join(f", {name} %" for name in others)
-    title += extract_note(len(shown), len(drops) - 1)
+    title += extract_note(len(shown), len(summary.rows) - 1)
     return table(title, headings, rows, left=len(texts), total=ALL)
 
 
 def label_table(summary: EvaluationSummary) -> Table | None:
     """Recall and F1 of each model by label, in percent, and what the student loses of the recall; none where labels are
-    no closed set."""
-    losses = summary.student_against_teacher.labels
+    no closed set, or there is no student."""
+    losses = summary.student_against_teacher.labels if summary.student_against_teacher else None
     if not losses:
         return None
     rows = []
@@ -79,6 +81,15 @@ def percent(figure: Interval) -> str:
 def points(figure: Interval) -> str:
     """A difference with its interval, for example ``+0.8 (-0.1…+1.7)``."""
     return f"{100 * figure.value:+.1f} ({100 * figure.low:+.1f}…{100 * figure.high:+.1f})"
+
+
+def comparison_lines(summary: EvaluationSummary) -> list[str]:
+    """A sentence for each comparison that was made."""
+    found = {
+        ("student", "teacher"): summary.student_against_teacher,
+        ("teacher", "untrimmed teacher"): summary.teacher_against_untrimmed,
+    }
+    return [comparison_line(losses, *names) for names, losses in found.items() if losses is not None]
 
 
 def comparison_line(losses: ModelLosses, name: str, reference: str) -> str:

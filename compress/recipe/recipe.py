@@ -35,6 +35,11 @@ class Recipe(Section):
     bench: Bench = Bench()
     bundle: Bundle = Bundle()
 
+    @property
+    def trains(self) -> bool:
+        """Whether a model is trained: a student, or the one that the run starts from."""
+        return self.student.kind == "distilled" or self.teacher.fine_tune or self.teacher.model is None
+
     @field_validator("name")
     @classmethod
     def _name_is_a_run_s_own(cls, name: str) -> str:

@@ -100,8 +100,11 @@ class Cache(Section):
 
 
 class Student(Section):
-    """The small model: its shape, first weights and training."""
+    """The small model: its shape, first weights and training; or none, and the teacher itself is exported."""
 
+    kind: Literal["distilled", "as-is"] = Field(
+        "distilled", description="as-is: there is no student; the model that `teacher` describes is exported"
+    )
     every_nth_layer: Positive | None = Field(None, description="copy every n-th teacher layer; the shape is ignored")
     layers: Few = Field(1, description="layers; translation: of the encoder")
     decoder_layers: Few | None = Field(
@@ -125,6 +128,14 @@ class Student(Section):
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Student:
         check_heads(self.heads, self.hidden_size)
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_not_there_has_no_fields(self) -> Student:
+        usual = type(self).model_construct(kind=self.kind)
+        given = [name for name in type(self).model_fields if getattr(self, name) != getattr(usual, name)]
+        if self.kind == "as-is" and given:
+            raise ValueError(f"kind: as-is means that there is no student; leave out {given[0]}")
         return self
 
     @model_validator(mode="after")

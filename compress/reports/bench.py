@@ -172,7 +172,9 @@ class ModelReport(Contract):
     quality: Quality = Field(description="by language, and all; by metric")
     labels: dict[str, LabelFigures] = Field(description="empty where labels are no closed set")
     calibration: dict[str, float] | None = Field(description="expected calibration error with 15 bins, by language")
-    against: dict[str, Comparison] = Field(description="by the other model: the teacher, and the student")
+    against: dict[str, Comparison] = Field(
+        description="by the other model: teacher and student, or the model that is taken as it is"
+    )
 
 
 class MachineFacts(Contract):
@@ -219,6 +221,7 @@ class Report(Contract):
     metrics: list[str] = Field(description="what models are compared by comes first")
     signatures: dict[str, str] = Field(description="how sacrebleu can compute the same")
     rows: Rows
+    labelled: bool = Field(True, description="false: rows have no labels, and what the model says takes their place")
     models: dict[str, ModelReport]
     reference: RowTimes = Field(description="a fixed piece of work, measured beside the models")
     not_measured: list[NotMeasured]
@@ -243,6 +246,16 @@ class Report(Contract):
     def as_text(self) -> str:
         """As it is written."""
         return self.model_dump_json(by_alias=True) + "\n"
+
+    @property
+    def references(self) -> list[str]:
+        """The models that all others are compared with: teacher and student, or the model that is taken as it is."""
+        return [name for name in ("teacher", "student", "model") if name in self.models]
+
+    @property
+    def original(self) -> str:
+        """The first of them, which a run starts from."""
+        return self.references[0]
 
     @property
     def without_raw(self) -> dict[str, JsonValue]:

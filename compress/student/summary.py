@@ -6,7 +6,9 @@ from pydantic import Field
 
 from compress.contract import Contract
 from compress.models.describe import ModelSummary
+from compress.runs.directory import Run
 from compress.runs.manifest import Stage
+from compress.teacher.summary import MODEL, original_stage
 from compress.training.summary import TrainingSummary
 
 
@@ -46,3 +48,19 @@ class StudentSummary(ModelSummary):
 
 
 STUDENT = Stage("student", StudentSummary)
+
+
+def exported_name(run: Run) -> str:
+    """The stage of the model that is exported: the student or, without one, the model that is taken as it is."""
+    return STUDENT.name if run.recipe.student.kind == "distilled" else MODEL.name
+
+
+def exported_summary(run: Run) -> ModelSummary:
+    """What that model is."""
+    return run.summary(STUDENT) if run.recipe.student.kind == "distilled" else run.summary(MODEL)
+
+
+def reference_stages(run: Run) -> list[str]:
+    """The stages of the models that all others are compared with: teacher and student, or the model that is taken as it
+    is."""
+    return list(dict.fromkeys((original_stage(run).name, exported_name(run))))

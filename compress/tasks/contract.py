@@ -115,6 +115,9 @@ class Task(Protocol):
             generates, the tokens that were written, int64 (tokens,).
         """
 
+    def answered(self, row: Row, prediction: Prediction) -> Row | None:
+        """A row whose label is what a model predicts; none where it predicts nothing."""
+
     def metrics(
         self, predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequence[str]
     ) -> dict[str, Metric]:

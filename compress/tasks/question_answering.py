@@ -11,6 +11,7 @@ import reprlib
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -63,7 +64,7 @@ def read_row(place: str, content: Mapping[str, Any], columns: Mapping[str, str])
     return Row(
         text=text_in(place, content, columns, "text"),
         text_pair=text_in(place, content, columns, "text_pair"),
-        label=_answers(place, content, columns) if "label" in columns else {},
+        label=_answers(place, content, columns) if "label" in columns else "",
         lang="",
     )
 
@@ -185,6 +186,11 @@ def decode(
             start, end = example["starts"][inside[first]], example["ends"][inside[last]]
             best[example["row"]] = (scores[first, last], (rows[example["row"]].text_pair or "")[start:end])
     return [answer for _, answer in best]
+
+
+def answered(row: Row, prediction: str) -> Row | None:
+    answers = {"text": [prediction], "answer_start": [(row.text_pair or "").find(prediction)]}
+    return replace(row, label=answers) if prediction.strip() else None
 
 
 def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:

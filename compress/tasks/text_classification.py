@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,6 +97,10 @@ def decode(
     tokenizer: PreTrainedTokenizerBase,
 ) -> list[str]:
     return [labels[int(logits.argmax())] for logits in outputs]
+
+
+def answered(row: Row, prediction: str) -> Row | None:
+    return replace(row, label=prediction)
 
 
 def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:

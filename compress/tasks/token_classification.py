@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,6 +118,10 @@ def decode(
             if word >= 0:
                 predicted[example["row"]][word] = labels[best]
     return predicted
+
+
+def answered(row: Row, prediction: list[str]) -> Row | None:
+    return replace(row, label=prediction)
 
 
 def metrics(predictions: Sequence[list[str]], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def label_names(row: Row) -> Sequence[str]:
 
 
 def texts(row: Row) -> Sequence[str]:
-    return [row.text, row.label]
+    return [row.text, row.label] if row.label else [row.text]
 
 
 def _in_pair(language: str) -> str:
@@ -175,6 +176,10 @@ def decode(
         text.strip()
         for text in tokenizer.batch_decode([tokens.tolist() for tokens in outputs], skip_special_tokens=True)
     ]
+
+
+def answered(row: Row, prediction: str) -> Row | None:
+    return replace(row, label=prediction) if prediction else None
 
 
 def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:

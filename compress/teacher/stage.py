@@ -33,7 +33,7 @@ from compress.runs.stages import run_stage
 from compress.tasks.contract import Task
 from compress.tasks.registry import task_named
 from compress.tasks.translation import target_of, target_token
-from compress.teacher.summary import TEACHER, TeacherSummary
+from compress.teacher.summary import TeacherSummary, original_stage
 from compress.training.summary import TrainingSummary
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _SAMPLED_ROWS = 500  # of a language
 
 
 def run_teacher_stage(run: Run) -> TeacherSummary:
-    """Fill ``teacher/`` with a ``save_pretrained`` folder: model, tokenizer, configuration."""
+    """Fill ``teacher/``, or ``model/`` where it is exported as it is, with a ``save_pretrained`` folder."""
     teacher = run.recipe.teacher
     inputs = {
         **run.tokenisation,
@@ -53,7 +53,12 @@ def run_teacher_stage(run: Run) -> TeacherSummary:
         "files": _fingerprints(teacher),
     }
     return run_stage(
-        run, TEACHER, inputs, (DATA.name,), lambda folder, scratch: _build(run, folder, scratch), parallel=True
+        run,
+        original_stage(run),
+        inputs,
+        (DATA.name,),
+        lambda folder, scratch: _build(run, folder, scratch),
+        parallel=True,
     )
 
 
@@ -77,14 +82,14 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     intake: Intake | None = None
     trimming: TrimmingSummary | None = None
     if teacher.model:
-        with working(f"teacher: loading {teacher.model}"):
+        with working(f"{original_stage(run).name}: loading {teacher.model}"):
             try_teacher_of(run)
             taken = take_in(run.task, teacher, data.labels, run.recipe.data.max_length, texts)
         model, tokenizer, intake = taken.model, taken.tokenizer, taken.intake
     else:
         tokenizer, model = _from_scratch(run, data, scratch)
     if teacher.vocabulary.trim:
-        with working("teacher: trimming the vocabulary"):
+        with working(f"{original_stage(run).name}: trimming the vocabulary"):
             used, held_out = (
                 partial(_read_texts, run, rows) for rows in (data.training_rows, data.splits["validation"])
             )
@@ -94,7 +99,8 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     if trimming or not teacher.model:
         check_known({lang: unknown_share(tokenizer, token_ids(tokenizer, own)) for lang, own in texts.items()}, teacher)
     shape = summary_of(model)
-    say(f"teacher: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.1f} million weights")
+    name = original_stage(run).name
+    say(f"{name}: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.1f} million weights")
     trained = teacher.fine_tune or not teacher.model
     training = _fine_tune(run, data, model, tokenizer, scratch) if trained else None
     check_finite("teacher", model, "lower teacher.training.learning_rate")

@@ -8,6 +8,7 @@ from compress.contract import Contract
 from compress.models.describe import ModelSummary
 from compress.models.intake import Intake
 from compress.models.vocabulary.summary import TrimmingSummary
+from compress.runs.directory import Run
 from compress.runs.manifest import Stage
 from compress.training.summary import TrainingSummary
 
@@ -37,5 +38,13 @@ class SequencesSummary(Contract):
 
 
 TEACHER = Stage("teacher", TeacherSummary)
+MODEL = Stage("model", TeacherSummary)
+"""In place of teacher and student, where a model is exported as it is."""
+
 CACHE = Stage("cache", OutputsSummary)
 SEQUENCES = Stage("sequences", SequencesSummary)
+
+
+def original_stage(run: Run) -> Stage[TeacherSummary]:
+    """The stage of the model that a run starts from, and that all others are compared with."""
+    return MODEL if run.recipe.student.kind == "as-is" else TEACHER

@@ -28,9 +28,8 @@ from compress.serving.format import (
     Description,
     Manifest,
 )
-from compress.student.summary import STUDENT
+from compress.student.summary import exported_name, reference_stages
 from compress.tasks.rows import Row
-from compress.teacher.summary import TEACHER
 from export.bundle.choice import BENCH, PackedVariant
 from export.bundle.contents.bom import Material, materials_of, write_bom
 from export.bundle.contents.card import write_card
@@ -93,7 +92,7 @@ def _add_variant(packing: Packing, variant: PackedVariant) -> BundleModel:
     version = packing.folder / variant.folder
     version.mkdir(parents=True)
     source = run.path_of(variant.name)
-    companions = source if (source / "config.json").exists() else run.path_of(STUDENT.name)
+    companions = source if (source / "config.json").exists() else run.path_of(exported_name(run))
     for path in (*variant.files(source), *_companions(companions)):
         shutil.copy(path, version / path.name)
     model = _described(run, variant)
@@ -173,7 +172,7 @@ def _seal(packing: Packing, models: Sequence[BundleModel]) -> Manifest:
     """Write the bill of materials and the manifest, the last of the files."""
     run, folder, recipe = packing.run, packing.folder, packing.run.recipe
     sources = [model.name for model in models if model.reads == "tokens"]
-    made_from = [DATA.name, TEACHER.name, STUDENT.name, EVALUATION.name, *sources, *([BENCH] if packing.report else [])]
+    made_from = [DATA.name, *reference_stages(run), EVALUATION.name, *sources, *([BENCH] if packing.report else [])]
     parents = {name: run.digest(name) for name in made_from}
     versions = {name: value for model in models for name, value in model.versions.items()}
     stages = run.manifest.stages

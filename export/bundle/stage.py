@@ -19,7 +19,7 @@ from compress.runs.directory import Run, keep_recipe
 from compress.runs.stages import run_stage
 from compress.runtimes.onnx import text_operators
 from compress.serving.format import read_bundle_manifest
-from compress.student.summary import STUDENT
+from compress.student.summary import exported_name
 from export.bundle.choice import BENCH, PackedVariant, choose_variants
 from export.bundle.contents.text_input import tokenizer_parts
 from export.bundle.packing import Packing, canary_rows, pack_variants
@@ -61,7 +61,7 @@ def run_bundle_stage(run: Run, wanted: Wanted, report: Report | None) -> BundleS
         "generation": run.recipe.generation.model_dump(),
         "signed": bool(wanted.key),
     }
-    parents = [DATA.name, EVALUATION.name, STUDENT.name, *(variant.name for variant in chosen)]
+    parents = [DATA.name, EVALUATION.name, exported_name(run), *(variant.name for variant in chosen)]
     parents += [BENCH] if report else []
     run.current(EVALUATION.name)
     summary = run_stage(
@@ -122,5 +122,5 @@ def _check_text_input(run: Run, chosen: Sequence[PackedVariant]) -> None:
     if not any(variant.repository == "cpu" for variant in chosen):
         names = ", ".join(variant.name for variant in chosen)
         raise CompressError(f"--text-input is for ONNX Runtime on the CPU, not for {names}; add such a --variant")
-    tokenizer_parts(load_tokenizer(str(run.path_of(STUDENT.name))), run.recipe.data.max_length)
+    tokenizer_parts(load_tokenizer(str(run.path_of(exported_name(run)))), run.recipe.data.max_length)
     text_operators()

@@ -42,10 +42,7 @@ def frontier_table(report: SearchReport) -> Table:
         )
         for trial in report.trials
     ]
-    title = (
-        f"Forms of the student by latency (batch 1, {report.target}); "
-        f"budget {report.budget:g} points of {report.metric}"
-    )
+    title = f"Forms by latency (batch 1, {report.target}); budget {report.budget:g} points of {report.metric}"
     headings = ("", "form", "p50 ms", "× fp32", "MB", "worst-language drop", "on other rows", "frontier")
     return table(title, headings, rows, left=2)
 
@@ -70,7 +67,7 @@ def draw(report: SearchReport, path: Path) -> None:
         axes.annotate(str(number), (x, y), ha="center", va="center", fontsize=9, fontweight="bold")
     axes.axhline(report.budget, color="tab:red", linestyle="--", label=f"budget: {report.budget:g} points")
     axes.margins(x=0.1)
-    axes.set_xlabel("latency at batch 1, % of the student in 32 bits")
+    axes.set_xlabel("latency at batch 1, % of 32 bits")
     axes.set_ylabel(f"worst-language drop, points of {report.metric}\n(the larger one of both halves of the rows)")
     axes.set_title("Area: size; green: chosen; blue: on the frontier; bars: 95 %", fontsize=10)
     legend = figure.legend(loc="outside right upper", fontsize=8, frameon=False)

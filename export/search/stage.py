@@ -20,9 +20,9 @@ from compress.runs.directory import Run
 from compress.runs.files import content_hash
 from compress.runs.stages import run_stage
 from compress.runs.versions import program_version
-from compress.student.summary import STUDENT
+from compress.student.summary import reference_stages
 from compress.targets import Target
-from compress.teacher.summary import CACHE, TEACHER
+from compress.teacher.summary import CACHE
 from compress.variants.registry import CHOSEN, FUSED, INT8, PLAIN, VARIANTS
 from export.search.frontier import draw, frontier_of
 from export.search.judge import halves_of
@@ -42,6 +42,7 @@ class Runner(Protocol):
     target: Target
     candidates: list[Candidate]
     sample: Sample
+    retrains: bool
 
     def trial(self, candidate: Candidate) -> Trial:
         """What a candidate costs and loses."""
@@ -57,7 +58,8 @@ def run_search_stage(run: Run, ingredients: Ingredients, sample: Sample) -> Vari
     :param sample: Rows for parity, which is noted; what decides is the budget.
     """
     budget, target = run.recipe.export.budget, ingredients.target
-    parents = (DATA.name, TEACHER.name, STUDENT.name, CACHE.name, PLAIN.name)
+    learnt_from = (CACHE.name,) if run.recipe.student.kind == "distilled" else ()
+    parents = (DATA.name, *reference_stages(run), *learnt_from, PLAIN.name)
     inputs = {
         **run.tokenisation,
         "target": target.name,
@@ -121,7 +123,7 @@ def search(runner: Runner, points: float) -> SearchReport:
         say(f"search: {fastest.name} loses too much: which layers are to blame?")
         sensitivity = runner.sensitivity(fastest.candidate)
         trials += _without_worst_layers(runner, fastest.candidate, sensitivity, points)
-        if _best(trials, points).candidate.form.precision == "fp32":
+        if runner.retrains and _best(trials, points).candidate.form.precision == "fp32":
             trials.append(runner.trial(Candidate(variant=INT8.name, retrained=True)))
     trials.sort(key=_speed, reverse=True)
     noisy = [trial.name for trial in trials if trial.noisy]

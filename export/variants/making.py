@@ -11,6 +11,7 @@ from compress.console import working
 from compress.data.stage import DataSet
 from compress.recipe.export import Calibration, Export, TensorRT
 from compress.runs.directory import Run
+from compress.student.summary import exported_name
 from compress.targets import TARGETS, Target, resolve_target
 from compress.tasks.contract import Task
 from compress.variants.registry import (
@@ -39,10 +40,10 @@ from export.variants.summary import Made
 class Ingredients:
     """What variants are made of.
 
-    ``student`` is a ``save_pretrained`` folder, ``plain`` and ``fused`` are folders with its graphs; a folder need not
-    be there before a variant is made from it. ``feeds`` gives what the plain graphs are fed with on the calibration
-    rows; only static int8 asks for it. ``excluded`` names layers that stay in 32 bits. ``announce`` says what is going
-    on while a block runs.
+    ``student`` is a ``save_pretrained`` folder, of the student or of a model that is taken as it is, ``plain`` and
+    ``fused`` are folders with its graphs; a folder need not be there before a variant is made from it. ``feeds`` gives
+    what the plain graphs are fed with on the calibration rows; only static int8 asks for it. ``excluded`` names layers
+    that stay in 32 bits. ``announce`` says what is going on while a block runs.
     """
 
     task: Task
@@ -71,7 +72,7 @@ def ingredients_of(run: Run, data: DataSet, target: Target) -> Ingredients:
     return Ingredients(
         task=run.task,
         labels=data.labels,
-        student=run.folder / STUDENT_NAME,
+        student=run.folder / exported_name(run),
         plain=run.folder / PLAIN.name,
         fused=run.folder / FUSED.name,
         target=target,

@@ -12,7 +12,7 @@ from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
 from compress.runtimes.generation import Search
 from compress.runtimes.predict import load_predict, predict_examples
-from compress.student.summary import STUDENT
+from compress.student.summary import exported_name
 from compress.tasks.contract import Example, Task
 from compress.tasks.rows import Row
 from export.variants.parity import Answers, log_probabilities_of_labels
@@ -54,7 +54,7 @@ def draw_sample(run: Run, data: DataSet, count: int) -> Sample:
     :param count: How many, if there are as many.
     :raises CompressError: If there is no student of the run's present teacher, whose tokenizer reads them.
     """
-    tokenizer = load_tokenizer(str(run.current(STUDENT.name)))
+    tokenizer = load_tokenizer(str(run.current(exported_name(run))))
     rows = data.splits["validation"]
     chosen = list(rows.select(spread_over_languages(rows.column("lang"), count, run.recipe.seed)))
     examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(chosen)

@@ -11,12 +11,12 @@ from compress.data.summary import DATA
 from compress.evaluation.summary import EVALUATION, Seen
 from compress.evaluation.tables import percent
 from compress.metrics.languages import ALL
-from compress.reports.bench import ModelReport, Report
+from compress.reports.bench import Report
 from compress.runs.directory import Run
 from compress.serving.format import BundleModel
 from compress.student.summary import STUDENT
 from compress.tasks.rows import Row
-from compress.teacher.summary import TEACHER
+from compress.teacher.summary import original_stage
 from compress.variants.engine import read_sidecar
 from compress.variants.files import engines_in
 from export.bundle.contents.bom import materials_of
@@ -91,8 +91,9 @@ def _learnt_from(run: Run) -> Mapping[str, object]:
     languages = [language for language in run.summary(EVALUATION).rows if language != ALL]
     return {
         "data": data,
-        "teacher": run.summary(TEACHER),
-        "student": run.summary(STUDENT),
+        "original": run.summary(original_stage(run)),
+        "original_name": original_stage(run).name,
+        "student": run.summary(STUDENT) if run.recipe.student.kind == "distilled" else None,
         "languages": languages,
         "in_pairs": any(len(task.languages_in(language)) > 1 for language in languages),
         "codes": sorted({code for language in data.languages for code in task.languages_in(language)}),
@@ -115,12 +116,12 @@ def _measured(run: Run, models: Sequence[BundleModel], report: Report | None) ->
 
 
 def quality_rows(report: Report, models: Sequence[BundleModel]) -> list[list[str]]:
-    """The main metric by language, of the teacher and each model: percent with its 95 % interval."""
+    """The main metric by language, of what the run starts from and of each model: percent with its 95 % interval."""
     metric = report.metrics[0]
-    measured = [report.models[name] for name in (TEACHER.name, *(model.name for model in models))]
+    measured = [report.models[name] for name in (report.original, *(model.name for model in models))]
     return [
         [language, *(percent(model.quality[language][metric]) for model in measured)]
-        for language in report.models[TEACHER.name].quality
+        for language in report.models[report.original].quality
     ]
 
 
@@ -139,7 +140,7 @@ def weak_languages(
                 "not seen in training" if how == "nothing" else "its text was seen in training, none of its labels"
             )
     for model in models:
-        for language, problems in _weaknesses(model.name, report.models[model.name], report.metrics[0]).items():
+        for language, problems in _weaknesses(report, model.name).items():
             found.setdefault(language, []).extend(problems)
     return found
 
@@ -155,23 +156,24 @@ def untold_languages(report: Report, models: Sequence[BundleModel], rows: Mappin
     """
     found: dict[str, float] = {}
     for model in models:
-        for language, drop in report.models[model.name].against[TEACHER.name].drop.items():
+        for language, drop in report.models[model.name].against[report.original].drop.items():
             lost = min(1.0, max(drop.high, 3 / rows[language]))
             if language != ALL and lost > _TO_BE_SEEN:
                 found[language] = max(lost, found.get(language, 0.0))
     return found
 
 
-def _weaknesses(name: str, measured: ModelReport, metric: str) -> Mapping[str, Sequence[str]]:
-    """By language, where there is one: significantly worse than the teacher, or than all languages together."""
-    overall, drop = measured.quality[ALL][metric].value, measured.against[TEACHER.name].drop
+def _weaknesses(report: Report, name: str) -> Mapping[str, Sequence[str]]:
+    """By language, where there is one: significantly worse than what the run starts from, or than all languages."""
+    measured, metric, original = report.models[name], report.metrics[0], report.original
+    overall, drop = measured.quality[ALL][metric].value, measured.against[original].drop
     found: dict[str, list[str]] = {}
     for language, figures in measured.quality.items():
         if language == ALL:
             continue
         loss = drop[language]
         if loss.value > 0 and loss.p_adjusted < _SURE:
-            said = f"{name} loses {100 * loss.value:.1f} points of {metric} against the teacher"
+            said = f"{name} loses {100 * loss.value:.1f} points of {metric} against the {original}"
             found.setdefault(language, []).append(said)
         if figures[metric].high < overall:
             said = f"{name} has {percent(figures[metric])} % {metric}, all languages {100 * overall:.1f} %"

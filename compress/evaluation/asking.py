@@ -1,0 +1,47 @@
+"""Asking models of a run about its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from compress.console import progress
+from compress.evaluation.predicted import Predicted, predicted_of
+from compress.models.load import load_tokenizer
+from compress.runs.directory import Run
+from compress.runtimes.contract import Predict
+from compress.runtimes.generation import Search
+from compress.runtimes.predict import check_outputs, load_predict, predict_examples
+from compress.tasks.rows import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def ask_stage(run: Run, stage: str, rows: Sequence[Row], labels: Sequence[str]) -> Predicted:
+    """What the model of a finished stage says of rows."""
+    folder = run.path_of(stage)
+    predict = load_predict(folder, run.task, Search.of(run.recipe))
+    return ask(run, (stage, predict, load_tokenizer(str(folder))), rows, labels)
+
+
+def ask(
+    run: Run, model: tuple[str, Predict, PreTrainedTokenizerBase], rows: Sequence[Row], labels: Sequence[str]
+) -> Predicted:
+    """What a model says of rows.
+
+    :param model: Its name, the model itself and its tokenizer.
+    """
+    name, predict, tokenizer = model
+    examples = run.task.encoder(tokenizer, run.recipe.data, labels)(rows)
+    with progress() as bar:
+        task = bar.add_task(f"asking the {name}", total=len(examples))
+        outputs = predict_examples(
+            predict,
+            run.task,
+            examples,
+            tokenizer.pad_token_id,
+            advance=lambda count: bar.advance(task, count),
+        )
+    check_outputs(name, outputs, "its weights are damaged, or too large; take another model, or train it again")
+    return predicted_of(run.task, outputs, examples, rows, labels, tokenizer)

@@ -1,0 +1,52 @@
+"""What a model from elsewhere is for, and how much it can read, before any of its weights are loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compress.errors import CompressError
+from compress.models.checks import longest_input
+from compress.models.load import load_config, load_tokenizer, model_class
+from compress.recipe.teacher import Teacher
+from compress.tasks.registry import TASKS, TaskName, task_named
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+_HEADS: dict[str, TaskName] = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForConditionalGeneration": "translation",
+    "MTModel": "translation",
+}
+_MOST_TOKENS = 512  # what is longer is read on request: most rows are short, and long ones take much time
+
+
+def task_of(name: str, config: PreTrainedConfig) -> TaskName:
+    """What a model does, by the head that its configuration names.
+
+    :raises CompressError: If it names none, or one that no task here has.
+    """
+    named = list(getattr(config, "architectures", None) or [])
+    for architecture in named:
+        for ending, task in _HEADS.items():
+            if architecture.endswith(ending):
+                return task
+    told = f"its config.json names {', '.join(named)}" if named else "its config.json names no architecture"
+    raise CompressError(f"{name}: what it is for cannot be told ({told}); say it with --task: {', '.join(TASKS)}")
+
+
+def readable_tokens(task: TaskName, settings: Teacher) -> int:
+    """How many tokens of a row a model is given where nobody says: as many as it reads, but 512 at most."""
+    import torch
+
+    assert settings.model is not None
+    config = load_config(settings.model, settings.trust_remote_code)
+    tokenizer = load_tokenizer(settings.model, settings.trust_remote_code)
+    try:
+        with torch.device("meta"):
+            model = model_class(task_named(task)).from_config(config, trust_remote_code=settings.trust_remote_code)
+    except Exception:  # what is wrong with it is told where it is loaded
+        return _MOST_TOKENS
+    return min(longest_input(model) or _MOST_TOKENS, int(tokenizer.model_max_length), _MOST_TOKENS)
