@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from compress.cli import commands, trim
+from compress.cli import commands, predict, trim
 from compress.cli.options import (
     ARTIFACTS,
     Json,
@@ -336,6 +336,9 @@ def verify(
         return commands.verify(bundle, key, certificate or [], unpack, json_)
 
     raise typer.Exit(0 if finish(work, json_, verbose).verdict == "pass" else 1)
+
+
+app.command(epilog=predict.EPILOG)(predict.predict)
 
 
 @app.command(

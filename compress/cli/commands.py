@@ -70,8 +70,9 @@ def _try_export(run: Run) -> None:
 
     recipe = run.recipe
     installed = not missing_modules("export") and not missing_modules("cpu")
-    known = recipe.teacher.model is None or exported_name(run) in run.manifest.stages
-    if known or not recipe.trains or not installed or not is_main_process():
+    name = recipe.teacher.model
+    made = exported_name(run) in run.manifest.stages
+    if name is None or made or not recipe.trains or not installed or not is_main_process():
         return
     from compress.models.build import student_config
     from compress.models.load import load_config, load_tokenizer

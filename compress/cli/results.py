@@ -9,6 +9,7 @@ from compress.data.summary import DataSummary
 from compress.evaluation.summary import EvaluationSummary
 from compress.models.vocabulary.summary import TrimmingSummary
 from compress.student.summary import StudentSummary
+from compress.tasks.registry import TaskName
 from compress.teacher.summary import OutputsSummary, SequencesSummary, TeacherSummary
 
 
@@ -35,3 +36,21 @@ class BenchResult(Contract):
 
     run: str
     bench: dict[str, JsonValue]
+
+
+class Said(Contract):
+    """What a model says of one text: a label, labels of words, an answer or a translation."""
+
+    text: JsonValue
+    text_pair: str | None = None
+    languages: str | None = None
+    prediction: JsonValue
+    probabilities: dict[str, float] | None = None
+
+
+class PredictResult(Contract):
+    """Of `compress predict`."""
+
+    model: str
+    task: TaskName
+    answers: list[Said]

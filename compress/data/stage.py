@@ -85,10 +85,12 @@ def load_data(run: Run) -> DataSet:
     if not run.summary(DATA).labelled and run.is_current(ANSWERS.name):
         files |= {file.stem: file for file in run.path_of(ANSWERS.name).glob("*.jsonl")}
     splits = {split: RowTable.open(file, run.folder / ".work" / "arrow") for split, file in files.items()}
-    return DataSet(splits, _read_labels(folder / "labels.json"))
+    return DataSet(splits, load_labels(run))
 
 
-def _read_labels(path: Path) -> list[str]:
+def load_labels(run: Run) -> list[str]:
+    """The label names of a run, by number; none where labels are no closed set."""
+    path = run.path_of(DATA.name) / "labels.json"
     try:
         return TypeAdapter(list[str]).validate_json(path.read_bytes(), strict=True)
     except (OSError, ValidationError) as error:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from compress.tasks.contract import Example, Prediction, Task
 from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 _BATCH_SIZE = 64
 _ASK_ANOTHER = "ask another model of the bundle"
 
@@ -48,9 +51,16 @@ class Answer:
 class Model:
     """A model of a bundle; it may be asked from several threads at once."""
 
-    def __init__(self, folder: Path, description: Description, threads: int | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        description: Description,
+        threads: int | None = None,
+        opened: tuple[PreTrainedTokenizerBase, Predict] | None = None,
+    ):
         """:param folder: Of the model's files; `compress.load` finds it.
         :param threads: Threads of one run; none for the runtime's own choice.
+        :param opened: Tokenizer and model, where they are in memory already.
         :raises CompressError: If it cannot be loaded.
         """
         self.description = description
@@ -65,10 +75,12 @@ class Model:
             return
         from compress.models.load import load_tokenizer
 
-        self._tokenizer = load_tokenizer(str(folder))
-        self._encode = self._task.encoder(self._tokenizer, description, self.labels)
         search = Search(description.beams, description.length_penalty, description.max_length)
-        self._predict = _runtime(folder, description, self._task, search, threads)
+        self._tokenizer, self._predict = opened or (
+            load_tokenizer(str(folder)),
+            _runtime(folder, description, self._task, search, threads),
+        )
+        self._encode = self._task.encoder(self._tokenizer, description, self.labels)
 
     def predict(
         self,

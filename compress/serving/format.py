@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
@@ -15,7 +16,11 @@ from compress.recipe.data import Prefix
 from compress.recipe.export import Tolerance
 from compress.runs.files import read_limited
 from compress.targets import is_for_gpu
-from compress.tasks.registry import TaskName
+from compress.tasks.registry import TaskName, task_named
+from compress.variants.registry import Runtime
+
+if TYPE_CHECKING:
+    from compress.recipe.recipe import Recipe
 
 SCHEMA = 1
 MANIFEST, CANARY, CARD, DESCRIPTION = "manifest.json", "canary.json", "README.md", "compress.json"
@@ -118,7 +123,7 @@ class Description(Contract):
     name: str
     task: TaskName
     labels: list[str]
-    runtime: ServedRuntime
+    runtime: Runtime
     target: str
     reads: Literal["tokens", "text"] = "tokens"
     pairs: bool = Field(description="whether texts come in pairs")
@@ -127,6 +132,37 @@ class Description(Contract):
     prefix: Prefix | None = None
     beams: Annotated[int, Field(gt=0)] = 1
     length_penalty: float = 1.0
+
+
+def description_of(
+    recipe: Recipe,
+    labels: Sequence[str],
+    *,
+    name: str,
+    runtime: Runtime,
+    target: str = "any",
+    reads: Literal["tokens", "text"] = "tokens",
+) -> Description:
+    """What a client must know about a model of a run.
+
+    :param recipe: The run's.
+    :param labels: Of the model, by number.
+    """
+    data = recipe.data
+    return Description(
+        name=name,
+        task=recipe.task,
+        labels=list(labels),
+        runtime=runtime,
+        target=target,
+        reads=reads,
+        pairs=bool(data.fields.text_pair) or "text_pair" in task_named(recipe.task).FIELDS,
+        max_length=data.max_length,
+        language_codes=data.language_codes,
+        prefix=data.prefix,
+        beams=recipe.generation.beams,
+        length_penalty=recipe.generation.length_penalty,
+    )
 
 
 class CanaryRow(Contract):
@@ -186,7 +222,10 @@ def read_description(folder: Path) -> Description:
         raise CompressError(
             f"{folder}: neither a bundle nor one of its models: {MANIFEST} and {DESCRIPTION} are missing"
         )
-    return _read(path, Description, LARGEST_MANIFEST)
+    description = _read(path, Description, LARGEST_MANIFEST)
+    if description.runtime == "PyTorch":
+        raise CompressError(f"{path}: not as it must be: nothing of a bundle runs in PyTorch; get the bundle again")
+    return description
 
 
 def read_canary(folder: Path) -> Canary:

@@ -25,8 +25,8 @@ from compress.serving.format import (
     BundleFile,
     BundleModel,
     BundleParity,
-    Description,
     Manifest,
+    description_of,
 )
 from compress.student.summary import exported_name, reference_stages
 from compress.tasks.rows import Row
@@ -150,20 +150,13 @@ def _described(run: Run, variant: PackedVariant) -> BundleModel:
 
 
 def _write_description(packing: Packing, model: BundleModel) -> None:
-    recipe = packing.run.recipe
-    description = Description(
+    description = description_of(
+        packing.run.recipe,
+        packing.data.labels,
         name=model.name,
-        task=recipe.task,
-        labels=packing.data.labels,
         runtime=model.runtime,
         target=model.target,
         reads=model.reads,
-        pairs=bool(recipe.data.fields.text_pair) or "text_pair" in packing.run.task.FIELDS,
-        max_length=recipe.data.max_length,
-        language_codes=recipe.data.language_codes,
-        prefix=recipe.data.prefix,
-        beams=recipe.generation.beams,
-        length_penalty=recipe.generation.length_penalty,
     )
     write_json(packing.folder / model.folder / DESCRIPTION, description.model_dump(mode="json", by_alias=True))
 

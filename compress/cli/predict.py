@@ -1,0 +1,169 @@
+"""`compress predict`: what a model says of some texts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compress.cli.options import Json, Verbose
+from compress.cli.outcome import finish, show
+from compress.errors import CompressError
+from compress.extras import require
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from compress.cli.results import PredictResult, Said
+    from compress.serving.client import Model
+
+EPILOG = (
+    "Examples:\n\n"
+    '  compress predict artifacts/latest "a text" "another"   what the run exports\n\n'
+    "  compress predict bundle --file rows.jsonl --json\n\n"
+    "  compress predict my-model/ < lines.txt                 a model of your own, a text a line"
+)
+_MOST_SHOWN = 80  # characters of a text in the table
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a model is asked about: texts, or lists of words, and what comes with each."""
+
+    texts: list[Any]
+    text_pairs: list[str] | None = None
+    languages: Sequence[str] | str | None = None
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE|MODEL", help="Folder, or hub id of a model.")],
+    text: Annotated[list[str] | None, typer.Argument(help="Texts.", show_default="lines of standard input")] = None,
+    file: Annotated[Path | None, typer.Option(help="Rows (.jsonl, .csv, .parquet) or lines (.txt).")] = None,
+    pair: Annotated[
+        list[str] | None, typer.Option(help="Second text, or context, of each text or of all; can be repeated.")
+    ] = None,
+    languages: Annotated[str | None, typer.Option(help="For translation: en-de.")] = None,
+    variant: Annotated[str | None, typer.Option(help="Which model of a run or bundle.")] = None,
+    task: Annotated[str | None, typer.Option(help="What a MODEL is for.", show_default="as it tells")] = None,
+    json_: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Ask the model of a run or bundle, or any other, about texts."""
+
+    def work() -> PredictResult:
+        require("compress predict", "cpu")
+        if file and (text or pair):
+            raise CompressError("--file: its rows are what is asked; leave out texts and --pair")
+        from compress.console import quiet_transformers, working
+        from compress.recipe.file import load_recipe
+        from compress.serving.opened import open_to_try
+
+        quiet_transformers()
+        wanted = load_recipe(None, {"task": task}).task if task else None
+        with working(f"predict: opening {model}"):
+            opened = open_to_try(model, variant, wanted)
+        asked = _asked_in(opened, file, languages) if file else _asked(opened, text, pair, languages)
+        return _answered(opened, asked, json_)
+
+    finish(work, json_, verbose)
+
+
+def _answered(model: Model, asked: Asked, in_json: bool) -> PredictResult:
+    """Ask a model, and show what it says."""
+    from compress.cli.results import PredictResult, Said
+
+    answers = model.predict(asked.texts, asked.text_pairs, asked.languages)
+    count = len(answers)
+    pairs: Sequence[str | None] = asked.text_pairs or [None] * count
+    languages: Sequence[str | None] = asked.languages or [None] * count
+    if isinstance(asked.languages, str):
+        languages = [asked.languages] * count
+    said = [
+        Said(text=text, text_pair=pair, languages=lang, prediction=found.prediction, probabilities=found.probabilities)
+        for text, pair, lang, found in zip(asked.texts, pairs, languages, answers, strict=True)
+    ]
+    show([_table(said)], in_json)
+    return PredictResult(model=model.description.name, task=model.description.task, answers=said)
+
+
+def _asked(model: Model, texts: Sequence[str] | None, pairs: Sequence[str] | None, languages: str | None) -> Asked:
+    """Texts of the command line or, without them, one a line of standard input.
+
+    :param pairs: The second text of each, or one for all.
+    :raises CompressError: If there are none.
+    """
+    if not texts and sys.stdin.isatty():
+        raise CompressError("predict: nothing to read: give texts, --file, or lines on standard input")
+    try:
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")  # type: ignore[union-attr]
+        given = list(texts or []) or [line.strip() for line in sys.stdin if line.strip()]
+    except UnicodeDecodeError as error:
+        raise CompressError(f"standard input: not UTF-8 text ({error.reason} at byte {error.start})") from error
+    if not given:
+        raise CompressError("predict: standard input has no lines; give texts, --file, or lines on standard input")
+    second = [*(pairs or [])] * (len(given) if pairs and len(pairs) == 1 else 1)
+    return Asked(_as_read(model, given), second or None, languages)
+
+
+def _asked_in(model: Model, path: Path, languages: str | None) -> Asked:
+    """The rows of a file, with the task's fields; of a plain text, its lines.
+
+    :raises CompressError: If it cannot be read, or a row lacks a field.
+    """
+    if path.suffix == ".txt":
+        return Asked(_as_read(model, list(_lines(path))), None, languages)
+    from compress.data.read import read_file
+    from compress.tasks.registry import task_named
+
+    fields = task_named(model.description.task).FIELDS
+    rows = list(read_file(path))
+    if not rows:
+        raise CompressError(f"{path}: there are no rows")
+    texts, second = [_field(row, fields["text"]) for row in rows], fields.get("text_pair", "text_pair")
+    pairs = [str(_field(row, second)) for row in rows] if model.description.pairs else None
+    if languages is not None or "source_lang" not in fields:
+        return Asked(texts, pairs, languages)
+    ends = ([str(_field(row, fields[end])).replace("-", "_") for row in rows] for end in ("source_lang", "target_lang"))
+    return Asked(texts, pairs, list(map("-".join, zip(*ends, strict=True))))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from (line.strip() for line in file if line.strip())
+    except UnicodeDecodeError as error:
+        raise CompressError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def _field(row: tuple[str, Mapping[str, Any]], name: str) -> Any:
+    place, content = row
+    if content.get(name) is None:
+        raise CompressError(f"{place}: field '{name}' is missing; it has {', '.join(map(str, content)) or 'nothing'}")
+    return content[name]
+
+
+def _as_read(model: Model, texts: Iterable[str]) -> list[Any]:
+    """Texts as the task reads them: where words have labels, those that spaces set apart."""
+    from compress.tasks.registry import task_named
+
+    words = task_named(model.description.task).FIELDS["text"] == "tokens"
+    return [text.split() if words else text for text in texts]
+
+
+def _table(said: Sequence[Said]) -> Table:
+    """A row a text: what the model says and, of labels, how sure it is."""
+    from compress.console import table, visible
+
+    rows = []
+    for one in said:
+        sure = max(one.probabilities.values()) if one.probabilities else None
+        told = " ".join(map(str, one.prediction)) if isinstance(one.prediction, list) else str(one.prediction)
+        text = " ".join(map(str, one.text)) if isinstance(one.text, list) else str(one.text)
+        cells = [f"{visible(text):.{_MOST_SHOWN}}", visible(told)]
+        rows.append([*cells, *([f"{100 * sure:.1f} %"] if sure is not None else [])])
+    headings = ["text", "prediction", *(["sure"] if any(one.probabilities for one in said) else [])]
+    return table("Predictions", headings, rows, left=2)
