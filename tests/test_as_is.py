@@ -10,19 +10,24 @@ import numpy as np
 import pytest
 import transformers
 import yaml
+from typer.testing import CliRunner
 
 from bench.report.text import bench_tables
 from bench.stage import run_bench_stage
 from compress.cli import commands
+from compress.cli.app import app
 from compress.cli.outcome import show
+from compress.data.columns import columns_of, row_of
 from compress.data.stage import load_data
 from compress.errors import CompressError
 from compress.evaluation.summary import EVALUATION
 from compress.models.load import load_model, load_tokenizer
 from compress.models.taken import readable_tokens, task_of
+from compress.recipe.data import Fields
 from compress.recipe.file import load_recipe
 from compress.recipe.teacher import Teacher
 from compress.runs.directory import Run, find_run
+from compress.tasks.registry import task_named
 from export.bundle.stage import Wanted, run_bundle_stage
 from export.bundle.trust.verify import verify
 
@@ -123,27 +128,25 @@ def test_the_same_again_changes_nothing(run: Run, model: Path, tmp_path: Path):
     assert this.manifest == before
 
 
-@pytest.mark.parametrize("task", ["token-classification", "question-answering", "translation"])
-def test_every_task_answers_rows_without_labels(task: str):
-    row = {
-        "token-classification": {"tokens": ["a", "b"], "lang": "en"},
-        "question-answering": {"question": "what?", "context": "  It is b.", "lang": "en"},
-        "translation": {"source": "a", "source_lang": "en", "target_lang": "de"},
-    }[task]
-    said = {"token-classification": ["O", "B-x"], "question-answering": "b", "translation": "ä"}[task]
-    from compress.data.columns import columns_of, row_of
-    from compress.tasks.registry import task_named
-
+@pytest.mark.parametrize(
+    ("task", "content", "said"),
+    [
+        ("token-classification", {"tokens": ["a", "b"], "lang": "en"}, ["O", "B-x"]),
+        ("question-answering", {"question": "what?", "context": "  It is b.", "lang": "en"}, "b"),
+        ("translation", {"source": "a", "source_lang": "en", "target_lang": "de"}, "ä ö ü ß"),
+    ],
+)
+def test_every_task_takes_what_a_model_says_for_a_label(task: str, content: dict[str, object], said: object):
     module = task_named(task)
-    read = row_of(module, "row 1", row, columns_of(module, load_recipe(None, {}).data.fields, labelled=False))
-    assert read is not None
-    assert all(module.texts(read))
-    answered = module.answered(read, said)
+    row = row_of(module, "row 1", content, columns_of(module, Fields(), labelled=False))
+    assert row is not None
+    assert all(module.texts(row))
+    answered = module.answered(row, said)
     assert answered is not None
-    scores = module.metrics([said], [answered], ["O", "B-x"])
-    assert all(metric.value(metric.counts.sum(axis=0)) == pytest.approx(1) for metric in list(scores.values())[:1])
+    first = next(iter(module.metrics([said], [answered], ["O", "B-x"]).values()))
+    assert first.value(first.statistics.sum(axis=0)) == pytest.approx(1)
     if task != "token-classification":
-        assert module.answered(read, "") is None
+        assert module.answered(row, "") is None
 
 
 def test_labels_are_those_of_the_model_and_rows_need_not_have_all(model: Path, finished_run: Path, tmp_path: Path):
@@ -178,10 +181,13 @@ def test_a_model_is_given_no_more_than_it_reads(tmp_path: Path, model: Path):
     [
         (["MODEL"], "a model and no run; to export it as it is name rows that it is for with --data"),
         (["--data", "ROWS"], "--data: name the model that the rows are for: compress export MODEL --data ROWS"),
-        (["--task", "translation"], "--task is for a model that is exported as it is: name rows with --data"),
+        (["--task", "translation"], "--task is for a model that is exported as it is: name its rows with --data"),
         (["EMPTY", "--data", "ROWS"], "not a model folder (config.json is missing)"),
         (["MODEL", "--data", "none.jsonl"], "none.jsonl: no such file or folder (data.source)"),
-        (["MODEL", "--data", "ROWS", "--task", "translate"], "task: input should be 'text-classification'"),
+        (
+            ["MODEL", "--data", "ROWS", "--task", "translate"],
+            "--task translate: there is none; name one of text-classification, token-classification",
+        ),
         (["MODEL", "--data", "ROWS", "--task", "translation"], "the model cannot be made"),
         (["MODEL", "--data", "ROWS", "--set", "student.layers=3"], "there is no student; leave out layers"),
     ],
@@ -189,10 +195,6 @@ def test_a_model_is_given_no_more_than_it_reads(tmp_path: Path, model: Path):
 def test_bad_input_is_told_in_one_line_and_leaves_nothing(
     arguments: list[str], message: str, model: Path, texts: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    from typer.testing import CliRunner
-
-    from compress.cli.app import app
-
     (tmp_path / "empty").mkdir()
     places = {"MODEL": str(model), "ROWS": write(tmp_path / "rows.jsonl", texts), "EMPTY": str(tmp_path / "empty")}
     given = [places.get(argument, argument) for argument in arguments]

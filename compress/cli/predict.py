@@ -59,11 +59,11 @@ def predict(
         if file and (text or pair):
             raise CompressError("--file: its rows are what is asked; leave out texts and --pair")
         from compress.console import quiet_transformers, working
-        from compress.recipe.file import load_recipe
         from compress.serving.opened import open_to_try
+        from compress.tasks.registry import task_called
 
         quiet_transformers()
-        wanted = load_recipe(None, {"task": task}).task if task else None
+        wanted = task_called(task) if task else None
         with working(f"predict: opening {model}"):
             opened = open_to_try(model, variant, wanted)
         asked = _asked_in(opened, file, languages) if file else _asked(opened, text, pair, languages)

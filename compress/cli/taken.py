@@ -21,8 +21,10 @@ def fields_of_model(model: str, data: str, wanted: Mapping[str, object]) -> Over
     :raises CompressError: If it is no model, or does not tell what it is for.
     """
     from compress.models.load import load_config
+    from compress.models.source import fetch
     from compress.models.taken import readable_tokens, task_of
     from compress.recipe.file import load_recipe
+    from compress.tasks.registry import task_called
 
     fields: Overrides = {
         "name": _run_name(model),
@@ -33,12 +35,16 @@ def fields_of_model(model: str, data: str, wanted: Mapping[str, object]) -> Over
     }
     named = {field: value for field, value in wanted.items() if field.startswith("teacher.")}
     teacher = load_recipe(None, {**fields, **named}).teacher
-    task = wanted.get("task") or task_of(model, load_config(model, teacher.trust_remote_code))
-    fields["task"] = str(task)
-    told = load_recipe(None, {"task": task}).task
+    named_task = wanted.get("task")
+    task = (
+        task_called(str(named_task))
+        if named_task
+        else task_of(model, load_config(fetch(teacher), teacher.trust_remote_code))
+    )
+    fields["task"] = task
     if "data.max_length" not in wanted:
-        fields["data.max_length"] = readable_tokens(told, teacher)
-    say(f"export: {model}: {told}, up to {wanted.get('data.max_length') or fields['data.max_length']} tokens of a row")
+        fields["data.max_length"] = readable_tokens(task, teacher)
+    say(f"export: {model}: {task}, up to {wanted.get('data.max_length') or fields['data.max_length']} tokens of a row")
     return fields
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from compress.errors import CompressError
 from compress.models.checks import longest_input
 from compress.models.load import load_config, load_tokenizer, model_class
+from compress.models.source import fetch
 from compress.recipe.teacher import Teacher
 from compress.tasks.registry import TASKS, TaskName, task_named
 
@@ -41,9 +42,9 @@ def readable_tokens(task: TaskName, settings: Teacher) -> int:
     """How many tokens of a row a model is given where nobody says: as many as it reads, but 512 at most."""
     import torch
 
-    assert settings.model is not None
-    config = load_config(settings.model, settings.trust_remote_code)
-    tokenizer = load_tokenizer(settings.model, settings.trust_remote_code)
+    source = fetch(settings)
+    config = load_config(source, settings.trust_remote_code)
+    tokenizer = load_tokenizer(source, settings.trust_remote_code)
     try:
         with torch.device("meta"):
             model = model_class(task_named(task)).from_config(config, trust_remote_code=settings.trust_remote_code)

@@ -48,6 +48,7 @@ def _of_run(folder: Path, variant: str | None) -> Model:
 def _of_model(model: str, task: TaskName | None) -> Model:
     from compress.models.describe import label_names
     from compress.models.load import load_config, load_teacher
+    from compress.models.source import fetch
     from compress.models.taken import readable_tokens, task_of
     from compress.recipe.teacher import Teacher
     from compress.runtimes.generation import Search, generator_with
@@ -55,9 +56,10 @@ def _of_model(model: str, task: TaskName | None) -> Model:
     from compress.tasks.contract import refuses
     from compress.tasks.registry import task_named
 
-    config = load_config(model)
+    settings = Teacher(model=model, fine_tune=False)
+    config = load_config(fetch(settings))
     found = task or task_of(model, config)
-    module, settings = task_named(found), Teacher(model=model, fine_tune=False)
+    module = task_named(found)
     labels = [] if refuses(module, "data.label_names", "") else label_names(model, config)
     max_length = readable_tokens(found, settings)
     loaded, tokenizer = load_teacher(module, settings, labels, max_length)

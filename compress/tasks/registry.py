@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from compress.errors import CompressError
 from compress.tasks import question_answering, text_classification, token_classification, translation
 from compress.tasks.contract import Task
 
@@ -15,6 +16,17 @@ TASKS: Mapping[TaskName, Task] = {
     "question-answering": question_answering,
     "translation": translation,
 }
+
+
+def task_called(name: str) -> TaskName:
+    """A task by what the user calls it.
+
+    :raises CompressError: If there is none of that name.
+    """
+    found = next((known for known in TASKS if known == name), None)
+    if found is None:
+        raise CompressError(f"--task {name:.60}: there is none; name one of {', '.join(TASKS)}")
+    return found
 
 
 def task_named(name: TaskName) -> Task:
