@@ -185,6 +185,16 @@ def start_log(folder: Path) -> None:
         _log_file = path
 
 
+def end_log() -> None:
+    """Keep no more lines in the run's file."""
+    global _log_file
+    for handler in [handler for handler in _handlers if isinstance(handler, _LogFile)]:
+        logging.getLogger().removeHandler(handler)
+        _handlers.remove(handler)
+        handler.close()
+    _log_file = None
+
+
 class _LogFile(logging.FileHandler):
     """A log that ends silently where the disk is full: the command itself says so."""
 

@@ -188,7 +188,12 @@ def test_a_model_is_given_no_more_than_it_reads(tmp_path: Path, model: Path):
             ["MODEL", "--data", "ROWS", "--task", "translate"],
             "--task translate: there is none; name one of text-classification, token-classification",
         ),
-        (["MODEL", "--data", "ROWS", "--task", "translation"], "the model cannot be made"),
+        (["MODEL", "--data", "ROWS", "--task", "translation"], "rows.jsonl:1: field 'source' is missing"),
+        (["MODEL", "--data", "ROWS", "--task", "question-answering"], "field 'question' is missing"),
+        (
+            ["MODEL", "--data", "WORDS", "--task", "token-classification"],
+            "its head is for text-classification (ModernBertForSequence",
+        ),
         (["MODEL", "--data", "ROWS", "--set", "student.layers=3"], "there is no student; leave out layers"),
     ],
 )
@@ -196,13 +201,19 @@ def test_bad_input_is_told_in_one_line_and_leaves_nothing(
     arguments: list[str], message: str, model: Path, texts: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "empty").mkdir()
-    places = {"MODEL": str(model), "ROWS": write(tmp_path / "rows.jsonl", texts), "EMPTY": str(tmp_path / "empty")}
+    words = write(tmp_path / "words.jsonl", [{"tokens": [row["text"]], "lang": "de"} for row in texts])
+    places = {
+        "WORDS": words,
+        "MODEL": str(model),
+        "ROWS": write(tmp_path / "rows.jsonl", texts),
+        "EMPTY": str(tmp_path / "empty"),
+    }
     given = [places.get(argument, argument) for argument in arguments]
     done = CliRunner().invoke(app, ["export", *given, "--output", str(tmp_path / "runs")])
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
-    assert not list(tmp_path.glob("runs/*/model"))
+    assert not list(tmp_path.glob("runs/*"))
 
 
 def test_a_recipe_without_a_student_trains_and_exports_its_own_model(tiny_recipe: dict):

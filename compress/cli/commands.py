@@ -248,13 +248,24 @@ def taken_run(model: Path | None, data: str, given: Overrides, output: Path, in_
     :param given: Fields of the recipe that the user named.
     """
     from compress.cli.taken import fields_of_model
+    from compress.console import end_log
+    from compress.runs.directory import discard_run, pointed_to
+    from compress.student.summary import exported_name
 
     if model is None:
         raise CompressError("--data: name the model that the rows are for: compress export MODEL --data ROWS")
     require("compress export MODEL", "distill")
     quiet_transformers()
-    run = new_run(None, {**fields_of_model(str(model), data, given), **given}, None, output)
-    distill(run, in_json)
+    fields = {**fields_of_model(str(model), data, given), **given}
+    known, latest = (output / str(fields["name"])).exists(), pointed_to(output)
+    run = new_run(None, fields, None, output)
+    try:
+        distill(run, in_json)
+    except CompressError:
+        if not known and exported_name(run) not in run.manifest.stages:  # nothing that took long is lost
+            end_log()
+            discard_run(run, latest)
+        raise
     return run
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError
 from compress.models.source import StrPath
+from compress.tasks.contract import Task
+from compress.tasks.registry import TaskName, task_named
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
 _WEIGHT_TYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}
 _OTHER_PROBLEMS = ("multi_label_classification", "regression")
 _LARGEST = 500_000_000  # bytes of a file in JSON: a tokenizer of a million tokens has 100 million
+_HEADS: dict[str, TaskName] = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForConditionalGeneration": "translation",
+    "MTModel": "translation",
+}
 _NUMBER = re.compile(r"\.\d+\.")
 
 
@@ -59,6 +68,30 @@ def check_files(name: StrPath) -> None:
             else "no weights in safetensors"
         )
         raise CompressError(f"{name}: {found}; save it again with safe_serialization (model.safetensors)")
+
+
+def architectures_of(config: PreTrainedConfig) -> list[str]:
+    """The classes of transformers that a configuration names."""
+    return list(getattr(config, "architectures", None) or [])
+
+
+def task_of_head(config: PreTrainedConfig) -> TaskName | None:
+    """The task that a model's head is for, by the class that its configuration names; none where it tells none."""
+    named = architectures_of(config)
+    return next((task for ending, task in _HEADS.items() if any(name.endswith(ending) for name in named)), None)
+
+
+def check_head(name: StrPath, config: PreTrainedConfig, task: Task) -> None:
+    """Accept a head that is taken as it is, or refuse it: another task's may have weights of the same names and shapes.
+
+    :raises CompressError: If it is for another task.
+    """
+    found = task_of_head(config)
+    if found is not None and task_named(found) is not task:
+        raise CompressError(
+            f"{name}: its head is for {found} ({architectures_of(config)[0]} in its config.json); choose that task, or "
+            "a model with a head for this one"
+        )
 
 
 def check_problem(name: StrPath, config: PreTrainedConfig) -> None:

@@ -16,6 +16,7 @@ from compress.models.checks import (
     check_complete,
     check_files,
     check_finite,
+    check_head,
     check_problem,
     check_reads,
     check_types,
@@ -146,6 +147,8 @@ def check_teacher(
 
     name = fetch(settings)
     config = load_config(name, settings.trust_remote_code)
+    if not settings.fine_tune:
+        check_head(name, config, task)
     if labels:
         check_problem(name, config)
         config.update(dict(label_maps(labels)))

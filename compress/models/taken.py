@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compress.errors import CompressError
-from compress.models.checks import longest_input
+from compress.models.checks import architectures_of, longest_input, task_of_head
 from compress.models.load import load_config, load_tokenizer, model_class
 from compress.models.source import fetch
 from compress.recipe.teacher import Teacher
@@ -14,13 +14,6 @@ from compress.tasks.registry import TASKS, TaskName, task_named
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-_HEADS: dict[str, TaskName] = {
-    "ForSequenceClassification": "text-classification",
-    "ForTokenClassification": "token-classification",
-    "ForQuestionAnswering": "question-answering",
-    "ForConditionalGeneration": "translation",
-    "MTModel": "translation",
-}
 _MOST_TOKENS = 512  # what is longer is read on request: most rows are short, and long ones take much time
 
 
@@ -29,11 +22,9 @@ def task_of(name: str, config: PreTrainedConfig) -> TaskName:
 
     :raises CompressError: If it names none, or one that no task here has.
     """
-    named = list(getattr(config, "architectures", None) or [])
-    for architecture in named:
-        for ending, task in _HEADS.items():
-            if architecture.endswith(ending):
-                return task
+    named, found = architectures_of(config), task_of_head(config)
+    if found is not None:
+        return found
     told = f"its config.json names {', '.join(named)}" if named else "its config.json names no architecture"
     raise CompressError(f"{name}: what it is for cannot be told ({told}); say it with --task: {', '.join(TASKS)}")
 

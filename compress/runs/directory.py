@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,6 +131,23 @@ def open_run(recipe: Recipe, output: Path) -> Run:
         raise CompressError(f"{folder}: cannot be written ({error.strerror}); choose another --output") from error
     wait_for_everyone()
     return Run(folder, recipe)
+
+
+def pointed_to(output: Path) -> str | None:
+    """The name of the latest run; none where there is none."""
+    link = output / "latest"
+    return os.readlink(link) if link.is_symlink() else None
+
+
+def discard_run(run: Run, latest: str | None) -> None:
+    """Take away a run that came to nothing.
+
+    :param latest: The run that was the latest before it.
+    """
+    (run.folder.parent / "latest").unlink(missing_ok=True)
+    shutil.rmtree(run.folder)
+    if latest is not None:
+        _point_to(run.folder.parent / latest)
 
 
 def find_run(path: Path | None, output: Path, overrides: Mapping[str, JsonValue] | None = None) -> Run:
