@@ -28,7 +28,7 @@ from compress.student.summary import STUDENT, exported_name, reference_stages
 from compress.tasks.contract import Prediction
 from compress.teacher.summary import original_stage
 
-UNTRIMMED = "untrimmed teacher"
+UNTRIMMED = "untrimmed"
 
 
 def run_evaluation_stage(run: Run) -> EvaluationSummary:

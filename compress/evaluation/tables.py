@@ -85,9 +85,10 @@ def points(figure: Interval) -> str:
 
 def comparison_lines(summary: EvaluationSummary) -> list[str]:
     """A sentence for each comparison that was made."""
+    original = next(name for name in ("teacher", "model") if name in summary.models)
     found = {
-        ("student", "teacher"): summary.student_against_teacher,
-        ("teacher", "untrimmed teacher"): summary.teacher_against_untrimmed,
+        ("student", original): summary.student_against_teacher,
+        (original, "itself before trimming"): summary.teacher_against_untrimmed,
     }
     return [comparison_line(losses, *names) for names, losses in found.items() if losses is not None]
 

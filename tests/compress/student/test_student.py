@@ -115,6 +115,6 @@ def test_a_trimmed_teacher_says_what_it_said_before(distil, tmp_path: Path, fini
     after = result["evaluation"]["models"]["teacher"]["de"]
     assert after["accuracy"]["value"] == pytest.approx(before["accuracy"]["value"], abs=0.02)
     assert abs(result["evaluation"]["teacher_against_untrimmed"]["drop"]["de"]["value"]) <= 0.02
-    assert result["evaluation"]["models"]["untrimmed teacher"]["de"]["accuracy"]["value"] > 0.5
+    assert result["evaluation"]["models"]["untrimmed"]["de"]["accuracy"]["value"] > 0.5
     for model in ("teacher", "student"):
         assert len(AutoTokenizer.from_pretrained(tmp_path / "out/tiny" / model)) == vocabulary["tokens_after"]
