@@ -14,7 +14,7 @@ from compress.errors import CompressError
 from compress.models.checks import longest_input, sentence_modules, stored_precision, token_embeddings
 from compress.models.load import load_teacher
 from compress.models.source import Source, fetch
-from compress.models.tokenizer_files import Comparison, compare_with_file
+from compress.models.tokenizer_files import TokenComparison, compare_with_file
 from compress.models.tokenizers import token_ids, unknown_share
 from compress.recipe.teacher import Teacher
 from compress.tasks.contract import Task
@@ -41,7 +41,7 @@ class Intake(Contract):
     positions: int | None = Field(description="tokens of a row that it can read; null: as many as there are")
     tokens: int = Field(description="that its tokenizer knows")
     embeddings: int | None = Field(description="of tokens; null: of characters")
-    tokenizer: Comparison | None = Field(description="with its file; null: there is none to compare it with")
+    tokenizer: TokenComparison | None = Field(description="with its file; null: there is none to compare it with")
     unknown_tokens: dict[str, float] = Field(description="share of the tokens by language, 0 to 1")
     left_out: list[str] = Field(description="modules of modules.json that the task has no use for")
 
@@ -108,7 +108,7 @@ def check_known(unknown: Mapping[str, float], settings: Teacher) -> None:
             say(f"teacher: warning: its tokenizer does not know {told[name]}")
 
 
-def check_split(source: Source, kind: str, compared: Comparison) -> None:
+def check_split(source: Source, kind: str, compared: TokenComparison) -> None:
     """Warn of a tokenizer that does not split all texts as its file says, and refuse one that hardly does.
 
     :param kind: The tokenizer's class.

@@ -27,7 +27,7 @@ Encoded = Mapping[str, Sequence[tuple[str, Sequence[int]]]]
 """By language, texts and what a tokenizer made of each, special tokens left out."""
 
 
-class Comparison(Contract):
+class TokenComparison(Contract):
     """How a tokenizer splits texts, compared with the file that it was made of."""
 
     file: str
@@ -48,7 +48,7 @@ class _Reference:
     named: Callable[[Sequence[int]], list[str]]
 
 
-def compare_with_file(tokenizer: PreTrainedTokenizerBase, folder: Path, encoded: Encoded) -> Comparison | None:
+def compare_with_file(tokenizer: PreTrainedTokenizerBase, folder: Path, encoded: Encoded) -> TokenComparison | None:
     """Compare what a tokenizer made of texts with what its file says.
 
     ``tokenizer.json`` is asked for numbers. A SentencePiece file is asked for pieces: their numbers are not always the
@@ -76,7 +76,7 @@ def compare_with_file(tokenizer: PreTrainedTokenizerBase, folder: Path, encoded:
         if others:
             shares[language] = others / tokens
     worst = max(shares, key=lambda language: shares[language], default=None)
-    return Comparison(
+    return TokenComparison(
         file=reference.file,
         texts=sum(map(len, encoded.values())),
         differing=differing,
