@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from compress.cli import commands, predict, trim
+from compress.cli import commands, predict, recipe, trim
 from compress.cli.options import (
     ARTIFACTS,
     Json,
@@ -388,19 +388,7 @@ def doctor(
     finish(work, json_, verbose)
 
 
-@app.command(
-    epilog="Examples:\n\n"
-    "  compress recipe > my.yaml                     every field with its default, and what it means\n\n"
-    "  compress recipe --schema > recipe.schema.json  for an editor: # yaml-language-server: $schema=recipe.schema.json"
-)
-def recipe(
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of recipes.")] = False,
-) -> None:
-    """Print a commented recipe with all fields and their defaults, or its JSON Schema."""
-    from compress.recipe.reference import commented_recipe, recipe_schema
-
-    with written_output():
-        print(recipe_schema() if schema else commented_recipe(), end="")
+app.command(epilog=recipe.EPILOG)(recipe.recipe)
 
 
 def main() -> None:
