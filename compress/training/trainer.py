@@ -27,6 +27,7 @@ from compress.processes import process_count, raise_if_interrupted
 from compress.recipe.training import Training
 from compress.tasks.contract import NO_LABEL, Example, Task
 from compress.training.losses import hard_loss
+from compress.training.memory import check_training
 from compress.training.progress import Reporter
 from compress.training.rows import TrainingData
 from compress.training.summary import TrainingSummary
@@ -140,6 +141,8 @@ def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
 
 def _train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
     data, settings = job.data, job.settings
+    longest = data.train[int(data.train.lengths.argmax())]
+    check_training(job.title, model, job.task, longest, settings, process_count())
     trainer = job.trainer(
         model=model,
         args=_arguments(job),

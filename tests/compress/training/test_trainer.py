@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from compress.recipe.data import Data
 from compress.recipe.training import NewTokenizer, Training
 from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
+from compress.training import memory
 from compress.training.collator import Collator
 from compress.training.rows import TrainingData, training_data
 from compress.training.trainer import TrainingJob, _accuracies, _arguments, _last_whole_checkpoint, train
@@ -147,3 +149,34 @@ def test_a_step_that_memory_is_too_short_for_says_what_helps(tokenizer, rows, tm
     monkeypatch.setattr("transformers.Trainer.training_step", fails)
     with pytest.raises(CompressError, match=r"^student: memory is too short for a step; raise training\.gradient_acc"):
         trained(tokenizer, rows, tmp_path, 1e-4)
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert", "deberta-v2"])
+def test_what_a_long_row_keeps_for_the_backward_pass_is_reckoned_from_short_ones(name: str):
+    task, long = task_named("text-classification"), {"input_ids": [5] * 300, "labels": [1]}
+    model = model_class(task).from_config(small_encoders.CONFIGS[name]())
+    reckoned = memory._kept_bytes(model, task, long, 300)
+    assert reckoned == pytest.approx(memory._measured(model, task, long), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("rows_at_once", "told"),
+    [
+        (64.5, None),
+        (
+            8.5,
+            r"64 rows of up to 21 tokens .* are free; set its training\.gradient_accumulation: 8, which divides a st",
+        ),
+        (0.5, r"are free; lower data\.max_length, or take a smaller model$"),
+    ],
+)
+def test_a_training_that_memory_cannot_hold_is_refused_with_the_parts_that_it_can(
+    tokenizer, rows, monkeypatch: pytest.MonkeyPatch, rows_at_once: float, told: str | None
+):
+    task, longest = task_named("text-classification"), rows.train[0]
+    model = model_class(task).from_config(small_encoders.CONFIGS["bert"]())
+    row = memory._kept_bytes(model, task, longest, len(longest["input_ids"]))
+    weights = 2 * 4 * model.num_parameters(only_trainable=True)
+    monkeypatch.setattr(memory, "free_memory", lambda: int(weights + rows_at_once * row))
+    with pytest.raises(CompressError, match=f"^student: .*{told}") if told else nullcontext():
+        memory.check_training("student", model, task, longest, Training(batch_size=64), 1)
