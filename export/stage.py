@@ -160,8 +160,10 @@ def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sam
         say(f"{variant.name}: writing")
         made = make(variant, replace(ingredients, target=target), folder)
         with working(f"{variant.name}: comparing with {parent} on {len(sample.rows)} rows"):
-            parity = measure_parity(sample.answers(run.path_of(parent)), sample.answers(folder))
+            answers = sample.answers(folder)
+            parity = measure_parity(sample.answers_of(run.path_of(parent)), answers)
         check_parity(variant.name, parent, parity, tolerance)
+        sample.remember(run.folder / variant.name, answers)
         if variant.is_half_precision:
             with working(f"{variant.name}: looking for values that half precision cannot hold"):
                 largest = check_half_precision(variant.name, run.path_of(PLAIN.name), sample)

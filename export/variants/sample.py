@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,17 @@ class Sample:
     labels: list[str]
     tokenizer: PreTrainedTokenizerBase
     search: Search
+    _of_stages: dict[Path, Answers] = field(default_factory=dict, repr=False)
+
+    def answers_of(self, stage: Path) -> Answers:
+        """What the model of a finished stage says about the rows; it is asked once, however many are made from it."""
+        if stage not in self._of_stages:
+            self._of_stages[stage] = self.answers(stage)
+        return self._of_stages[stage]
+
+    def remember(self, stage: Path, answers: Answers) -> None:
+        """Keep what the model of a stage said while it was made."""
+        self._of_stages[stage] = answers
 
     def answers(self, folder: Path, batch_size: int = _BATCH_SIZE) -> Answers:
         """What the model in a folder says about the rows.
