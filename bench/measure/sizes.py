@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ def size_on_disk(model: Path, tokenizer: Path) -> Size:
     vocabulary = _vocabulary_size(tokenizer)
     if vocabulary is None or any(path.suffix == ".engine" for path in files):
         return Size(total=total, embeddings=None, rest=None)
-    embeddings = sum(size for path in files for shape, size in _weights(path) if vocabulary in shape)
+    embeddings = sum(size for shape, size in _weights(files) if vocabulary in shape)
     return Size(total=total, embeddings=embeddings, rest=total - embeddings)
 
 
@@ -39,14 +39,14 @@ def _vocabulary_size(folder: Path) -> int | None:
     return size
 
 
-def _weights(path: Path) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Shape and bytes of each weight in a file."""
-    if path.suffix == ".safetensors":
-        yield from _of_safetensors(path)
-    elif path.suffix == ".onnx":
-        yield from _of_onnx(path)
-    elif path.name == OPENVINO_MODEL:
-        yield from _of_openvino(path)
+def _weights(files: Sequence[Path]) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Shape and bytes of each weight in the files of a model."""
+    for path in files:
+        if path.suffix == ".safetensors":
+            yield from _of_safetensors(path)
+        elif path.name == OPENVINO_MODEL:
+            yield from _of_openvino(path)
+    yield from _of_graphs([path for path in files if path.suffix == ".onnx"])
 
 
 def _of_safetensors(path: Path) -> Iterator[tuple[tuple[int, ...], int]]:
@@ -58,8 +58,17 @@ def _of_safetensors(path: Path) -> Iterator[tuple[tuple[int, ...], int]]:
             yield tuple(entry["shape"]), end - start
 
 
-def _of_onnx(path: Path) -> Iterator[tuple[tuple[int, ...], int]]:
-    for tensor in _initializers(path):
+def _of_graphs(paths: Sequence[Path]) -> Iterator[tuple[tuple[int, ...], int]]:
+    """What several graphs share counts once."""
+    import onnx_ir
+
+    seen: set[tuple[str, int | None]] = set()
+    for tensor in (tensor for path in paths for tensor in _initializers(path)):
+        if isinstance(tensor, onnx_ir.ExternalTensor):
+            place = (str(tensor.location), tensor.offset)
+            if place in seen:
+                continue
+            seen.add(place)
         yield tuple(tensor.shape.numpy()), tensor.nbytes
 
 

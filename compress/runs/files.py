@@ -74,7 +74,7 @@ def role_of(path: Path) -> str:
     """What a file of a stage is for, by its name."""
     if path.name.startswith(("tokenizer", "special_tokens", "vocab", "merges")):
         return "tokenizer"
-    if path.suffix in (".safetensors", ".onnx", ".data", ".engine"):
+    if path.suffix in (".safetensors", ".onnx", ".data", ".onnx_data", ".engine"):
         return "model"
     if path.suffix in (".jsonl", ".npy"):
         return "data"

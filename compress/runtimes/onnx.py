@@ -48,12 +48,18 @@ def load_onnx(path: Path, task: Task, threads: int | None = None, *, cuda: bool 
 
 
 def onnx_session(
-    path: Path | bytes, threads: int | None = None, *, cuda: bool = False, operators: str | None = None
+    path: Path | bytes,
+    threads: int | None = None,
+    *,
+    cuda: bool = False,
+    operators: str | None = None,
+    weights: Path | None = None,
 ) -> Any:
     """Open an ONNX Runtime session, on the CPU unless ``cuda`` is wanted and can be had.
 
     :param path: Of the graph, or the graph itself.
     :param operators: A library of further operators.
+    :param weights: Folder in which the weights of a graph lie that is given itself, where they are not in it.
     :raises CompressError: If ONNX Runtime is not installed or refuses the file.
     """
     try:
@@ -68,6 +74,8 @@ def onnx_session(
     try:
         if operators is not None:
             options.register_custom_ops_library(operators)
+        if weights is not None:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
         graph = path if isinstance(path, bytes) else str(path)
         return onnxruntime.InferenceSession(graph, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no public base class

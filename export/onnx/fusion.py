@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from compress.console import swallowed_output
-from export.onnx.graphs import Announce, save_graph
+from export.onnx.graphs import Announce
 from export.onnx.plain import save_companions
+from export.onnx.weights import save_graphs
 
 _ATTENTION_OPSET = 23  # the first with ``Attention``: https://onnx.ai/onnx/operators/onnx__Attention.html
 _SWAP_HEADS = [0, 2, 1, 3]
@@ -24,14 +24,16 @@ def fuse_graphs(source: Path, folder: Path, announce: Announce = nullcontext) ->
     """
     import onnx_ir
 
-    fused = 0
-    for path in sorted(source.glob("*.onnx")):
-        with announce(path.name), swallowed_output():
-            model = onnx_ir.load(path)
-            fused += fuse(model)
-            save_graph(model, folder / path.name)
+    found = []
+
+    def fused(name: str) -> Any:
+        model = onnx_ir.load(source / name)
+        found.append(fuse(model))
+        return model
+
+    save_graphs(sorted(path.name for path in source.glob("*.onnx")), fused, folder, announce)
     save_companions(source, folder)
-    return fused
+    return sum(found)
 
 
 def fuse(model: Any) -> int:

@@ -16,9 +16,8 @@ from export.onnx.layers import name_after_modules
 if TYPE_CHECKING:
     from onnx_ir import Model
 
-_MODEL_FILES = ("*.onnx", "*.onnx.data", "*.onnx_data", "openvino_model.*")  # onnx_data is Optimum's name
+_MODEL_FILES = ("*.onnx", "*.onnx.data", "*.onnx_data", "openvino_model.*")
 _DYNAMIC_OPERATORS = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul")
-SINGLE_FILE_LIMIT = 1_500_000_000  # bytes; protobuf ends at 2 GB
 
 Announce = Callable[[str], AbstractContextManager[object]]
 """Says that a graph, by its file's name, is worked on while the block runs; `contextlib.nullcontext` says nothing."""
@@ -48,21 +47,6 @@ def exported_graph(model: Any, sample: dict[str, Any], dynamic_shapes: dict[str,
     name_after_modules(exported)
     # The exporter notes the stack of every node: larger than a small student, and it names folders of this machine.
     return ClearMetadataAndDocStringPass()(exported).model
-
-
-def save_graph(graph: Model, path: Path) -> None:
-    """Write a graph: one file below 1.5 GB, else the weights in ``model.onnx.data`` beside it."""
-    import onnx_ir
-
-    if weight_bytes(graph) > SINGLE_FILE_LIMIT:
-        onnx_ir.save(graph, path, external_data=f"{path.name}.data")
-    else:
-        onnx_ir.save(onnx_ir.external_data.load_to_model(graph), path)
-
-
-def weight_bytes(graph: Model) -> int:
-    """Size of a graph's weights; what several nodes share counts once."""
-    return sum(value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value is not None)
 
 
 def graph_files(folder: Path) -> list[Path]:

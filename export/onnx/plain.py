@@ -12,8 +12,9 @@ from compress.console import swallowed_output
 from compress.errors import CompressError, first_line
 from compress.models.load import load_model, load_tokenizer, save_tokenizer
 from compress.tasks.contract import Task
-from export.onnx.graphs import Announce, GraphFacts, exported_graph, save_graph
+from export.onnx.graphs import Announce, GraphFacts, exported_graph
 from export.onnx.seq2seq import seq2seq_graphs
+from export.onnx.weights import save_graphs
 
 if TYPE_CHECKING:
     from onnx_ir import Model
@@ -33,8 +34,7 @@ def export_onnx(
         model = load_model(task, str(source), labels).eval()
         tokenizer = load_tokenizer(str(source))
     graphs = graphs_of(task, model, tokenizer.model_input_names, announce)
-    for name, graph in graphs.items():
-        save_graph(graph, folder / name)
+    save_graphs(list(graphs), graphs.__getitem__, folder)
     save_companions(source, folder)
     first = next(iter(graphs.values()))
     return GraphFacts(

@@ -16,8 +16,8 @@ from compress.models.outputs import outputs_of
 from compress.runtimes.generation import OnnxDecoder
 from compress.runtimes.onnx import load_onnx
 from compress.tasks.contract import Task
-from export.onnx.graphs import save_graph
 from export.onnx.plain import graphs_of
+from export.onnx.weights import save_graph
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

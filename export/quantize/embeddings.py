@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-import numpy as np
-
 from export.onnx.layers import layers_of
+from export.onnx.weights import array_of
+from export.quantize.products import constant, put_in_place, rounded_to_int8
 
 
 def quantize_embeddings(model: Any, kept: Collection[str] = ()) -> None:
@@ -20,29 +20,18 @@ def quantize_embeddings(model: Any, kept: Collection[str] = ()) -> None:
     from onnx_ir.passes.common import RemoveUnusedNodesPass
 
     for node in [node for nodes in layers_of(model).values() for node in nodes]:
-        if node.op_type != "Gather" or node.name in kept or node.inputs[0].dtype != onnx_ir.DataType.FLOAT:
+        table, tokens = node.inputs[:2]
+        if node.op_type != "Gather" or node.name in kept or table.dtype != onnx_ir.DataType.FLOAT:
             continue
-        table = node.inputs[0].const_value.numpy()
-        scales = np.maximum(np.abs(table).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127
-        rows = _lookup(model.graph, node, f"{node.inputs[0].name}_int8", np.rint(table / scales).astype(np.int8))
-        scale = _lookup(model.graph, node, f"{node.inputs[0].name}_scale", scales.astype(np.float32))
-        whole = onnx_ir.node("Cast", [rows], {"to": onnx_ir.DataType.FLOAT.value})
-        product = onnx_ir.node("Mul", [whole.outputs[0], scale])
-        model.graph.insert_before(node, [whole, product])
-        onnx_ir.convenience.replace_all_uses_with(node.outputs[0], product.outputs[0], replace_graph_outputs=True)
-        rows.producer().name = node.name
-        model.graph.remove(node, safe=True)
+        names = [f"{table.name}_int8", f"{table.name}_scale"]
+        if names[0] not in model.graph.initializers:
+            rounded, scales = rounded_to_int8(array_of(table), axis=0)
+            for name, array in zip(names, (rounded, scales[:, None]), strict=True):
+                constant(model.graph, name, array)
+        rows, scale = (onnx_ir.node("Gather", [model.graph.initializers[name], tokens]) for name in names)
+        whole = onnx_ir.node("Cast", rows.outputs, {"to": onnx_ir.DataType.FLOAT.value})
+        product = onnx_ir.node("Mul", [whole.outputs[0], scale.outputs[0]])
+        name = node.name
+        put_in_place(model.graph, node, [rows, scale, whole, product])
+        rows.name = name
     RemoveUnusedNodesPass()(model)
-
-
-def _lookup(graph: Any, node: Any, name: str, table: np.ndarray) -> Any:
-    import onnx_ir
-
-    if name in graph.initializers:
-        weights = graph.initializers[name]
-    else:
-        weights = onnx_ir.Value(name=name, const_value=onnx_ir.tensor(table, name=name))
-        graph.register_initializer(weights)
-    gather = onnx_ir.node("Gather", [weights, node.inputs[1]])
-    graph.insert_before(node, gather)
-    return gather.outputs[0]

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
-from compress.console import swallowed_output
 from compress.errors import CompressError, RejectedVariantError
-from export.onnx.graphs import Announce, save_graph, weight_bytes
+from export.onnx.graphs import Announce
 from export.onnx.layers import layers_in, layers_of, weights_of
 from export.onnx.plain import save_companions
+from export.onnx.weights import save_graphs, weight_bytes
 
 if TYPE_CHECKING:
     from onnx_ir import Model
 
-_BEHIND_NAMES = ("_quant", "_Q4")  # what ONNX Runtime's quantisers put behind the name of a product
 _NAMED_LAYERS = 3
 
-Convert = Callable[[Path, Path, list[str]], "Model"]
-"""Gives a graph in another precision; called with its file, an empty folder to work in, and the names of the nodes
+Convert = Callable[[Path, "Model", Collection[str]], "Model"]
+"""Gives a graph in another precision; called with its file, the graph, which may be altered, and the names of the nodes
 that stay as they are."""
 
 
@@ -42,20 +40,19 @@ def convert_folder(
     unknown = sorted(set(excluded) - set(layers_in(source)))
     if unknown:
         raise CompressError(f"{source}: no layer is called {_some(unknown)}; search again with another --budget")
-    for graph in sorted(source.glob("*.onnx")):
-        with TemporaryDirectory(dir=folder) as scratch, announce(graph.name), swallowed_output():
-            save_graph(_converted(graph, Path(scratch), excluded, convert, rest), folder / graph.name)
+    names = sorted(path.name for path in source.glob("*.onnx"))
+    save_graphs(names, lambda name: _converted(source / name, excluded, convert, rest), folder, announce)
     save_companions(source, folder)
 
 
-def _converted(graph: Path, scratch: Path, excluded: Collection[str], convert: Convert, rest: str) -> Model:
+def _converted(graph: Path, excluded: Collection[str], convert: Convert, rest: str) -> Model:
     import onnx_ir
 
     model = onnx_ir.load(graph)
     layers, size = layers_of(model), weight_bytes(model)
     kept = [node.name for name in excluded for node in layers.get(name, [])]
     wanted = [node.name for name, nodes in layers.items() for node in nodes if name not in excluded]
-    converted = convert(graph, scratch, kept)
+    converted = convert(graph, model, kept)
     _check_layers(graph, converted, wanted, kept, rest)
     if weight_bytes(converted) > size:
         raise RejectedVariantError(
@@ -70,10 +67,7 @@ def _check_layers(graph: Path, converted: Model, wanted: Sequence[str], kept: Se
     for node in converted.graph:
         weights = weights_of(node)
         if weights is not None:
-            name = str(node.name)
-            for suffix in _BEHIND_NAMES:
-                name = name.removesuffix(suffix)
-            stored[name] = weights.const_value.dtype.name
+            stored[str(node.name)] = weights.const_value.dtype.name
     left = [name for name in wanted if stored.get(name, "FLOAT") == "FLOAT"]
     if left:
         raise RejectedVariantError(

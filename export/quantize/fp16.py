@@ -7,9 +7,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from export.onnx.graphs import Announce
 from export.onnx.layers import between
+from export.onnx.weights import array_of
 from export.quantize.folder import convert_folder
+
+_STAND_IN = 1000  # bytes of the largest weights that the converter is shown
+_BLOCK = 1_000_000  # numbers that are converted at once
 
 
 def convert_fp16(source: Path, folder: Path, excluded: Collection[str] = (), announce: Announce = nullcontext) -> None:
@@ -17,21 +23,59 @@ def convert_fp16(source: Path, folder: Path, excluded: Collection[str] = (), ann
 
     :param excluded: Layers that stay in 32 bits.
     """
-    import onnx_ir
 
-    def convert(graph: Path, _: Path, kept: list[str]) -> Any:
-        nodes = [node for node in onnx_ir.load(graph).graph if node.name in kept]
+    def convert(_: Path, model: Any, kept: Collection[str]) -> Any:
+        nodes = [node for node in model.graph if node.name in kept]
         turned = [node.name for reader in nodes for node in between(reader)]
-        return onnx_ir.from_proto(in_half_precision(str(graph), [*kept, *turned]))
+        return in_half_precision(model, [*kept, *turned])
 
     convert_folder(source, folder, excluded, convert, announce)
 
 
 def in_half_precision(model: Any, kept: Collection[str] = ()) -> Any:
-    """An ``onnx.ModelProto``, or the file of one, in half precision inside, its inputs and outputs as they were.
+    """An ``onnx_ir.Model`` in half precision inside, its inputs and outputs as they were.
+
+    ONNX Runtime's converter is shown single numbers in the place of weights: it holds several copies of what it is
+    shown. The weights are converted one after the other, as it does it.
 
     :param kept: Nodes that stay in 32 bits.
     """
+    import onnx_ir
+    from onnx_ir.passes.common import ShapeInferencePass
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    return convert_float_to_float16(model, keep_io_types=True, node_block_list=list(kept))
+    ShapeInferencePass()(model)
+    weights = {}
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is not None and tensor.dtype == onnx_ir.DataType.FLOAT and tensor.nbytes > _STAND_IN:
+            weights[name] = tensor
+            value.const_value = onnx_ir.tensor(np.ones([1] * len(tensor.shape), np.float32), name=name)
+            value.shape = value.const_value.shape
+    proto = onnx_ir.to_proto(model)
+    kept_names = list(kept)
+    converted = onnx_ir.from_proto(
+        convert_float_to_float16(proto, keep_io_types=True, disable_shape_infer=True, node_block_list=kept_names)
+    )
+    for name, tensor in weights.items():
+        value = converted.graph.initializers[name]
+        is_half, value.shape = value.const_value.dtype == onnx_ir.DataType.FLOAT16, tensor.shape
+        value.const_value = tensor
+        if is_half:
+            value.const_value = onnx_ir.tensor(_half(array_of(value)), name=name)
+            value.dtype = onnx_ir.DataType.FLOAT16
+        for user in value.uses():  # back to 32 bits for a node that stays
+            if user.node.op_type == "Cast":
+                user.node.outputs[0].shape = tensor.shape
+    return converted
+
+
+def _half(array: np.ndarray) -> np.ndarray:
+    """An array in 16 bits: what is too large or too small for them becomes the largest or smallest number they have."""
+    from onnxruntime.transformers.float16 import convert_np_to_float16
+
+    halved = np.empty(array.size, np.float16)
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        halved[start : start + _BLOCK] = convert_np_to_float16(flat[start : start + _BLOCK])
+    return halved.reshape(array.shape)

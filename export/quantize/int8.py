@@ -1,11 +1,13 @@
 """Int8 of a graph's products, with ranges found at run time or beforehand.
 
-Layers that are excluded (`export.onnx.layers`) stay in 32 bits, on a GPU in 16.
+The nodes are those that ONNX Runtime's quantisers write and its optimiser knows. Those quantisers hold all weights at
+once and write a copy of them; here one matrix after the other is read. Layers that are excluded (`export.onnx.layers`)
+stay in 32 bits, on a GPU in 16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,17 @@ from export.onnx.graphs import Announce
 from export.quantize.embeddings import quantize_embeddings
 from export.quantize.folder import convert_folder
 from export.quantize.fp16 import in_half_precision
-from export.quantize.ready import make_ready
+from export.quantize.products import (
+    constant,
+    name_of_weights,
+    products_of,
+    put_in_place,
+    rounded_to_int8,
+    weights_as_multiplied,
+)
+from export.quantize.ranges import Range, ranges_of
 
-_PRODUCTS = ["MatMul"]  # a graph that was made ready has no others with weights
+_SEVEN_BITS, _EIGHT_BITS = 64, 127  # what the largest weight becomes
 
 Feeds = Mapping[str, list[dict[str, np.ndarray]]]
 """For each graph, by file name, what it is fed with."""
@@ -33,22 +43,11 @@ def quantize_dynamic_int8(
 
     :param source: Folder with the graphs to quantise, fused ones for a CPU.
     """
-    import onnx_ir
-    from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    def convert(graph: Path, scratch: Path, kept: list[str]) -> Any:
-        ready, left_alone = make_ready(graph, scratch, kept)
-        quantize_dynamic(
-            ready,
-            scratch / graph.name,
-            op_types_to_quantize=_PRODUCTS,
-            nodes_to_exclude=left_alone,
-            per_channel=True,
-            reduce_range=target.reduce_range,
-            weight_type=QuantType.QInt8,
-            use_external_data_format=True,
-        )
-        model = onnx_ir.load(scratch / graph.name)
+    def convert(_: Path, model: Any, kept: Collection[str]) -> Any:
+        rounded: dict[str, list[Any]] = {}
+        for product in products_of(model, kept):
+            _multiply_integers(model.graph, product, _largest(target), rounded)
         quantize_embeddings(model, kept)
         return model
 
@@ -72,62 +71,86 @@ def quantize_static_int8(
     :param feeds: Real inputs, on which the ranges are found.
     :param method: How ranges follow from the values that are seen.
     """
-    import onnx
-    import onnx_ir
-    from onnxruntime.quantization import CalibrationMethod as Method
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    methods = {
-        "minmax": Method.MinMax,
-        "entropy": Method.Entropy,
-        "percentile": Method.Percentile,
-    }
-
-    def convert(graph: Path, scratch: Path, kept: list[str]) -> Any:
-        ready, left_alone = make_ready(graph, scratch, kept)
-        quantize_static(
-            ready,
-            scratch / graph.name,
-            _Reader(feeds[graph.name]),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=_PRODUCTS,
-            nodes_to_exclude=left_alone,
-            per_channel=True,
-            reduce_range=target.reduce_range,
-            activation_type=QuantType.QInt8 if target.signed_activations else QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=methods[method],
-            use_external_data_format=True,
-            extra_options={
-                "ActivationSymmetric": target.signed_activations,
-                "WeightSymmetric": True,
-                "OpTypesToExcludeOutputQuantization": _PRODUCTS,
-                "QuantizeBias": False,
-                "CalibStridedMinMax": 1,  # one input at a time: they differ in length, and memory stays small
-            },
-        )
+    def convert(graph: Path, model: Any, kept: Collection[str]) -> Any:
+        products = products_of(model, kept)
+        names = list(dict.fromkeys(product.inputs[0].name for product in products))
+        ranges = ranges_of(graph, names, feeds[graph.name], method)
+        rounded: dict[str, Any] = {}
+        for product in products:
+            _surround(model.graph, product, ranges[product.inputs[0].name], target, rounded)
         if target.is_gpu:
-            return onnx_ir.from_proto(in_half_precision(onnx.load(scratch / graph.name)))
-        model = onnx_ir.load(scratch / graph.name)
+            return in_half_precision(model)
         quantize_embeddings(model, kept)
         return model
 
     convert_folder(source, folder, excluded, convert, announce, "FLOAT16" if target.is_gpu else "FLOAT")
 
 
-class _Reader:
-    """Gives ONNX Runtime's calibration one input after the other."""
+def _multiply_integers(graph: Any, product: Any, largest: int, rounded: dict[str, list[Any]]) -> None:
+    """Put a product of integers in the place of one.
 
-    def __init__(self, feeds: list[dict[str, np.ndarray]]):
-        self._feeds = feeds
-        self._rest: Iterator[dict[str, np.ndarray]] = iter(feeds)
+    :param rounded: Values that are rounded at run time already, their scale and zero point, by their names.
+    """
+    import onnx_ir
 
-    def __len__(self) -> int:
-        return len(self._feeds)
+    values = product.inputs[0]
+    if values.name not in rounded:
+        quantised = onnx_ir.node("DynamicQuantizeLinear", [values], num_outputs=3)
+        graph.insert_before(product, quantised)
+        rounded[values.name] = list(quantised.outputs)
+    integers, scale, zero = rounded[values.name]
+    weights, scales, zeros = _int8_weights(graph, product, largest)
+    summed = onnx_ir.node("MatMulInteger", [integers, weights, zero, zeros], name=product.name)
+    whole = onnx_ir.node("Cast", summed.outputs, {"to": onnx_ir.DataType.FLOAT.value})
+    both = onnx_ir.node("Mul", [scale, scales])
+    put_in_place(graph, product, [summed, whole, both, onnx_ir.node("Mul", [whole.outputs[0], both.outputs[0]])])
 
-    def set_range(self, start_index: int, end_index: int) -> None:
-        """Go on with these inputs."""
-        self._rest = iter(self._feeds[start_index:end_index])
 
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self._rest, None)
+def _surround(graph: Any, product: Any, found: Range, target: Target, rounded: dict[str, Any]) -> None:
+    """Let a product read values that were rounded, and weights that are.
+
+    :param rounded: What is rounded already, by its name before.
+    """
+    import onnx_ir
+
+    values, name = product.inputs[0], name_of_weights(product)
+    if values.name not in rounded:
+        scale, zero = (
+            constant(graph, f"{values.name}_{part}", array)
+            for part, array in zip(("scale", "zero"), _scale_and_zero(found, target.signed_activations), strict=True)
+        )
+        down = onnx_ir.node("QuantizeLinear", [values, scale, zero])
+        up = onnx_ir.node("DequantizeLinear", [down.outputs[0], scale, zero])
+        graph.insert_before(product, [down, up])
+        rounded[values.name] = up.outputs[0]
+    if name not in rounded:
+        up = onnx_ir.node("DequantizeLinear", _int8_weights(graph, product, _largest(target)), {"axis": 1})
+        graph.insert_before(product, up)
+        rounded[name] = up.outputs[0]
+    product.replace_input_with(0, rounded[values.name])
+    product.replace_input_with(1, rounded[name])
+
+
+def _int8_weights(graph: Any, product: Any, largest: int) -> list[Any]:
+    """The weights of a product, (inputs, outputs), their scales and zero points, as constants of the graph."""
+    base = name_of_weights(product)
+    names = [f"{base}_{part}" for part in ("quantised", "quantised_scale", "quantised_zero")]
+    if names[0] not in graph.initializers:
+        weights, scales = rounded_to_int8(weights_as_multiplied(product), axis=1, largest=largest)
+        for name, array in zip(names, (weights, scales, np.zeros(len(scales), np.int8)), strict=True):
+            constant(graph, name, array)
+    return [graph.initializers[name] for name in names]
+
+
+def _largest(target: Target) -> int:
+    return _SEVEN_BITS if target.reduce_range else _EIGHT_BITS
+
+
+def _scale_and_zero(found: Range, signed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Of a range that is widened to hold zero: signed int8 symmetric around it, or unsigned."""
+    low, high = min(found[0], 0.0), max(found[1], 0.0)
+    step = max(-low, high) / _EIGHT_BITS if signed else (high - low) / 255
+    scale = np.float32(max(step, float(np.finfo(np.float32).tiny)))
+    zero = np.int8(0) if signed else np.uint8(np.rint(-low / scale))
+    return np.array(scale), np.array(zero)

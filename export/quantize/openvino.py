@@ -12,8 +12,9 @@ from compress.errors import RejectedVariantError
 from compress.recipe.export import CalibrationMethod
 from compress.runtimes.openvino import OPENVINO_MODEL, OPENVINO_WEIGHTS, openvino_core
 from compress.targets import Target
-from export.onnx.graphs import Announce, weight_bytes
+from export.onnx.graphs import Announce
 from export.onnx.plain import save_companions
+from export.onnx.weights import weight_bytes
 from export.quantize.int8 import Feeds, quantize_static_int8
 
 _UNPACKED = 1.1  # by so much more OpenVINO's file may hold: constants that it has folded

@@ -16,6 +16,7 @@ from compress.runtimes.tensorrt import choose_builder
 from compress.variants.engine import EngineSidecar
 from compress.variants.registry import ENGINES, EnginePrecision
 from export.onnx.checks import check_onnx
+from export.onnx.weights import save_graph
 from export.quantize.fp16 import in_half_precision
 from export.tensorrt.builder import EngineRequest, build_engine, check_options
 from export.tensorrt.settings import timing_cache
@@ -34,7 +35,7 @@ def compile_onnx(path: Path, output: Path, settings: TensorRT, precision: Engine
     :param precision: None: what the graph has. Half precision is made of a graph in 32 bits where it is asked for.
     :raises CompressError: If the file is not one that can be used.
     """
-    import onnx
+    import onnx_ir
 
     builder = choose_builder()
     check_options(builder, settings)
@@ -55,7 +56,7 @@ def compile_onnx(path: Path, output: Path, settings: TensorRT, precision: Engine
         if wanted != own:  # what the engine is built from lies beside it: it can be built again
             graph, parent = filling / path.name, folder
             with working(f"{name}: converting {path.name}"):
-                onnx.save(in_half_precision(onnx.load(path)), graph)
+                save_graph(in_half_precision(onnx_ir.load(path)), graph)
         with working(f"{name}: building with {builder.name} {builder.version}"):
             request = EngineRequest(graph, str(parent), wanted, settings, timing_cache(builder, output))
             sidecar = build_engine(builder, request, filling)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from compress.data.encode import pad
 from compress.errors import RejectedVariantError
 from compress.runtimes.generation import OnnxDecoder, generate_tokens
 from compress.runtimes.onnx import onnx_session
-from export.onnx.graphs import save_graph
 from export.onnx.layers import weights_of
 from export.variants.sample import Sample
 
@@ -52,32 +50,31 @@ def _largest_values(folder: Path, sample: Sample) -> Mapping[str, float]:
         pad([sample.examples[index] for index in indices], sample.tokenizer.pad_token_id)
         for indices in batches_by_length(sample.examples, _BATCH_SIZE)
     ]
-    with TemporaryDirectory() as scratch:
 
-        def watched(path: Path, threads: int | None = None) -> _Watched:
-            return _Watched(path, Path(scratch) / path.name, largest, threads)
+    def watched(path: Path, threads: int | None = None) -> _Watched:
+        return _Watched(path, largest, threads)
 
-        if sample.task.GENERATES:
-            decoder = OnnxDecoder(folder, opened=watched)
+    if sample.task.GENERATES:
+        decoder = OnnxDecoder(folder, opened=watched)
+        for batch in batches:
+            generate_tokens(decoder, batch, sample.search, sample.search.max_tokens)
+    else:
+        for session in [watched(folder / graph) for graph in sample.task.GRAPHS]:
             for batch in batches:
-                generate_tokens(decoder, batch, sample.search, sample.search.max_tokens)
-        else:
-            for session in [watched(folder / graph) for graph in sample.task.GRAPHS]:
-                for batch in batches:
-                    session.run(None, {name: batch[name] for name in session.inputs if name in batch})
+                session.run(None, {name: batch[name] for name in session.inputs if name in batch})
     return largest
 
 
 class _Watched:
     """A session of ONNX Runtime that notes how large the values of each node get."""
 
-    def __init__(self, path: Path, probe: Path, largest: dict[str, float], threads: int | None):
+    def __init__(self, path: Path, largest: dict[str, float], threads: int | None):
         import onnx_ir
 
         model = onnx_ir.load(path)
         self._nodes = _add_probes(model)
-        save_graph(model, probe)
-        self._session, self._largest = onnx_session(probe, threads), largest
+        probe = onnx_ir.to_proto(model).SerializeToString()
+        self._session, self._largest = onnx_session(probe, threads, weights=path.parent), largest
         self.inputs = [value.name for value in self._session.get_inputs()]
         self._outputs = [value for value in self._session.get_outputs() if value.name not in self._nodes]
         self.get_outputs: Callable[[], Any] = lambda: self._outputs
@@ -132,8 +129,10 @@ def _clip_constants(model: Any) -> None:
     for value in model.graph.initializers.values():
         if value.const_value is not None and value.const_value.dtype == onnx_ir.DataType.FLOAT:
             array = value.const_value.numpy()
-            if array.size and np.abs(array).max() > HALF_LIMIT:
+            if array.size and max(array.max(), -array.min()) > HALF_LIMIT:
                 value.const_value = onnx_ir.tensor(array.clip(-HALF_LIMIT, HALF_LIMIT), name=value.name)
+            elif isinstance(value.const_value, onnx_ir.ExternalTensor):
+                value.const_value.release()
     for node in model.graph.all_nodes():
         for name, attribute in list(node.attributes.items()):
             if attribute.type == onnx_ir.AttributeType.TENSOR and attribute.value.dtype == onnx_ir.DataType.FLOAT:

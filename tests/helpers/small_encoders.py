@@ -13,7 +13,8 @@ import onnxruntime
 import torch
 import transformers
 
-from export.onnx.graphs import exported_graph, save_graph
+from export.onnx.graphs import exported_graph
+from export.onnx.weights import save_graph
 
 _SIZES = {
     "vocab_size": 50,

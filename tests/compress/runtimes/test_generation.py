@@ -15,8 +15,8 @@ from compress.runtimes.generation import (
     generate_tokens,
     generator_with,
 )
-from export.onnx.graphs import save_graph
 from export.onnx.seq2seq import seq2seq_graphs
+from export.onnx.weights import save_graph
 
 ROWS, LENGTH = 24, 12
 

@@ -11,7 +11,7 @@ import pytest
 import small_encoders
 
 from export.onnx.fusion import fuse
-from export.onnx.graphs import save_graph
+from export.onnx.weights import save_graph
 
 
 def fused(path: Path) -> tuple[Path, Counter]:

@@ -1,0 +1,76 @@
+"""The ranges of what products read, found on real inputs: static int8 needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.recipe.export import CalibrationMethod
+from compress.runtimes.onnx import onnx_session
+from export.onnx.weights import array_of
+
+_TOKENS_AT_ONCE = 1024  # what all products read of them is in memory together
+_BINS = {"entropy": 128, "percentile": 2048}  # of histograms, as many as ONNX Runtime's own calibration has
+_PERCENTILE = 99.999
+
+Range = tuple[float, float]
+"""The smallest value and the largest."""
+
+
+def ranges_of(
+    graph: Path, names: Sequence[str], feeds: Sequence[Mapping[str, np.ndarray]], method: CalibrationMethod
+) -> Mapping[str, Range]:
+    """The ranges of values in a graph, by their names.
+
+    :param feeds: Real inputs, whose first axis runs over rows.
+    :param method: ``minmax``: of all values; ``percentile``: of nearly all; ``entropy``: what loses least information.
+        The two are ONNX Runtime's.
+    """
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    if method == "minmax":
+        found: dict[str, Range] = {}
+        for values in _seen(graph, names, feeds):
+            for name, array in values.items():
+                low, high = found.get(name, (np.inf, -np.inf))
+                found[name] = (min(low, float(array.min())), max(high, float(array.max())))
+        return found
+    symmetric, bins = method == "percentile", _BINS[method]
+    collector = HistogramCollector(method, symmetric, bins, bins, _PERCENTILE, "same")
+    for values in _seen(graph, names, feeds):
+        collector.collect(values)
+    return {name: (float(low), float(high)) for name, (low, high, *_) in collector.compute_collection_result().items()}
+
+
+def _seen(
+    graph: Path, names: Sequence[str], feeds: Sequence[Mapping[str, np.ndarray]]
+) -> Iterator[dict[str, np.ndarray]]:
+    """What the values are, for some rows after the others."""
+    import onnx_ir
+
+    model = onnx_ir.load(graph)
+    constants = {name: array_of(value) for name, value in model.graph.initializers.items() if name in names}
+    calculated = [value for node in model.graph for value in node.outputs if value.name in names]
+    for value in calculated:
+        value.type = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
+        if not value.is_graph_output():
+            model.graph.outputs.append(value)
+    wanted = [str(value.name) for value in calculated]
+    session = onnx_session(onnx_ir.to_proto(model).SerializeToString(), weights=graph.parent)
+    for feed in feeds:
+        for rows in _some_rows(feed):
+            given = {name: rows[name] for name in names if name in rows}
+            found = session.run(wanted or None, rows)
+            yield {**constants, **given, **dict(zip(wanted, found, strict=False))}
+
+
+def _some_rows(feed: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """The rows of a batch, as many at once as memory is spent on."""
+    arrays: list[Any] = list(feed.values())
+    count, tokens = len(arrays[0]), max(array.shape[1] for array in arrays)
+    step = max(1, _TOKENS_AT_ONCE // tokens)
+    for start in range(0, count, step):
+        yield {name: array[start : start + step] for name, array in feed.items()}
