@@ -45,29 +45,45 @@ def in_half_precision(model: Any, kept: Collection[str] = ()) -> Any:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     ShapeInferencePass()(model)
-    weights = {}
-    for name, value in model.graph.initializers.items():
-        tensor = value.const_value
-        if tensor is not None and tensor.dtype == onnx_ir.DataType.FLOAT and tensor.nbytes > _STAND_IN:
-            weights[name] = tensor
-            value.const_value = onnx_ir.tensor(np.ones([1] * len(tensor.shape), np.float32), name=name)
-            value.shape = value.const_value.shape
-    proto = onnx_ir.to_proto(model)
-    kept_names = list(kept)
+    stored = {name: value.const_value for name, value in model.graph.initializers.items()}
+    shown = {name for name, tensor in stored.items() if tensor is not None and _is_large(tensor)}
+    for name in shown:
+        value, rank = model.graph.initializers[name], len(stored[name].shape)
+        value.const_value = onnx_ir.tensor(np.ones([1] * rank, np.float32), name=name)
+        value.shape = value.const_value.shape
     converted = onnx_ir.from_proto(
-        convert_float_to_float16(proto, keep_io_types=True, disable_shape_infer=True, node_block_list=kept_names)
+        convert_float_to_float16(
+            onnx_ir.to_proto(model), keep_io_types=True, disable_shape_infer=True, node_block_list=list(kept)
+        )
     )
-    for name, tensor in weights.items():
-        value = converted.graph.initializers[name]
-        is_half, value.shape = value.const_value.dtype == onnx_ir.DataType.FLOAT16, tensor.shape
-        value.const_value = tensor
-        if is_half:
-            value.const_value = onnx_ir.tensor(_half(array_of(value)), name=name)
-            value.dtype = onnx_ir.DataType.FLOAT16
-        for user in value.uses():  # back to 32 bits for a node that stays
-            if user.node.op_type == "Cast":
-                user.node.outputs[0].shape = tensor.shape
+    for name, value in converted.graph.initializers.items():
+        tensor = stored.get(name)
+        if name in shown:
+            _put_back(value, tensor)
+        elif isinstance(tensor, onnx_ir.ExternalTensor):
+            value.const_value = tensor
     return converted
+
+
+def _is_large(tensor: Any) -> bool:
+    import onnx_ir
+
+    lies_beside = isinstance(tensor, onnx_ir.ExternalTensor)
+    return tensor.dtype == onnx_ir.DataType.FLOAT and (lies_beside or tensor.nbytes > _STAND_IN)
+
+
+def _put_back(value: Any, tensor: Any) -> None:
+    """Give a constant its weights again, in half precision where the converter made its stand-in so."""
+    import onnx_ir
+
+    is_half = value.const_value.dtype == onnx_ir.DataType.FLOAT16
+    value.const_value, value.shape = tensor, tensor.shape
+    if is_half:
+        value.const_value = onnx_ir.tensor(_half(array_of(value)), name=value.name)
+    value.dtype = value.const_value.dtype
+    for user in value.uses():
+        if user.node.op_type == "Cast":  # back to 32 bits for a node that stays
+            user.node.outputs[0].shape = tensor.shape
 
 
 def _half(array: np.ndarray) -> np.ndarray:

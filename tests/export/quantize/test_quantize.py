@@ -12,14 +12,20 @@ import small_encoders
 import small_translators
 import torch
 from onnx import TensorProto, numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from safetensors.torch import save_model
 from transformers import AutoModelForSeq2SeqLM
 
 from compress.errors import CompressError
+from compress.runtimes.onnx import onnx_session
 from compress.runtimes.openvino import openvino_core
 from compress.targets import TARGETS
+from export.onnx import weights as beside
+from export.onnx.checks import check_onnx
+from export.onnx.graphs import graph_bytes, graph_files
 from export.onnx.layers import layers_in, layers_of, weights_of
 from export.onnx.seq2seq import seq2seq_graphs
-from export.onnx.weights import save_graphs, weight_bytes
+from export.onnx.weights import save_graph, save_graphs, weight_bytes
 from export.quantize import folder as all_graphs
 from export.quantize import openvino
 from export.quantize.embeddings import quantize_embeddings
@@ -130,6 +136,48 @@ def test_static_int8_for_x86_has_unsigned_activations(plain: Path, folder: Path)
     kinds = {tensors[node.input[2]].data_type for node in graph.node if node.op_type == "QuantizeLinear"}
     assert kinds == {TensorProto.UINT8}
     assert distance(folder, plain) < 0.3
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_beside_the_graph_give_the_same_answers(
+    form: str, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    answers = []
+    for limit in (beside.SINGLE_FILE_LIMIT, 1000):
+        monkeypatch.setattr(beside, "SINGLE_FILE_LIMIT", limit)
+        source, folder = tmp_path / f"plain-{limit}", tmp_path / f"made-{limit}"
+        source.mkdir()
+        folder.mkdir()
+        save_graph(onnx_ir.load(plain / "model.onnx"), source / "model.onnx")
+        FORMS[form](source, folder, ())
+        check_onnx(folder / "model.onnx")
+        assert (folder / "model.onnx_data").exists() == (source / "model.onnx_data").exists() == (limit == 1000)
+        answers.append(small_encoders.logits(folder / "model.onnx", small_encoders.inputs()))
+    np.testing.assert_array_equal(*answers)
+
+
+def test_openvino_reads_weights_beside_the_graph(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    files = []
+    for limit in (beside.SINGLE_FILE_LIMIT, 1000):
+        monkeypatch.setattr(beside, "SINGLE_FILE_LIMIT", limit)
+        folder = tmp_path / f"made-{limit}"
+        folder.mkdir()
+        convert_openvino_int8(plain, folder, CPU, FEEDS, "minmax")
+        assert sorted(path.name for path in folder.iterdir()) == ["openvino_model.bin", "openvino_model.xml"]
+        files.append((folder / "openvino_model.bin").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_dynamic_int8_answers_as_that_of_onnx_runtimes_own_quantiser(plain: Path, folder: Path):
+    tables = [name for name in layers_in(plain) if "embeddings" in name]
+    for target in (CPU, TARGETS["cpu-avx2"]):
+        quantize_dynamic_int8(plain, folder, target, tables)
+        options = {"op_types_to_quantize": ["MatMul"], "per_channel": True, "reduce_range": target.reduce_range}
+        quantize_dynamic(plain / "model.onnx", folder / "theirs.onnx", weight_type=QuantType.QInt8, **options)
+        ours, theirs = (
+            small_encoders.logits(folder / name, small_encoders.inputs()) for name in ("model.onnx", "theirs.onnx")
+        )
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def stored_types(folder: Path) -> dict[str, onnx_ir.DataType]:
@@ -247,8 +295,10 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config.vocab_size = 9000  # so many that no pass unties them
     config.encoder_layers = config.decoder_layers = 1
     folder = tmp_path_factory.mktemp("translator")
-    graphs = seq2seq_graphs(AutoModelForSeq2SeqLM.from_config(config).eval())
+    model = AutoModelForSeq2SeqLM.from_config(config).eval()
+    graphs = seq2seq_graphs(model)
     save_graphs(list(graphs), graphs.__getitem__, folder)
+    save_model(model, folder / "model.safetensors")
     return folder
 
 
@@ -261,6 +311,11 @@ def test_the_same_layer_has_the_same_name_in_each_graph(translator: Path):
         f"model.decoder.layers.0.encoder_attn.{part}_proj" for part in ("k", "v")
     ]
     assert not decoder.keys() & layers_of(onnx_ir.load(translator / "encoder_model.onnx")).keys()
+
+
+def test_the_graphs_of_a_translator_are_no_larger_than_its_pytorch_file(translator: Path):
+    assert [path.name for path in graph_files(translator)][-1] == "model.onnx_data"
+    assert graph_bytes(translator) < 1.1 * (translator / "model.safetensors").stat().st_size
 
 
 @pytest.mark.parametrize("form", ["dynamic int8", "int4", "fp16"])
@@ -279,6 +334,9 @@ def test_tied_weights_are_one_layer_and_what_is_made_of_them_is_smaller(
         sizes[excluded] = made / parent
         tables = [array for array in weights(path) if array.size >= 9000 * 32 / 2]
         assert len(tables) == (1 if excluded or form == "fp16" else 2)
+        assert len(graph_files(folder)) == 4
+        for graph in folder.glob("*.onnx"):
+            onnx_session(graph)
     assert sizes[()] < 0.6
     assert sizes[()] < sizes["model.decoder.embed_tokens",] < 1
 
