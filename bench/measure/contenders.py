@@ -16,10 +16,17 @@ from compress.runs.directory import Run
 from compress.runtimes.openvino import OPENVINO_MODEL
 from compress.runtimes.predict import runtime_of
 from compress.runtimes.tensorrt import runs_here
-from compress.student.summary import STUDENT, exported_name, exported_summary, reference_stages
+from compress.student.summary import (
+    STUDENT,
+    exported_name,
+    exported_summary,
+    original_name,
+    original_summary,
+    reference_stages,
+)
 from compress.targets import is_elsewhere
 from compress.tasks.contract import Task
-from compress.teacher.summary import MODEL, TEACHER, original_stage
+from compress.teacher.summary import MODEL, TEACHER
 from compress.variants.registry import VARIANTS, Runtime
 from export.variants.summary import variant_stage
 
@@ -57,8 +64,8 @@ def find_contenders(run: Run, labels: Sequence[str]) -> tuple[list[Contender], l
 
     :raises CompressError: If the run has no model yet.
     """
-    original = original_stage(run)
-    run.path_of(original.name)
+    original = original_name(run)
+    run.path_of(original)
     found: list[Contender] = []
     missing: list[NotMeasured] = []
     for name in (*reference_stages(run), *VARIANTS):
@@ -79,7 +86,7 @@ def find_contenders(run: Run, labels: Sequence[str]) -> tuple[list[Contender], l
                 missing.append(NotMeasured(what=name, why="nothing here runs engines of models that write"))
                 continue
         folder = run.path_of(name)
-        shape = (run.summary(original) if name == original.name else exported_summary(run)).shape
+        shape = (original_summary(run) if name == original else exported_summary(run)).shape
         tokenizer = _tokenizer_beside(folder, run)
         found.append(Contender(name, folder, tokenizer, tuple(labels), runtime_of(folder), target, shape, name))
     return found, missing

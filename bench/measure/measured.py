@@ -15,7 +15,7 @@ from bench.measure.workers import Starts
 from compress.console import progress, say
 from compress.reports.bench import CellTimes, LoadCurve, Texts
 from compress.runs.directory import Run
-from compress.teacher.summary import original_stage
+from compress.student.summary import original_name
 from compress.timing import rate
 
 _TEXT_ROWS = 100
@@ -65,7 +65,7 @@ def _loads(run: Run, models: Group, times: LatencyMeasurement) -> dict[str, list
     found: dict[str, list[LoadCurve]] = {name: [] for name in models.workers}
     if not load.enabled:
         return found
-    samples = times.samples[original_stage(run).name]
+    samples = times.samples[original_name(run)]
     size = min(samples)
     bound = load.bound_ms or _BOUND * float(np.median(samples[size].milliseconds)) / size
     for name, worker in models.workers.items():

@@ -35,8 +35,10 @@ def distill(run: Run, in_json: bool) -> DistillResult:
     from compress.evaluation.answers import run_answers_stage
     from compress.evaluation.stage import run_evaluation_stage
     from compress.evaluation.tables import comparison_lines, evaluation_table, label_table
+    from compress.teacher.predictions import run_predictions_stage
     from compress.teacher.stage import run_teacher_stage
 
+    predictions = run_predictions_stage(run) if run.recipe.teacher.predictions else None
     _try_export(run)
     teacher = run_teacher_stage(run)
     if not data.labelled:
@@ -48,16 +50,18 @@ def distill(run: Run, in_json: bool) -> DistillResult:
     # A model that is held against its own answers is always right.
     tables = [evaluation_table(evaluation), label_table(evaluation)] if data.labelled else []
     show([*(table for table in tables if table is not None), *comparison_lines(evaluation)], in_json)
-    return DistillResult(run=str(run.folder), data=data, teacher=teacher, **learnt, evaluation=evaluation)
+    return DistillResult(
+        run=str(run.folder), data=data, predictions=predictions, teacher=teacher, **learnt, evaluation=evaluation
+    )
 
 
 def _learnt(run: Run) -> dict[str, Any]:
     """What the stages of the student return, by field of the result."""
     from compress.student.stage import run_student_stage
     from compress.teacher.outputs import run_cache_stage
-    from compress.teacher.sequences import run_sequences_stage, wanted_stages
+    from compress.teacher.sequences import run_sequences_stage
 
-    sequences = run_sequences_stage(run) if wanted_stages(run) else None
+    sequences = run_sequences_stage(run) if run.recipe.student.distillation.sequences.enabled else None
     return {"sequences": sequences, "cache": run_cache_stage(run), "student": run_student_stage(run)}
 
 

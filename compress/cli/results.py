@@ -10,14 +10,16 @@ from compress.evaluation.summary import EvaluationSummary
 from compress.models.vocabulary.summary import TrimmingSummary
 from compress.student.summary import StudentSummary
 from compress.tasks.registry import TaskName
-from compress.teacher.summary import OutputsSummary, SequencesSummary, TeacherSummary
+from compress.teacher.summary import OutputsSummary, PredictionsSummary, SequencesSummary, TeacherSummary
 
 
 class DistillResult(Contract):
-    """Of `compress distill`; of a model that is taken as it is, `teacher` tells what it is."""
+    """Of `compress distill`; of a model that is taken as it is, `teacher` tells what it is, and of one that gives a
+    student its first weights alone."""
 
     run: str
     data: DataSummary
+    predictions: PredictionsSummary | None = Field(None, description="null: no file has the teacher's")
     teacher: TeacherSummary
     sequences: SequencesSummary | None = None
     cache: OutputsSummary | None = Field(None, description="null: there is no student")

@@ -13,7 +13,7 @@ from compress.evaluation.asking import ask_stage
 from compress.runs.directory import Run
 from compress.runs.stages import run_stage
 from compress.tasks.rows import row_as_dict
-from compress.teacher.summary import original_stage
+from compress.teacher.summary import source_stage
 
 _ANSWERED = ("validation", "test")  # what models are chosen by and measured on
 
@@ -21,7 +21,7 @@ _ANSWERED = ("validation", "test")  # what models are chosen by and measured on
 def run_answers_stage(run: Run) -> AnswersSummary:
     """Fill ``answers/`` with the rows to choose by and to measure on, labelled with what the model says."""
     inputs = {**run.tokenisation, "generation": run.recipe.generation.model_dump()}
-    parents = (DATA.name, original_stage(run).name)
+    parents = (DATA.name, source_stage(run).name)
     data = load_data(run)
     return run_stage(run, ANSWERS, inputs, parents, lambda folder, _: _build(run, data, folder))
 
@@ -30,7 +30,7 @@ def _build(run: Run, data: DataSet, folder: Path) -> AnswersSummary:
     kept, empty = {}, 0
     for split in _ANSWERED:
         rows = list(data.splits[split])
-        said = ask_stage(run, original_stage(run).name, rows, data.labels).predictions
+        said = ask_stage(run, source_stage(run).name, rows, data.labels).predictions
         answered = [run.task.answered(row, prediction) for row, prediction in zip(rows, said, strict=True)]
         lines = [json.dumps(row_as_dict(row), ensure_ascii=False) for row in answered if row is not None]
         if not lines:

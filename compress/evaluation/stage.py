@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from compress.console import say
 from compress.data.stage import DataSet, load_data
@@ -14,8 +19,9 @@ from compress.evaluation.predicted import Predicted
 from compress.evaluation.summary import EVALUATION, EvaluationSummary, Seen
 from compress.metrics.comparison import agreement, compare
 from compress.metrics.figures import ModelLosses
-from compress.metrics.labels import label_figures, label_losses
+from compress.metrics.labels import LabelCounts, label_figures, label_losses
 from compress.metrics.languages import ALL, per_language, signatures
+from compress.metrics.metric import Metric
 from compress.models.load import load_teacher
 from compress.recipe.recipe import Recipe
 from compress.recipe.teacher import Teacher
@@ -24,9 +30,11 @@ from compress.runs.files import write_json
 from compress.runs.stages import run_stage
 from compress.runtimes.generation import Search, generator_with
 from compress.runtimes.pytorch import predict_with
-from compress.student.summary import STUDENT, exported_name, reference_stages
+from compress.student.summary import STUDENT, original_name, reference_stages
 from compress.tasks.contract import Prediction
-from compress.teacher.summary import original_stage
+from compress.tasks.rows import Row
+from compress.teacher.predictions import has_prediction, load_probabilities
+from compress.teacher.summary import PREDICTIONS, TEACHER
 
 UNTRIMMED = "untrimmed"
 
@@ -41,51 +49,87 @@ def run_evaluation_stage(run: Run) -> EvaluationSummary:
         "languages": run.recipe.student.languages,
         "generation": run.recipe.generation.model_dump(),
     }
-    parents = (DATA.name, *reference_stages(run))
+    told = (PREDICTIONS.name,) if run.recipe.teacher.predictions else ()
+    parents = (DATA.name, *told, *reference_stages(run))
     return run_stage(run, EVALUATION, inputs, parents, lambda folder, _: _build(run, folder))
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """What a model predicts of rows, and how good that is; ``counts`` are of labels, where they are a closed set."""
+
+    rows: Sequence[Row]
+    predictions: list[Prediction]
+    metrics: Mapping[str, Metric]
+    counts: LabelCounts | None
 
 
 def _build(run: Run, folder: Path) -> EvaluationSummary:
     data, task = load_data(run), run.task
     rows = list(data.splits["test"])
     languages = [row.lang for row in rows]
-    predicted: dict[str, list[Prediction]] = {}
+
+    def answered(rows: Sequence[Row], said: list[Prediction]) -> _Answered:
+        return _Answered(rows, said, task.metrics(said, rows, data.labels), task.label_counts(said, rows, data.labels))
+
+    models: dict[str, _Answered] = {}
     if run.recipe.evaluation.baseline:
         say("evaluation: fitting TF-IDF with logistic regression")
-        predicted[BASELINE] = baseline_predictions(data, run.recipe.data.labelled_languages)
+        models[BASELINE] = answered(rows, baseline_predictions(data, run.recipe.data.labelled_languages))
     if _is_taken_trimmed(run.recipe.teacher):
-        predicted[UNTRIMMED] = _predicted_untrimmed(run, data).predictions
+        models[UNTRIMMED] = answered(rows, _predicted_untrimmed(run, data).predictions)
+    told = _told_by_file(run, data)
+    if told:
+        models[TEACHER.name] = answered([rows[row] for row in told], list(told.values()))
     for stage in reference_stages(run):
         said = ask_stage(run, stage, rows, data.labels)
-        predicted[stage] = said.predictions
+        models[stage] = answered(rows, said.predictions)
         write_json(folder / f"{stage}-predictions.json", said.predictions)
         if said.confidences is not None:
             write_json(folder / f"{stage}-confidences.json", said.confidences)
-    metrics = {model: task.metrics(predictions, rows, data.labels) for model, predictions in predicted.items()}
-    counts = {model: task.label_counts(predictions, rows, data.labels) for model, predictions in predicted.items()}
-    original, exported = original_stage(run).name, exported_name(run)
-
-    def against(reference: str, other: str) -> ModelLosses:
-        losses = compare(metrics[reference], metrics[other], languages)
-        return ModelLosses(
-            **dict(losses),
-            labels=label_losses(counts[reference], counts[other]),
-            agreement=agreement(predicted[reference], predicted[other]),
-        )
-
+    student = models.get(STUDENT.name)
+    if student and told:
+        student = answered([rows[row] for row in told], [student.predictions[row] for row in told])
+    original = models[original_name(run)]
     summary = EvaluationSummary(
-        metrics=list(metrics[original]),
-        signatures=signatures(metrics[original]),
+        metrics=list(original.metrics),
+        signatures=signatures(original.metrics),
         rows={language: languages.count(language) for language in data.languages} | {ALL: len(languages)},
+        rows_of_teacher=_counted(models[TEACHER.name].rows) if told else None,
         seen_in_training=_seen_in_training(run.recipe, data, task.SINGLE_LABEL),
-        student_rows=None if exported == original else run.summary(STUDENT).rows,
-        models={model: per_language(found, languages) for model, found in metrics.items()},
-        labels={model: label_figures(found) for model, found in counts.items()},
-        student_against_teacher=None if exported == original else against(original, exported),
-        teacher_against_untrimmed=against(UNTRIMMED, original) if UNTRIMMED in predicted else None,
+        student_rows=run.summary(STUDENT).rows if student else None,
+        models={name: per_language(model.metrics, [row.lang for row in model.rows]) for name, model in models.items()},
+        labels={name: label_figures(model.counts) for name, model in models.items()},
+        student_against_teacher=_losses(models[TEACHER.name], student) if student and TEACHER.name in models else None,
+        teacher_against_untrimmed=_losses(models[UNTRIMMED], original) if UNTRIMMED in models else None,
     )
     write_json(folder / "report.json", summary.model_dump(mode="json"))
     return summary
+
+
+def _losses(reference: _Answered, other: _Answered) -> ModelLosses:
+    """What is lost from one model to another on the same rows."""
+    losses = compare(reference.metrics, other.metrics, [row.lang for row in reference.rows])
+    return ModelLosses(
+        **dict(losses),
+        labels=label_losses(reference.counts, other.counts),
+        agreement=agreement(reference.predictions, other.predictions),
+    )
+
+
+def _counted(rows: Sequence[Row]) -> dict[str, int]:
+    """By language, and all."""
+    return dict(sorted(Counter(row.lang for row in rows).items())) | {ALL: len(rows)}
+
+
+def _told_by_file(run: Run, data: DataSet) -> dict[int, Prediction]:
+    """What a file says in place of a teacher, by the numbers of the test rows that it has."""
+    if not run.recipe.teacher.predictions:
+        return {}
+    probabilities = load_probabilities(run, "test")
+    return {
+        int(row): data.labels[int(probabilities[row].argmax())] for row in np.flatnonzero(has_prediction(probabilities))
+    }
 
 
 def load_predicted(run: Run, stage: str) -> Predicted:
@@ -113,12 +157,11 @@ def _seen_in_training(recipe: Recipe, data: DataSet, text_alone: bool) -> dict[s
     labels, read, teacher = recipe.data.labelled_languages, recipe.student.languages, recipe.teacher
     has_student = recipe.student.kind == "distilled"
     with_text, with_labels = (set(rows.column("lang")) for rows in (data.training_rows, data.splits["train"]))
-    teacher_learns = teacher.fine_tune or teacher.model is None
     by_teacher = teacher.vocabulary.trim or teacher.model is None
 
     def seen(language: str) -> Seen:
         by_student = has_student and (read is None or language in read)
-        if language in with_labels and (labels is None or language in labels) and (teacher_learns or by_student):
+        if language in with_labels and (labels is None or language in labels) and (teacher.is_trained or by_student):
             return "labels"
         by_text = by_teacher or (text_alone and by_student)
         return "text" if language in with_text and by_text else "nothing"

@@ -22,11 +22,14 @@ class EvaluationSummary(Contract):
     metrics: list[str] = Field(description="what models are compared by comes first")
     signatures: dict[str, str] = Field(description="how sacrebleu can compute the same")
     rows: dict[str, int] = Field(description="by language, and all")
+    rows_of_teacher: dict[str, int] | None = Field(
+        None, description="of these, such as the file has that stands in for the teacher; null: it was asked about all"
+    )
     seen_in_training: dict[str, Seen]
     student_rows: RowCounts | None
     models: dict[str, Quality]
     labels: dict[str, dict[str, LabelFigures]] = Field(description="by model and label")
-    student_against_teacher: ModelLosses | None = Field(description="null: there is no student")
+    student_against_teacher: ModelLosses | None = Field(description="null: there is no student, or no teacher's answer")
     teacher_against_untrimmed: ModelLosses | None = Field(
         None,
         description="what trimming the vocabulary has cost; null: none was trimmed, or it was trained since",

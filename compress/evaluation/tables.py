@@ -39,9 +39,9 @@ def evaluation_table(summary: EvaluationSummary) -> Table:
     headings = [*texts, *(heading for model in models for heading in (model, *others))]
     shown = [language for language in summary.rows if language != ALL]
     if losses:
-        shown = worst_first({language: drop.value for language, drop in losses.drop.items()})
+        shown = worst_first({name: losses.drop[name].value if name in losses.drop else 0.0 for name in shown})
         headings.append("drop (points)")
-    rows = []
+    rows, none = [], [""] * (1 + len(others))
     for language in [*shown, ALL]:
         cells = [
             language,
@@ -49,10 +49,12 @@ def evaluation_table(summary: EvaluationSummary) -> Table:
             *([told.get(language, "")] if mixed else []),
         ]
         for figures in models.values():
-            found = figures[language]
-            cells += [percent(found[main]), *(f"{100 * found[name].value:.1f}" for name in others)]
-        rows.append([*cells, *([points(losses.drop[language])] if losses else [])])
+            found = figures.get(language)  # a file that stands in for the teacher may have no row of it
+            cells += [percent(found[main]), *(f"{100 * found[name].value:.1f}" for name in others)] if found else none
+        rows.append([*cells, *([points(losses.drop[language]) if language in losses.drop else ""] if losses else [])])
     title = f"Test {main} % (95 % interval)" + "".join(f", {name} %" for name in others)
+    if summary.rows_of_teacher and summary.rows_of_teacher != summary.rows:
+        title += f"; teacher and drop: of {summary.rows_of_teacher[ALL]:,} rows"
     title += extract_note(len(shown), len(summary.rows) - 1)
     return table(title, headings, rows, left=len(texts), total=ALL)
 
@@ -68,7 +70,7 @@ def label_table(summary: EvaluationSummary) -> Table | None:
     for label in shown:
         found = [figures[label] for figures in summary.labels.values()]
         cells = [f"{percent(figures.recall)}, {100 * figures.f1.value:.1f}" for figures in found]
-        rows.append([label, f"{found[0].count:,}", *cells, points(losses[label])])
+        rows.append([label, f"{found[-1].count:,}", *cells, points(losses[label])])
     title = "Test recall % by label (95 % interval), F1 %" + extract_note(len(shown), len(losses))
     return table(title, ["label", "count", *summary.labels, "drop (points)"], rows, left=1)
 
@@ -85,7 +87,7 @@ def points(figure: Interval) -> str:
 
 def comparison_lines(summary: EvaluationSummary) -> list[str]:
     """A sentence for each comparison that was made."""
-    original = next(name for name in ("teacher", "model") if name in summary.models)
+    original = next(name for name in ("teacher", "model", "student") if name in summary.models)
     found = {
         ("student", original): summary.student_against_teacher,
         (original, "itself before trimming"): summary.teacher_against_untrimmed,

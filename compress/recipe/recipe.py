@@ -38,7 +38,7 @@ class Recipe(Section):
     @property
     def trains(self) -> bool:
         """Whether a model is trained: a student, or the one that the run starts from."""
-        return self.student.kind == "distilled" or self.teacher.fine_tune or self.teacher.model is None
+        return self.student.kind == "distilled" or self.teacher.is_trained
 
     @field_validator("name")
     @classmethod
@@ -58,6 +58,17 @@ class Recipe(Section):
     def _labels_are_named_for_a_teacher_that_has_some(self) -> Recipe:
         if self.data.label_names and (self.teacher.model is None or self.teacher.fine_tune):
             raise ValueError("data.label_names is for a teacher that is taken as it is (teacher.fine_tune: false)")
+        return self
+
+    @model_validator(mode="after")
+    def _a_file_says_labels_alone(self) -> Recipe:
+        student = self.student
+        asked = [f"distillation.{name}" for name in student.distillation.model_signals]
+        pruned = student.initialization in ("importance", "svd")
+        asked += [f"initialization: {student.initialization}"] if pruned else []
+        asked += ["kind: as-is"] if student.kind == "as-is" else []
+        if self.teacher.predictions and asked:
+            raise ValueError(f"student.{asked[0]} asks a model, and teacher.predictions is a file; leave one out")
         return self
 
     @model_validator(mode="after")

@@ -79,6 +79,15 @@ class Distillation(Section):
         return self
 
     @property
+    def model_signals(self) -> list[str]:
+        """What is asked for that a model alone can give, of these or of other rows."""
+        return [
+            *self.token_signals,
+            *(["sentences"] if self.sentences.weight else []),
+            *(["pivot"] if self.pivot else []),
+        ]
+
+    @property
     def token_signals(self) -> list[str]:
         """Signals with a weight that compare teacher and student token by token."""
         return [name for name in ("hidden", "embeddings", "attention", "relations") if getattr(self, name).weight]

@@ -67,6 +67,12 @@ class Teacher(Section):
         "float32",
         description="numbers that a teacher that is taken as it is computes with; student and graphs: float32",
     )
+    predictions: NonEmpty | None = Field(
+        None,
+        description="text classification: file of what a teacher says of the rows, which is not asked then: their "
+        "text and `probabilities`, or a label and its `confidence`. `model`, or one from scratch, gives the student "
+        "its tokenizer and first weights alone",
+    )
     fine_tune: bool = Field(True, description="false: take `model` as it is")
     allow_unknown_tokens: list[str] = Field(
         default_factory=list,
@@ -83,6 +89,19 @@ class Teacher(Section):
         if token is None or token is True or (isinstance(token, str) and _VARIABLE.fullmatch(token)):
             return token
         raise ValueError("must be the name of an environment variable in capital letters, or true; not the token")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it learns the rows' labels."""
+        return self.predictions is None and (self.fine_tune or self.model is None)
+
+    @model_validator(mode="after")
+    def _what_a_file_says_is_not_learnt(self) -> Teacher:
+        usual = type(self).model_construct()
+        given = [name for name in ("fine_tune", "training") if getattr(self, name) != getattr(usual, name)]
+        if self.predictions and given:
+            raise ValueError(f"{given[0]} is for a teacher that is asked, and predictions are given; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _training_is_in_full_precision(self) -> Teacher:

@@ -11,6 +11,7 @@ from compress.serving.client import Model, open_model
 from compress.serving.format import MANIFEST, Description, description_of
 from compress.student.summary import exported_name
 from compress.tasks.registry import TaskName
+from compress.teacher.summary import INITIAL
 
 
 def open_to_try(named: Path, variant: str | None = None, task: TaskName | None = None) -> Model:
@@ -38,8 +39,9 @@ def _of_run(folder: Path, variant: str | None) -> Model:
 
     run = find_run(folder, folder)
     name = variant or exported_name(run)
-    if name not in run.manifest.stages:
-        made = ", ".join(stage for stage in run.manifest.stages if (run.folder / stage / "config.json").is_file())
+    models = [stage for stage in run.manifest.stages if stage != INITIAL.name]  # which was trained for nothing
+    if name not in models:
+        made = ", ".join(stage for stage in models if (run.folder / stage / "config.json").is_file())
         raise CompressError(f"--variant {name}: {folder} has no such model; it has {made or 'none yet'}")
     path = run.current(name)
     return Model(path, description_of(run.recipe, load_labels(run), name=name, runtime=runtime_of(path)))

@@ -35,7 +35,7 @@ from compress.teacher.pool import Pool, build_pool
 from compress.teacher.sequences import load_student_data, wanted_stages
 from compress.teacher.signals import SignalPlan, mapped_layers, plan_signals, prepare
 from compress.teacher.store import TeacherOutputs
-from compress.teacher.summary import CACHE, TEACHER
+from compress.teacher.summary import CACHE, source_stage
 from compress.training.collator import Collator
 from compress.training.losses import hard_loss
 from compress.training.rows import TrainingData, training_data
@@ -56,7 +56,7 @@ def run_student_stage(run: Run) -> StudentSummary:
         "labelled_languages": run.recipe.data.labelled_languages,
         "seed": run.recipe.seed,
     }
-    parents = (DATA.name, TEACHER.name, *wanted_stages(run), CACHE.name)
+    parents = (DATA.name, source_stage(run).name, *wanted_stages(run), CACHE.name)
     return run_stage(run, STUDENT, inputs, parents, lambda folder, scratch: distil(run, folder, scratch), parallel=True)
 
 
@@ -85,7 +85,7 @@ def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = No
     else:
         chosen = labelled_rows(pool, run.recipe.data.labelled_languages)
     say(f"student: {chosen.counts.told}")
-    teacher = load_model(run.task, str(run.path_of("teacher")), data.labels)
+    teacher = load_model(run.task, str(run.path_of(source_stage(run).name)), data.labels)
     if more:
         model, tokenizer = (
             load_model(run.task, str(more.source), data.labels),
@@ -126,7 +126,7 @@ def _first_student(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The untrained student and its tokenizer."""
     student = run.recipe.student
-    tokenizer = load_tokenizer(str(run.path_of("teacher")))
+    tokenizer = load_tokenizer(str(run.path_of(source_stage(run).name)))
     model = build_student(teacher, student)
     if student.initialization in ("importance", "svd") and not student.every_nth_layer:
 

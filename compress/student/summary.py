@@ -8,7 +8,7 @@ from compress.contract import Contract
 from compress.models.describe import ModelSummary
 from compress.runs.directory import Run
 from compress.runs.manifest import Stage
-from compress.teacher.summary import MODEL, original_stage
+from compress.teacher.summary import MODEL, source_stage
 from compress.training.summary import TrainingSummary
 
 
@@ -60,7 +60,17 @@ def exported_summary(run: Run) -> ModelSummary:
     return run.summary(STUDENT) if run.recipe.student.kind == "distilled" else run.summary(MODEL)
 
 
+def original_name(run: Run) -> str:
+    """The stage of the model that a run starts from, and that all others are compared with: the student itself, where a
+    file has the predictions of its teacher."""
+    return STUDENT.name if run.recipe.teacher.predictions else source_stage(run).name
+
+
+def original_summary(run: Run) -> ModelSummary:
+    """What that model is."""
+    return run.summary(STUDENT) if run.recipe.teacher.predictions else run.summary(source_stage(run))
+
+
 def reference_stages(run: Run) -> list[str]:
-    """The stages of the models that all others are compared with: teacher and student, or the model that is taken as it
-    is."""
-    return list(dict.fromkeys((original_stage(run).name, exported_name(run))))
+    """The stages of the models that all others are compared with: teacher and student, or the one that there is."""
+    return list(dict.fromkeys((original_name(run), exported_name(run))))

@@ -158,6 +158,7 @@ ENCODER_GRAPHS: tuple[str, ...] = ("model.onnx",)
 
 LABELLED_ROWS_ONLY: Mapping[str, str] = {
     "data.unlabelled": "text-classification",
+    "teacher.predictions": "text-classification",
     "student.rows": "text-classification",
     "student.distillation.pivot": "text-classification",
     "student.tokenizer": "text-classification",

@@ -8,7 +8,7 @@ interrupted, or damaged, is made again.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,10 +32,11 @@ from compress.runs.files import atomic_file, content_hash, file_sha256, write_js
 from compress.runs.stages import run_stage
 from compress.tasks.contract import NO_LABEL, Example, Task
 from compress.teacher.pool import build_pool
+from compress.teacher.predictions import training_logits
 from compress.teacher.sequences import load_student_data, wanted_stages
 from compress.teacher.signals import Shape, Signals, check_comparable, plan_signals, prepare, read
 from compress.teacher.store import OutputsIndex, Shard, TeacherOutputs, is_intact, read_index, write_index
-from compress.teacher.summary import CACHE, TEACHER, OutputsSummary
+from compress.teacher.summary import CACHE, TEACHER, OutputsSummary, source_stage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,6 +69,14 @@ class _Work:
         return itemsize * numbers + 8 * (2 * examples + 1)
 
 
+@dataclass(frozen=True)
+class _Says:
+    """What tells the outputs of examples; ``vocabulary`` is the width of those of models that write."""
+
+    of: Callable[[list[Example]], dict[str, Tensor]]
+    vocabulary: int = 1
+
+
 def run_cache_stage(run: Run) -> OutputsSummary:
     """Fill ``cache/`` with the index of the store that holds the teacher's outputs for this run."""
 
@@ -78,7 +87,7 @@ def run_cache_stage(run: Run) -> OutputsSummary:
         write_json(folder / "cache.json", summary.model_dump(mode="json"))
         return summary
 
-    return run_stage(run, CACHE, _inputs(run), (DATA.name, TEACHER.name, *wanted_stages(run)), build)
+    return run_stage(run, CACHE, _inputs(run), (DATA.name, source_stage(run).name, *wanted_stages(run)), build)
 
 
 def load_cache(run: Run) -> TeacherOutputs:
@@ -91,7 +100,7 @@ def _signals(run: Run) -> Signals:
 
     :raises CompressError: If teacher and student cannot be compared so; said before the teacher is asked.
     """
-    student, summary = run.recipe.student, run.summary(TEACHER)
+    student, summary = run.recipe.student, run.summary(source_stage(run))
     teacher = Shape(summary.layers, summary.width, summary.heads)
     own = Shape(student.layers, student.hidden_size, student.heads)
     if student.every_nth_layer:
@@ -105,7 +114,7 @@ def _ensure(run: Run) -> tuple[TeacherOutputs, OutputsSummary, bool]:
 
     :return: The outputs, what to note of them, and whether something was made.
     """
-    parents = {stage: run.digest(stage) for stage in (TEACHER.name, DATA.name, *wanted_stages(run))}
+    parents = {stage: run.digest(stage) for stage in (source_stage(run).name, DATA.name, *wanted_stages(run))}
     key = content_hash({**parents, **_inputs(run)})
     folder = run.folder.parent / ".cache" / key
     folder.mkdir(parents=True, exist_ok=True)
@@ -139,11 +148,11 @@ def _inputs(run: Run) -> Mapping[str, object]:
 
 def _plan(run: Run, folder: Path) -> _Work:
     data, signals = load_student_data(run), _signals(run)
-    tokenizer = load_tokenizer(str(run.path_of(TEACHER.name)))
+    tokenizer = load_tokenizer(str(run.path_of(source_stage(run).name)))
     rows = build_pool(data, run.recipe).teacher_rows
     encode = run.task.encoder(tokenizer, run.recipe.data, data.labels)
     encoded = rows.encoded(encode, run.folder / ".work" / "teacher-rows.arrow")
-    width = run.summary(TEACHER).width
+    width = run.summary(source_stage(run)).width
     by_token = signals.widths(width)
     classes = run.task.KEPT_LOGITS or len(data.labels) or len(run.task.OUTPUTS)
     widths = {"logits": classes, **by_token}
@@ -186,9 +195,7 @@ def _make_shards(run: Run, work: _Work, index: OutputsIndex, missing: list[int])
     """Make the shards that are not there or not whole; the index is written after each."""
     _check_space(run, work)
     say(f"cache: outputs of {index.examples:,} examples, {work.total_bytes / 1e6:.1f} MB")
-    teacher = load_model(run.task, str(run.path_of(TEACHER.name)), load_data(run).labels)
-    prepare(teacher, work.signals)
-    teacher = teacher.to("cuda" if torch.cuda.is_available() else "cpu").eval()  # type: ignore[arg-type]
+    says = _file(run, work) if run.recipe.teacher.predictions else _model(run, work)
     with progress() as bar:
         task = bar.add_task("teacher outputs, shards", total=len(missing))
         for number in missing:
@@ -196,7 +203,7 @@ def _make_shards(run: Run, work: _Work, index: OutputsIndex, missing: list[int])
             examples = work.encoded[first : first + index.examples_per_shard]
             path = work.folder / index.shards[number].file
             with atomic_file(path) as partial:
-                save_file(_outputs(teacher, work, examples), partial)
+                save_file(_outputs(says, work, examples), partial)
                 shard = Shard(file=path.name, sha256=file_sha256(partial), bytes=partial.stat().st_size)
             index = index.with_shard(number, shard)
             write_index(work.folder, index)
@@ -204,17 +211,31 @@ def _make_shards(run: Run, work: _Work, index: OutputsIndex, missing: list[int])
     return index
 
 
-def _outputs(teacher: PreTrainedModel, work: _Work, examples: list[Example]) -> dict[str, Tensor]:
+def _file(run: Run, work: _Work) -> _Says:
+    """What a file says, in place of a teacher."""
+    logits = torch.from_numpy(training_logits(run)).to(_TYPES[work.precision])
+    return _Says(lambda examples: {"logits": logits[[example["row"] for example in examples]]})
+
+
+def _model(run: Run, work: _Work) -> _Says:
+    """What the teacher says, a batch at a time."""
+    teacher = load_model(run.task, str(run.path_of(TEACHER.name)), load_data(run).labels)
+    prepare(teacher, work.signals)
+    teacher = teacher.to("cuda" if torch.cuda.is_available() else "cpu").eval()  # type: ignore[arg-type]
+    vocabulary = teacher.config.vocab_size if work.task.GENERATES else 1
+    return _Says(lambda examples: _said(teacher, work, examples), vocabulary)
+
+
+def _outputs(says: _Says, work: _Work, examples: list[Example]) -> dict[str, Tensor]:
     """One shard."""
     lengths = [len(example[_elements(work.task)]) for example in examples]
     offsets = np.cumsum([0, *lengths])
     filled = {"offsets": torch.from_numpy(offsets), "rows": torch.tensor([example["row"] for example in examples])}
 
     def run(indices: list[int]) -> dict[str, Tensor]:
-        return _said(teacher, work, [examples[index] for index in indices])
+        return says.of([examples[index] for index in indices])
 
-    vocabulary = teacher.config.vocab_size if work.task.GENERATES else 1
-    for indices, found in run_batches(examples, _BATCH_SIZE, run, vocabulary):
+    for indices, found in run_batches(examples, _BATCH_SIZE, run, says.vocabulary):
         for name, values in found.items():
             if name not in work.per_token:
                 filled.setdefault(name, torch.empty(len(examples), *values.shape[1:], dtype=values.dtype))

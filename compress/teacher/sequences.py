@@ -22,13 +22,17 @@ from compress.runs.stages import run_stage
 from compress.runtimes.generation import Search
 from compress.runtimes.predict import load_predict, predict_examples
 from compress.tasks.rows import Row, row_as_dict
-from compress.teacher.summary import SEQUENCES, TEACHER, SequencesSummary
+from compress.teacher.predictions import with_predictions
+from compress.teacher.summary import PREDICTIONS, SEQUENCES, TEACHER, SequencesSummary
 
 _BLOCK = 2048  # rows between two points that an interrupted stage goes on from
 
 
 def wanted_stages(run: Run) -> tuple[str, ...]:
-    """The stage, where the recipe asks for it."""
+    """The stage that decides about the student's rows, besides the data's: of the teacher's translations, or of its
+    predictions in a file."""
+    if run.recipe.teacher.predictions:
+        return (PREDICTIONS.name,)
     return (SEQUENCES.name,) if run.recipe.student.distillation.sequences.enabled else ()
 
 
@@ -49,6 +53,8 @@ def run_sequences_stage(run: Run) -> SequencesSummary:
 def load_student_data(run: Run) -> DataSet:
     """The rows that the student learns from, and those that it is tested on."""
     data = load_data(run)
+    if run.recipe.teacher.predictions:
+        return with_predictions(run, data)
     if not wanted_stages(run):
         return data
     path = run.path_of(SEQUENCES.name) / "train.jsonl"

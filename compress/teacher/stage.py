@@ -33,7 +33,7 @@ from compress.runs.stages import run_stage
 from compress.tasks.contract import Task
 from compress.tasks.registry import task_named
 from compress.tasks.translation import target_of, target_token
-from compress.teacher.summary import TeacherSummary, original_stage
+from compress.teacher.summary import TeacherSummary, source_stage
 from compress.training.summary import TrainingSummary
 
 if TYPE_CHECKING:
@@ -43,18 +43,19 @@ _SAMPLED_ROWS = 500  # of a language
 
 
 def run_teacher_stage(run: Run) -> TeacherSummary:
-    """Fill ``teacher/``, or ``model/`` where it is exported as it is, with a ``save_pretrained`` folder."""
+    """Fill ``teacher/`` (``model/`` of what is exported as it is, ``initial/`` where a file has the predictions) with a
+    ``save_pretrained`` folder."""
     teacher = run.recipe.teacher
     inputs = {
         **run.tokenisation,
-        **teacher.model_dump(mode="json", exclude={"token"}),
+        **teacher.model_dump(mode="json", exclude={"token", "predictions"}),
         "labelled_languages": run.recipe.data.labelled_languages,
         "seed": run.recipe.seed,
         "files": _fingerprints(teacher),
     }
     return run_stage(
         run,
-        original_stage(run),
+        source_stage(run),
         inputs,
         (DATA.name,),
         lambda folder, scratch: _build(run, folder, scratch),
@@ -82,14 +83,14 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     intake: Intake | None = None
     trimming: TrimmingSummary | None = None
     if teacher.model:
-        with working(f"{original_stage(run).name}: loading {teacher.model}"):
+        with working(f"{source_stage(run).name}: loading {teacher.model}"):
             try_teacher_of(run)
             taken = take_in(run.task, teacher, data.labels, run.recipe.data.max_length, texts)
         model, tokenizer, intake = taken.model, taken.tokenizer, taken.intake
     else:
         tokenizer, model = _from_scratch(run, data, scratch)
     if teacher.vocabulary.trim:
-        with working(f"{original_stage(run).name}: trimming the vocabulary"):
+        with working(f"{source_stage(run).name}: trimming the vocabulary"):
             used, held_out = (
                 partial(_read_texts, run, rows) for rows in (data.training_rows, data.splits["validation"])
             )
@@ -99,10 +100,9 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     if trimming or not teacher.model:
         check_known({lang: unknown_share(tokenizer, token_ids(tokenizer, own)) for lang, own in texts.items()}, teacher)
     shape = summary_of(model)
-    name = original_stage(run).name
+    name = source_stage(run).name
     say(f"{name}: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.1f} million weights")
-    trained = teacher.fine_tune or not teacher.model
-    training = _fine_tune(run, data, model, tokenizer, scratch) if trained else None
+    training = _fine_tune(run, data, model, tokenizer, scratch) if teacher.is_trained else None
     check_finite("teacher", model, "lower teacher.training.learning_rate")
     if is_main_process():
         model.save_pretrained(folder)

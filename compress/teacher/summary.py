@@ -30,6 +30,16 @@ class OutputsSummary(Contract):
     shards: int
 
 
+class PredictionsSummary(Contract):
+    """What a file says of the rows in place of a teacher; rows are those that the student may learn from."""
+
+    read: int = Field(description="different texts in the file")
+    unused: int = Field(description="of these, such as no row has")
+    rows: dict[str, int] = Field(description="training rows by language")
+    missing: dict[str, int] = Field(description="of these, left out as the file lacks them")
+    test_rows: int = Field(description="test rows that the file has")
+
+
 class SequencesSummary(Contract):
     """The teacher's own translations of the training rows."""
 
@@ -40,11 +50,17 @@ class SequencesSummary(Contract):
 TEACHER = Stage("teacher", TeacherSummary)
 MODEL = Stage("model", TeacherSummary)
 """In place of teacher and student, where a model is exported as it is."""
+INITIAL = Stage("initial", TeacherSummary)
+"""In place of the teacher, where a file has its predictions: what the student takes its tokenizer and first weights
+from. It is never asked."""
 
 CACHE = Stage("cache", OutputsSummary)
 SEQUENCES = Stage("sequences", SequencesSummary)
+PREDICTIONS = Stage("predictions", PredictionsSummary)
 
 
-def original_stage(run: Run) -> Stage[TeacherSummary]:
-    """The stage of the model that a run starts from, and that all others are compared with."""
-    return MODEL if run.recipe.student.kind == "as-is" else TEACHER
+def source_stage(run: Run) -> Stage[TeacherSummary]:
+    """The stage of the model that the recipe's section on the teacher describes."""
+    if run.recipe.student.kind == "as-is":
+        return MODEL
+    return INITIAL if run.recipe.teacher.predictions else TEACHER

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cyclonedx.model.component import Component
     from cyclonedx.model.license import License
 
+_DATA = ("data", "predictions")
 _NAMESPACE = uuid.UUID("5d1b8a52-3a8e-4a3c-8e57-0d2b1f6f6c11")
 
 
@@ -30,12 +31,17 @@ class Material:
 
 
 def materials_of(recipe: Recipe) -> dict[str, Material]:
-    """Data and teacher of a run; of paths the last part, as the rest is the packer's own."""
-    given = [name for name in (recipe.data.train, recipe.data.validation, recipe.data.test) if name]
-    data = ", ".join(map(_name_alone, given or [recipe.data.source]))
-    teacher = _name_alone(recipe.teacher.model) if recipe.teacher.model else "trained from scratch"
-    licenses = recipe.bundle
-    return {"data": Material(data, licenses.data_license), "teacher": Material(teacher, licenses.teacher_license)}
+    """Data and teacher of a run and, where a file has its predictions, what the student's first weights are of; of
+    paths the last part, as the rest is the packer's own."""
+    files = [name for name in (recipe.data.train, recipe.data.validation, recipe.data.test) if name]
+    data = ", ".join(map(_name_alone, files or [recipe.data.source]))
+    given, licenses = recipe.teacher, recipe.bundle
+    teacher = Material(_name_alone(given.model) if given.model else "trained from scratch", licenses.teacher_license)
+    found = {"data": Material(data, licenses.data_license)}
+    if not given.predictions:
+        return found | {"teacher": teacher}
+    found["predictions"] = Material(_name_alone(given.predictions), None if given.model else licenses.teacher_license)
+    return found | ({"initial": teacher} if given.model else {})
 
 
 def _name_alone(source: str) -> str:
@@ -108,7 +114,7 @@ def _sources(materials: Mapping[str, Material]) -> list[Component]:
     return [
         Component(
             name=material.name,
-            type=ComponentType.DATA if role == "data" else ComponentType.MACHINE_LEARNING_MODEL,
+            type=ComponentType.DATA if role in _DATA else ComponentType.MACHINE_LEARNING_MODEL,
             bom_ref=role,
             licenses=_licenses(material),
             description=role,

@@ -14,9 +14,8 @@ from compress.metrics.languages import ALL
 from compress.reports.bench import Report
 from compress.runs.directory import Run
 from compress.serving.format import BundleModel
-from compress.student.summary import STUDENT
+from compress.student.summary import STUDENT, original_name, original_summary
 from compress.tasks.rows import Row
-from compress.teacher.summary import original_stage
 from compress.variants.engine import read_sidecar
 from compress.variants.files import engines_in
 from export.bundle.contents.bom import materials_of
@@ -91,8 +90,8 @@ def _learnt_from(run: Run) -> Mapping[str, object]:
     languages = [language for language in run.summary(EVALUATION).rows if language != ALL]
     return {
         "data": data,
-        "original": run.summary(original_stage(run)),
-        "original_name": original_stage(run).name,
+        "original": original_summary(run),
+        "original_name": original_name(run),
         "student": run.summary(STUDENT) if run.recipe.student.kind == "distilled" else None,
         "languages": languages,
         "in_pairs": any(len(task.languages_in(language)) > 1 for language in languages),

@@ -187,6 +187,7 @@ _ELSEWHERE = {
         ("teacher.revision", "teacher.subfolder", "teacher.token"),
         "where a model lies: tests/compress/models/test_source.py",
     ),
+    "teacher.predictions": "in place of a teacher: tests/compress/teacher/test_predictions.py",
     "teacher.dtype": "of one that is taken as it is: tests/compress/models/test_intake.py",
     "teacher.trust_remote_code": "of a model with code of its own: tests/compress/models",
 }
