@@ -40,7 +40,7 @@ class Contender:
 
     ``model`` is its folder or its ONNX file, ``tokenizer`` the folder of its tokenizer and configuration, ``labels``
     what its outputs mean, in their order. ``target`` is what it was made for, ``origin`` the stage that made it; none
-    for a model that the user named.
+    for a model that the user named. Code beside one that the run made is run if the run ``trusts_code``.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Contender:
     target: str = "any"
     shape: str = ""
     origin: str | None = None
+    trusts_code: bool = False
 
     @property
     def is_for_this_machine(self) -> bool:
@@ -88,7 +89,8 @@ def find_contenders(run: Run, labels: Sequence[str]) -> tuple[list[Contender], l
         folder = run.path_of(name)
         shape = (original_summary(run) if name == original else exported_summary(run)).shape
         tokenizer = _tokenizer_beside(folder, run)
-        found.append(Contender(name, folder, tokenizer, tuple(labels), runtime_of(folder), target, shape, name))
+        runtime, trusts_code = runtime_of(folder), run.trusts_code
+        found.append(Contender(name, folder, tokenizer, tuple(labels), runtime, target, shape, name, trusts_code))
     return found, missing
 
 

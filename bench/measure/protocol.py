@@ -64,7 +64,8 @@ class WorkerSetup(Request[WorkerStart]):
     """What a measuring process loads and on which processors it is kept.
 
     ``model`` is a folder or a file, none for the reference workload, which reads no ``text`` either; ``examples`` names
-    a file. ``largest`` is the batch that the peak of memory is measured with.
+    a file. ``largest`` is the batch that the peak of memory is measured with. Code that lies beside the model runs if
+    the setup ``trusts_code``.
     """
 
     task: TaskName
@@ -76,6 +77,7 @@ class WorkerSetup(Request[WorkerStart]):
     threads: int
     cpus: Sequence[int]
     largest: SizeBatch
+    trusts_code: bool = False
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def predict_rows(run: Run, data: DataSet, contender: Contender, worker: Worker, 
         outputs = [found[name] for name in found.files]
     file.unlink()
     check_outputs(contender.name, outputs, "leave it out, or make it again")
-    tokenizer, rows = load_tokenizer(str(contender.tokenizer)), list(data.splits["test"])
+    tokenizer, rows = load_tokenizer(contender.tokenizer, contender.trusts_code), list(data.splits["test"])
     return predicted_of(run.task, outputs, worker.setup.examples, rows, contender.labels, tokenizer)
 
 

@@ -50,7 +50,7 @@ from compress.threads import bound_threads
 from compress.timing import timed_in_peace
 
 Feed = dict[str, NDArray[Any]]
-Load = Callable[[Path, Task, Search, int], Predict]
+Load = Callable[[Path, Task, Search, int, bool], Predict]
 """Opens a model, as `compress.runtimes.predict.load_predict`."""
 
 
@@ -114,7 +114,7 @@ class MeasuredModel:
         setup = self._setup
         if setup.model is None:
             return reference_workload()
-        return self._load(Path(setup.model), self._task, setup.search, setup.threads)
+        return self._load(Path(setup.model), self._task, setup.search, setup.threads, setup.trusts_code)
 
     def _run(self, batch: RowsBatch | SizeBatch) -> RunAnswer:
         """One timed run, or where text is written two: up to the first token, and whole."""
@@ -154,7 +154,8 @@ class MeasuredModel:
     def _encode(self) -> Encode:
         from compress.models.load import load_tokenizer
 
-        encode = self._task.encoder(load_tokenizer(self._text.tokenizer), self._text, self._text.labels)
+        tokenizer = load_tokenizer(self._text.tokenizer, self._setup.trusts_code)
+        encode = self._task.encoder(tokenizer, self._text, self._text.labels)
         collect_and_keep_off()
         return encode
 

@@ -76,7 +76,7 @@ class Measurement:
 
     def setup(self, contender: Contender) -> ModelSetup:
         """Tokenise the test rows as this model reads them."""
-        tokenizer, data = load_tokenizer(str(contender.tokenizer)), self.recipe.data
+        tokenizer, data = load_tokenizer(contender.tokenizer, contender.trusts_code), self.recipe.data
         examples = task_named(self.recipe.task).encoder(tokenizer, data, contender.labels)(self.rows)
         path = self.scratch / f"{contender.name}-examples.json"
         path.write_text(json.dumps(examples), "utf-8")
@@ -88,7 +88,8 @@ class Measurement:
             language_codes=dict(data.language_codes),
             prefix=data.prefix,
         )
-        return ModelSetup(self._told(path, str(contender.model), tokenizer.pad_token_id, text), examples)
+        told = self._told(path, str(contender.model), tokenizer.pad_token_id, text, contender.trusts_code)
+        return ModelSetup(told, examples)
 
     def reference(self) -> ModelSetup:
         """The fixed piece of work, measured as a model is."""
@@ -97,7 +98,9 @@ class Measurement:
         write_json(path, examples)
         return ModelSetup(self._told(path, None, 0, None), examples)
 
-    def _told(self, examples: Path, model: str | None, pad_id: int, text: TextSetup | None) -> WorkerSetup:
+    def _told(
+        self, examples: Path, model: str | None, pad_id: int, text: TextSetup | None, trusts_code: bool = False
+    ) -> WorkerSetup:
         return WorkerSetup(
             task=self.recipe.task,
             model=model,
@@ -108,6 +111,7 @@ class Measurement:
             threads=self.machine.threads,
             cpus=self.machine.cpus,
             largest=self.largest,
+            trusts_code=trusts_code,
         )
 
     @cached_property

@@ -37,9 +37,9 @@ def unplant(model: Path) -> None:
     (model / _PLANTED).unlink()
 
 
-def load_slower(path: Path, task: Task, search: Search, threads: int) -> Predict:
+def load_slower(path: Path, task: Task, search: Search, threads: int, trust_remote_code: bool = False) -> Predict:
     """As `compress.runtimes.predict.load_predict`, slower by what was planted."""
-    predict, planted = load_predict(path, task, search, threads), path / _PLANTED
+    predict, planted = load_predict(path, task, search, threads, trust_remote_code), path / _PLANTED
     if not planted.exists():
         return predict
     more = json.loads(planted.read_text("utf-8")) - 1

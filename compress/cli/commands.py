@@ -91,7 +91,7 @@ def _try_export(run: Run) -> None:
         config = student_config(config, recipe.student)
     with working("export: trying it untrained"):
         try:
-            try_export(run.task, config, load_tokenizer(source, trusted).model_input_names)
+            try_export(run.task, config, load_tokenizer(source, trusted).model_input_names, trusted)
         except CompressError as error:
             raise CompressError(f"{name}: {error}; name a model of another architecture") from error
 

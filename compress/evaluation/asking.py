@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def ask_stage(run: Run, stage: str, rows: Sequence[Row], labels: Sequence[str]) -> Predicted:
     """What the model of a finished stage says of rows."""
     folder = run.path_of(stage)
-    predict = load_predict(folder, run.task, Search.of(run.recipe))
-    return ask(run, (stage, predict, load_tokenizer(str(folder))), rows, labels)
+    predict = load_predict(folder, run.task, Search.of(run.recipe), trust_remote_code=run.trusts_code)
+    return ask(run, (stage, predict, load_tokenizer(folder, run.trusts_code)), rows, labels)
 
 
 def ask(

@@ -55,6 +55,15 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _graphs_are_in_full_precision(self) -> Recipe:
+        if self.student.kind == "as-is" and self.teacher.dtype != "float32":
+            raise ValueError(
+                "teacher.dtype is for the teacher of a student; what is exported as it is begins in float32, and "
+                "export.variants names other precisions; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _labels_are_named_for_a_teacher_that_has_some(self) -> Recipe:
         if self.data.label_names and (self.teacher.model is None or self.teacher.fine_tune):
             raise ValueError("data.label_names is for a teacher that is taken as it is (teacher.fine_tune: false)")

@@ -39,6 +39,11 @@ class Run:
         return task_named(self.recipe.task)
 
     @property
+    def trusts_code(self) -> bool:
+        """Whether code that came with its teacher, and lies beside its models since, may run."""
+        return self.recipe.teacher.trust_remote_code
+
+    @property
     def tokenisation(self) -> Mapping[str, object]:
         """The part of the recipe that decides, with a tokenizer, what models read of the rows; JSON values."""
         data = self.recipe.data

@@ -94,10 +94,18 @@ class OnnxDecoder:
         return {name: array[origins] if ".decoder." in name else array for name, array in state.items()}
 
 
-def load_generator(folder: Path, search: Search, threads: int | None = None, *, cuda: bool = False) -> Generate:
+def load_generator(
+    folder: Path,
+    search: Search,
+    threads: int | None = None,
+    *,
+    cuda: bool = False,
+    trust_remote_code: bool = False,
+) -> Generate:
     """Load a translation folder: ONNX where it holds graphs, else PyTorch, whose library then searches.
 
     :param cuda: Run ONNX on the GPU where ONNX Runtime can.
+    :param trust_remote_code: Run code that lies beside a PyTorch model.
     """
     if (folder / ENCODER).exists():
         from compress.runtimes.onnx import onnx_session
@@ -109,7 +117,8 @@ def load_generator(folder: Path, search: Search, threads: int | None = None, *, 
 
     if threads:
         torch.set_num_threads(threads)
-    return generator_with(AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True), search)
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True, trust_remote_code=trust_remote_code)
+    return generator_with(model, search)
 
 
 def generator_with(model: Any, search: Search) -> Generate:

@@ -20,11 +20,20 @@ from compress.variants.files import engines_in
 from compress.variants.registry import Runtime
 
 
-def load_predict(model: Path, task: Task, search: Search, threads: int | None = None, *, cuda: bool = False) -> Predict:
+def load_predict(
+    model: Path,
+    task: Task,
+    search: Search,
+    threads: int | None = None,
+    trust_remote_code: bool = False,
+    *,
+    cuda: bool = False,
+) -> Predict:
     """Load a model folder, whatever it holds: an engine, OpenVINO's or ONNX graphs, else PyTorch; or an ONNX file.
 
     :param search: How text is searched for, where the task generates.
     :param threads: Threads of one run; none for the runtime's own choice.
+    :param trust_remote_code: Run code that lies beside a PyTorch model.
     :param cuda: Run ONNX on the GPU where ONNX Runtime can.
     :raises UnavailableError: If it needs what this machine lacks.
     :raises CompressError: If it cannot be loaded.
@@ -35,7 +44,7 @@ def load_predict(model: Path, task: Task, search: Search, threads: int | None = 
     if task.GENERATES:
         if engines:
             raise UnavailableError("nothing here runs engines of models that write")
-        return load_generator(model, search, threads, cuda=cuda)
+        return load_generator(model, search, threads, cuda=cuda, trust_remote_code=trust_remote_code)
     if engines:
         from compress.runtimes.tensorrt import load_engine
 
@@ -47,7 +56,7 @@ def load_predict(model: Path, task: Task, search: Search, threads: int | None = 
     (graph,) = task.GRAPHS
     if (model / graph).exists():
         return load_onnx(model / graph, task, threads, cuda=cuda)
-    return load_torch(model, task, threads)
+    return load_torch(model, task, threads, trust_remote_code=trust_remote_code)
 
 
 def runtime_of(model: Path) -> Runtime:

@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def load_torch(folder: Path, task: Task, threads: int | None = None) -> Predict:
-    """Load a model with PyTorch, on the GPU where there is one."""
+def load_torch(folder: Path, task: Task, threads: int | None = None, *, trust_remote_code: bool = False) -> Predict:
+    """Load a model with PyTorch, on the GPU where there is one, in the precision that it is stored in.
+
+    :param trust_remote_code: Run code that lies beside it.
+    """
     import torch
 
     from compress.models.load import model_class
 
     if threads:
         torch.set_num_threads(threads)
-    return predict_with(model_class(task).from_pretrained(folder, use_safetensors=True), task)
+    model = model_class(task).from_pretrained(folder, use_safetensors=True, trust_remote_code=trust_remote_code)
+    return predict_with(model, task)
 
 
 def predict_with(model: PreTrainedModel, task: Task) -> Predict:

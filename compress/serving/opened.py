@@ -6,7 +6,7 @@ from pathlib import Path
 
 from compress.errors import CompressError
 from compress.runs.directory import find_run
-from compress.runtimes.predict import runtime_of
+from compress.runtimes.predict import load_predict, runtime_of
 from compress.serving.client import Model, open_model
 from compress.serving.format import MANIFEST, Description, description_of
 from compress.student.summary import exported_name
@@ -36,6 +36,8 @@ def open_to_try(named: Path, variant: str | None = None, task: TaskName | None =
 
 def _of_run(folder: Path, variant: str | None) -> Model:
     from compress.data.stage import load_labels
+    from compress.models.load import load_tokenizer
+    from compress.runtimes.generation import Search
 
     run = find_run(folder, folder)
     name = variant or exported_name(run)
@@ -44,7 +46,12 @@ def _of_run(folder: Path, variant: str | None) -> Model:
         made = ", ".join(stage for stage in models if (run.folder / stage / "config.json").is_file())
         raise CompressError(f"--variant {name}: {folder} has no such model; it has {made or 'none yet'}")
     path = run.current(name)
-    return Model(path, description_of(run.recipe, load_labels(run), name=name, runtime=runtime_of(path)))
+    runtime, opened = runtime_of(path), None
+    if runtime == "PyTorch":
+        predict = load_predict(path, run.task, Search.of(run.recipe), trust_remote_code=run.trusts_code)
+        opened = (load_tokenizer(path, run.trusts_code), predict)
+    described = description_of(run.recipe, load_labels(run), name=name, runtime=runtime)
+    return Model(path, described, opened=opened)
 
 
 def _of_model(model: str, task: TaskName | None) -> Model:

@@ -85,11 +85,11 @@ def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = No
     else:
         chosen = labelled_rows(pool, run.recipe.data.labelled_languages)
     say(f"student: {chosen.counts.told}")
-    teacher = load_model(run.task, str(run.path_of(source_stage(run).name)), data.labels)
+    teacher = load_model(run.task, run.path_of(source_stage(run).name), data.labels, run.trusts_code)
     if more:
         model, tokenizer = (
-            load_model(run.task, str(more.source), data.labels),
-            load_tokenizer(str(more.source)),
+            load_model(run.task, more.source, data.labels, run.trusts_code),
+            load_tokenizer(more.source, run.trusts_code),
         )
     else:
         model, tokenizer = _first_student(run, teacher, data, pool, chosen)
@@ -126,7 +126,7 @@ def _first_student(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The untrained student and its tokenizer."""
     student = run.recipe.student
-    tokenizer = load_tokenizer(str(run.path_of(source_stage(run).name)))
+    tokenizer = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
     model = build_student(teacher, student)
     if student.initialization in ("importance", "svd") and not student.every_nth_layer:
 

@@ -148,7 +148,7 @@ def _inputs(run: Run) -> Mapping[str, object]:
 
 def _plan(run: Run, folder: Path) -> _Work:
     data, signals = load_student_data(run), _signals(run)
-    tokenizer = load_tokenizer(str(run.path_of(source_stage(run).name)))
+    tokenizer = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
     rows = build_pool(data, run.recipe).teacher_rows
     encode = run.task.encoder(tokenizer, run.recipe.data, data.labels)
     encoded = rows.encoded(encode, run.folder / ".work" / "teacher-rows.arrow")
@@ -219,7 +219,8 @@ def _file(run: Run, work: _Work) -> _Says:
 
 def _model(run: Run, work: _Work) -> _Says:
     """What the teacher says, a batch at a time."""
-    teacher = load_model(run.task, str(run.path_of(TEACHER.name)), load_data(run).labels)
+    folder, labels = run.path_of(TEACHER.name), load_data(run).labels
+    teacher = load_model(run.task, folder, labels, run.trusts_code, run.recipe.teacher.dtype)
     prepare(teacher, work.signals)
     teacher = teacher.to("cuda" if torch.cuda.is_available() else "cpu").eval()  # type: ignore[arg-type]
     vocabulary = teacher.config.vocab_size if work.task.GENERATES else 1

@@ -86,10 +86,10 @@ def _part(scratch: Path, start: int) -> Path:
 
 def _translate(run: Run, rows: RowTable, starts: Sequence[int], scratch: Path) -> None:
     teacher = run.path_of("teacher")
-    tokenizer = load_tokenizer(str(teacher))
+    tokenizer = load_tokenizer(teacher, run.trusts_code)
     encode = run.task.encoder(tokenizer, run.recipe.data, [])
     search = Search.of(run.recipe, run.recipe.student.distillation.sequences.beams)
-    predict = load_predict(teacher, run.task, search)
+    predict = load_predict(teacher, run.task, search, trust_remote_code=run.trusts_code)
     with progress() as bar:
         task = bar.add_task("translating", total=len(starts) * _BLOCK)
         for start in starts:

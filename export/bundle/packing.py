@@ -30,6 +30,7 @@ from compress.serving.format import (
 )
 from compress.student.summary import exported_name, reference_stages
 from compress.tasks.rows import Row
+from compress.teacher.summary import source_stage
 from export.bundle.choice import BENCH, PackedVariant
 from export.bundle.contents.bom import Material, materials_of, write_bom
 from export.bundle.contents.card import write_card
@@ -171,8 +172,8 @@ def _seal(packing: Packing, models: Sequence[BundleModel]) -> Manifest:
     stages = run.manifest.stages
     made = max(stages[name].finished for name in parents)
     files = [_file(folder, path) for path in sorted(folder.rglob("*")) if path.is_file()]
-    bom = folder / "bom.cdx.json"
-    write_bom(bom, Material(recipe.name, recipe.bundle.license), made, files, materials_of(recipe), versions)
+    bom, materials = folder / "bom.cdx.json", materials_of(recipe, run.summary(source_stage(run)))
+    write_bom(bom, Material(recipe.name, recipe.bundle.license), made, files, materials, versions)
     manifest = Manifest(
         run=recipe.name,
         task=recipe.task,
@@ -192,6 +193,6 @@ def _file(folder: Path, path: Path) -> BundleFile:
 
 def _companions(source: Path) -> list[Path]:
     """Configuration and tokenizer."""
-    kinds = ("*.json", "*.txt", "*.model", "*.jinja")
+    kinds = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja")
     found = [path for kind in kinds for path in source.glob(kind)]
     return [path for path in found if path.name not in _NOT_SERVED]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ def run_bundle_stage(run: Run, wanted: Wanted, report: Report | None) -> BundleS
     :raises CompressError: If a variant may not be packed, or cannot be with what is asked for.
     """
     chosen = choose_variants(run, report, wanted.variants, wanted.accepted)
+    check_no_code(run.path_of(exported_name(run)))
     if wanted.text_input:
         _check_text_input(run, chosen)
     if wanted.key:
@@ -113,6 +115,20 @@ def _build(
         digest=manifest.digest,
         signed=bool(wanted.key),
     )
+
+
+def check_no_code(model: Path) -> None:
+    """Refuse a model whose tokenizer is code of its own: graphs need none, and a bundle never carries any.
+
+    :param model: A folder with its tokenizer.
+    :raises CompressError: Naming the folder.
+    """
+    told = model / "tokenizer_config.json"
+    if told.is_file() and "auto_map" in json.loads(told.read_text("utf-8")):
+        raise CompressError(
+            f"bundle: the tokenizer in {model} is code of its own, which a bundle never carries; use one that "
+            "tokenizer.json describes (tokenizer_class: PreTrainedTokenizerFast)"
+        )
 
 
 def _check_text_input(run: Run, chosen: Sequence[PackedVariant]) -> None:

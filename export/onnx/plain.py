@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from compress.console import swallowed_output
 from compress.errors import CompressError, first_line
-from compress.models.load import load_model, load_tokenizer, save_tokenizer
+from compress.models.load import load_model, load_tokenizer
+from compress.runs.files import write_json
 from compress.tasks.contract import Task
 from export.onnx.graphs import Announce, GraphFacts, exported_graph
 from export.onnx.seq2seq import seq2seq_graphs
@@ -19,20 +22,29 @@ from export.onnx.weights import save_graphs
 if TYPE_CHECKING:
     from onnx_ir import Model
 
+_CODE = "auto_map"  # which configurations name classes of their own by
+_WEIGHTS_AND_GRAPHS = (".safetensors", ".index.json", ".onnx", "data", ".xml", ".bin")
+
 
 def export_onnx(
-    task: Task, source: Path, folder: Path, labels: list[str], announce: Announce = nullcontext
+    task: Task,
+    source: Path,
+    folder: Path,
+    labels: list[str],
+    announce: Announce = nullcontext,
+    trust_remote_code: bool = False,
 ) -> GraphFacts:
     """Write ``model.onnx``, or the graphs of `export.onnx.seq2seq`, with dynamic batch and length, and tokenizer and
     configuration beside it.
 
     :param source: A ``save_pretrained`` folder.
     :param announce: Says what is being done.
+    :param trust_remote_code: Run code that lies beside the model.
     :raises CompressError: If the architecture cannot be exported.
     """
     with announce("loading the model"):
-        model = load_model(task, str(source), labels).eval()
-        tokenizer = load_tokenizer(str(source))
+        model = load_model(task, source, labels, trust_remote_code).eval()
+        tokenizer = load_tokenizer(source, trust_remote_code)
     graphs = graphs_of(task, model, tokenizer.model_input_names, announce)
     save_graphs(list(graphs), graphs.__getitem__, folder)
     save_companions(source, folder)
@@ -45,13 +57,19 @@ def export_onnx(
 
 
 def save_companions(source: Path, folder: Path) -> None:
-    """Put configuration and tokenizer beside a model, as Optimum and the hub lay out their folders."""
-    from transformers import AutoConfig, GenerationConfig
+    """Put configuration and tokenizer beside a model, as Optimum and the hub lay out their folders.
 
-    AutoConfig.from_pretrained(source).save_pretrained(folder)
-    if (source / "generation_config.json").exists():
-        GenerationConfig.from_pretrained(source).save_pretrained(folder)
-    save_tokenizer(load_tokenizer(str(source)), folder)
+    Graphs need no code: none of the model's goes with them, and none of its tokenizer's unless that has some.
+    """
+    config = json.loads((source / "config.json").read_text("utf-8"))
+    config.pop(_CODE, None)
+    write_json(folder / "config.json", config)
+    told = source / "tokenizer_config.json"
+    has_code = told.is_file() and _CODE in json.loads(told.read_text("utf-8"))
+    left = (*_WEIGHTS_AND_GRAPHS, *([] if has_code else [".py"]))
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.name != "config.json" and not path.name.endswith(left):
+            shutil.copyfile(path, folder / path.name)
 
 
 def graphs_of(task: Task, model: Any, inputs: Sequence[str], announce: Announce = nullcontext) -> dict[str, Model]:

@@ -27,11 +27,12 @@ _LARGEST_DIFFERENCE = 1e-3
 _SHAPES = ((1, 7), (4, 10))  # other ones than the exporter's sample has
 
 
-def try_export(task: Task, config: PreTrainedConfig, inputs: Sequence[str]) -> None:
+def try_export(task: Task, config: PreTrainedConfig, inputs: Sequence[str], trust_remote_code: bool = False) -> None:
     """Export a new model, with embeddings of few tokens, and compare what ONNX Runtime and PyTorch compute.
 
     :param config: Of the model that is to be trained.
     :param inputs: What its tokenizer gives.
+    :param trust_remote_code: Run code that the configuration names.
     :raises CompressError: If the architecture cannot be exported, or its graph computes something else.
     """
     named = [value for name, value in config.to_dict().items() if name.endswith("_token_id") and isinstance(value, int)]
@@ -39,7 +40,7 @@ def try_export(task: Task, config: PreTrainedConfig, inputs: Sequence[str]) -> N
         {**config.to_dict(), "vocab_size": max([_FEWEST_TOKENS, *(value + 1 for value in named)])}
     )
     with swallowed_output():
-        model = model_class(task).from_config(fewer).eval()
+        model = model_class(task).from_config(fewer, trust_remote_code=trust_remote_code).eval()
     graphs = graphs_of(task, model, inputs)
     with TemporaryDirectory() as folder:
         for name, graph in graphs.items():

@@ -37,7 +37,7 @@ def calibration_feeds(run: Run, data: DataSet, source: Path) -> Feeds:
             f"{', '.join(data.languages)}: the ranges would fit one language; use rows of all: "
             f"--set export.calibration.split={other}"
         )
-    tokenizer = load_tokenizer(str(source))
+    tokenizer = load_tokenizer(source, run.trusts_code)
     lengths = [sum(map(len, run.task.texts(row))) for row in rows]
     chosen = spread_over_languages_and_lengths(languages, lengths, settings.rows)
     examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(list(rows.select(chosen)))

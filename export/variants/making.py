@@ -43,7 +43,8 @@ class Ingredients:
     ``student`` is a ``save_pretrained`` folder, of the student or of a model that is taken as it is, ``plain`` and
     ``fused`` are folders with its graphs; a folder need not be there before a variant is made from it. ``feeds`` gives
     what the plain graphs are fed with on the calibration rows; only static int8 asks for it. ``excluded`` names layers
-    that stay in 32 bits. ``announce`` says what is going on while a block runs.
+    that stay in 32 bits. ``announce`` says what is going on while a block runs. Code that lies beside the student runs
+    where the run ``trusts_code``.
     """
 
     task: Task
@@ -56,6 +57,7 @@ class Ingredients:
     feeds: Callable[[], Feeds]
     excluded: tuple[str, ...] = ()
     announce: Callable[[str], AbstractContextManager[object]] = working
+    trusts_code: bool = False
 
     def parent_of(self, variant: Variant) -> Path:
         """The folder that a variant is made from."""
@@ -78,6 +80,7 @@ def ingredients_of(run: Run, data: DataSet, target: Target) -> Ingredients:
         target=target,
         calibration=run.recipe.export.calibration,
         feeds=lambda: calibration_feeds(run, data, run.path_of(PLAIN.name)),
+        trusts_code=run.trusts_code,
     )
 
 
@@ -121,7 +124,8 @@ def make(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
 
 def _plain(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
     announce = ingredients.announcing(f"{variant.name}:")
-    facts = export_onnx(ingredients.task, ingredients.parent_of(variant), folder, ingredients.labels, announce)
+    source, labels = ingredients.parent_of(variant), ingredients.labels
+    facts = export_onnx(ingredients.task, source, folder, labels, announce, ingredients.trusts_code)
     return Made(form=variant.name, target=place_of(variant, ingredients.target), graph=facts)
 
 

@@ -38,14 +38,19 @@ class Answers:
     labelled: bool = False
 
 
-def log_probabilities_of_labels(folder: Path, task: Task, examples: Sequence[Example], pad_id: int) -> list[np.ndarray]:
-    """How likely a model that writes finds each token of the rows' own text, natural logarithm, float32 (tokens,)."""
+def log_probabilities_of_labels(
+    folder: Path, task: Task, examples: Sequence[Example], pad_id: int, trust_remote_code: bool = False
+) -> list[np.ndarray]:
+    """How likely a model that writes finds each token of the rows' own text, natural logarithm, float32 (tokens,).
+
+    :param trust_remote_code: Run code that lies beside a PyTorch model.
+    """
     import torch
     from transformers import AutoConfig
 
     from compress.models.load import model_class
 
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     if (folder / ENCODER).exists():
         decoder = OnnxDecoder(folder)
 
@@ -53,11 +58,12 @@ def log_probabilities_of_labels(folder: Path, task: Task, examples: Sequence[Exa
             arrays = {name: tensor.numpy() for name, tensor in given.items()}
             return decoder.begin(arrays, arrays.pop("decoder_input_ids"))[0]
     else:
-        model = model_class(task).from_pretrained(folder, use_safetensors=True).eval()
+        kind = model_class(task)
+        model = kind.from_pretrained(folder, use_safetensors=True, trust_remote_code=trust_remote_code).eval()
 
         def logits_of(given: dict[str, torch.Tensor]) -> np.ndarray:
             with torch.inference_mode():
-                logits: np.ndarray = model(**given).logits.numpy()
+                logits: np.ndarray = model(**given).logits.float().numpy()
                 return logits
 
     def run(indices: list[int]) -> list[np.ndarray]:

@@ -25,7 +25,8 @@ _BATCH_SIZE = 64
 
 @dataclass(frozen=True)
 class Sample:
-    """Real rows of the validation split, drawn evenly over the languages, and all that it takes to predict them."""
+    """Real rows of the validation split, drawn evenly over the languages, and all that it takes to predict them, the
+    code that lies beside a model included where the run trusts it."""
 
     task: Task
     rows: list[Row]
@@ -33,6 +34,7 @@ class Sample:
     labels: list[str]
     tokenizer: PreTrainedTokenizerBase
     search: Search
+    trusts_code: bool = False
     _of_stages: dict[Path, Answers] = field(default_factory=dict, repr=False)
 
     def answers_of(self, stage: Path) -> Answers:
@@ -51,11 +53,14 @@ class Sample:
         :param batch_size: Examples that are run at once.
         :raises UnavailableError: If the model needs what this machine lacks.
         """
-        predict, pad_id = load_predict(folder, self.task, self.search), self.tokenizer.pad_token_id
+        predict, pad_id = (
+            load_predict(folder, self.task, self.search, trust_remote_code=self.trusts_code),
+            self.tokenizer.pad_token_id,
+        )
         outputs = predict_examples(predict, self.task, self.examples, pad_id, batch_size)
         predictions = self.task.decode(outputs, self.examples, self.rows, self.labels, self.tokenizer)
         if self.task.GENERATES:  # what is written differs from the first other token on: the rows' own text is rated
-            outputs = log_probabilities_of_labels(folder, self.task, self.examples, pad_id)
+            outputs = log_probabilities_of_labels(folder, self.task, self.examples, pad_id, self.trusts_code)
         return Answers(outputs, predictions, labelled=bool(self.labels))
 
 
@@ -65,8 +70,8 @@ def draw_sample(run: Run, data: DataSet, count: int) -> Sample:
     :param count: How many, if there are as many.
     :raises CompressError: If there is no student of the run's present teacher, whose tokenizer reads them.
     """
-    tokenizer = load_tokenizer(str(run.current(exported_name(run))))
+    tokenizer = load_tokenizer(run.current(exported_name(run)), run.trusts_code)
     rows = data.splits["validation"]
     chosen = list(rows.select(spread_over_languages(rows.column("lang"), count, run.recipe.seed)))
     examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(chosen)
-    return Sample(run.task, chosen, examples, data.labels, tokenizer, Search.of(run.recipe))
+    return Sample(run.task, chosen, examples, data.labels, tokenizer, Search.of(run.recipe), run.trusts_code)

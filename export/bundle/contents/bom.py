@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from compress.recipe.recipe import Recipe
 from compress.runs.versions import program_version
 from compress.serving.format import BundleFile
+from compress.teacher.summary import TeacherSummary
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
@@ -24,19 +25,26 @@ _NAMESPACE = uuid.UUID("5d1b8a52-3a8e-4a3c-8e57-0d2b1f6f6c11")
 
 @dataclass(frozen=True)
 class Material:
-    """What models were made from, or the models themselves, and the licence as the user gave it."""
+    """What models were made from, or the models themselves, the licence as the user gave it, and of a model of the hub
+    the commit."""
 
     name: str
     license: str | None
+    revision: str | None = None
 
 
-def materials_of(recipe: Recipe) -> dict[str, Material]:
+def materials_of(recipe: Recipe, source: TeacherSummary) -> dict[str, Material]:
     """Data and teacher of a run and, where a file has its predictions, what the student's first weights are of; of
-    paths the last part, as the rest is the packer's own."""
+    paths the last part, as the rest is the packer's own.
+
+    :param source: Of the model that the recipe's section on the teacher describes.
+    """
     files = [name for name in (recipe.data.train, recipe.data.validation, recipe.data.test) if name]
     data = ", ".join(map(_name_alone, files or [recipe.data.source]))
     given, licenses = recipe.teacher, recipe.bundle
-    teacher = Material(_name_alone(given.model) if given.model else "trained from scratch", licenses.teacher_license)
+    name = _name_alone(given.model) if given.model else "trained from scratch"
+    revision = source.intake.revision if source.intake else None
+    teacher = Material(name, licenses.teacher_license, revision)
     found = {"data": Material(data, licenses.data_license)}
     if not given.predictions:
         return found | {"teacher": teacher}
@@ -110,10 +118,19 @@ def _files(files: Sequence[BundleFile]) -> list[Component]:
 
 def _sources(materials: Mapping[str, Material]) -> list[Component]:
     from cyclonedx.model.component import Component, ComponentType
+    from packageurl import PackageURL
+
+    def url(material: Material) -> PackageURL | None:
+        if material.revision is None:
+            return None
+        owner, _, name = material.name.rpartition("/")
+        return PackageURL("huggingface", owner or None, name, material.revision)
 
     return [
         Component(
             name=material.name,
+            version=material.revision,
+            purl=url(material),
             type=ComponentType.DATA if role in _DATA else ComponentType.MACHINE_LEARNING_MODEL,
             bom_ref=role,
             licenses=_licenses(material),

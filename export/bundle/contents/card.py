@@ -16,6 +16,7 @@ from compress.runs.directory import Run
 from compress.serving.format import BundleModel
 from compress.student.summary import STUDENT, original_name, original_summary
 from compress.tasks.rows import Row
+from compress.teacher.summary import source_stage
 from compress.variants.engine import read_sidecar
 from compress.variants.files import engines_in
 from export.bundle.contents.bom import materials_of
@@ -51,7 +52,7 @@ def write_card(
         run=recipe,
         task=recipe.task,
         models=models,
-        materials=materials_of(recipe),
+        materials=materials_of(recipe, run.summary(source_stage(run))),
         canary_rows=len(rows),
         example_call=task.example_call(min(rows, key=lambda row: row.lang)),
         served_by_graph=len(task.GRAPHS) == 1,

@@ -104,9 +104,13 @@ def test_a_token_itself_is_refused_and_not_repeated(token: object):
             {"dtype": "float16", "model": "a"},
             "dtype float16 is for a model that is taken as it is; set fine_tune: false",
         ),
+        (
+            {"dtype": "float16", "model": "a", "fine_tune": False},
+            "teacher.dtype is for the teacher of a student; what is exported as it is begins in float32",
+        ),
         ({"revision": "main"}, "revision is of a model; name it in teacher.model, or leave it out"),
     ],
 )
 def test_what_has_no_meaning_is_refused(fields: dict[str, str], message: str):
     with pytest.raises(CompressError, match=message):
-        load_recipe(None, {f"teacher.{name}": value for name, value in fields.items()})
+        load_recipe(None, {"student.kind": "as-is", **{f"teacher.{name}": value for name, value in fields.items()}})

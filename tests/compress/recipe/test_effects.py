@@ -133,6 +133,7 @@ CHANGES: dict[str, Change] = {
     "data.prefix": Change("to {target}: ", writes=True),
     "teacher.model": Change("{folder}/runs/demo/student"),
     "teacher.fine_tune": Change(False, _PRETRAINED),
+    "teacher.dtype": Change("bfloat16", {**_PRETRAINED, "teacher.fine_tune": False}),
     "teacher.allow_unknown_tokens": Change(["xx"], refused="no rows in xx"),
     "teacher.vocabulary.trim": Change(False, _TRIMMED),
     "teacher.vocabulary.minimum_count": Change(5, _TRIMMED),
@@ -188,8 +189,7 @@ _ELSEWHERE = {
         "where a model lies: tests/compress/models/test_source.py",
     ),
     "teacher.predictions": "in place of a teacher: tests/compress/teacher/test_predictions.py",
-    "teacher.dtype": "of one that is taken as it is: tests/compress/models/test_intake.py",
-    "teacher.trust_remote_code": "of a model with code of its own: tests/compress/models",
+    "teacher.trust_remote_code": "of a model with code of its own: tests/test_own_code.py",
 }
 """Fields that these runs have no use for, and where else they are tested."""
 
