@@ -15,6 +15,7 @@ from bench.measure.measured import measure_all
 from bench.measure.reference import REFERENCE
 from bench.measure.rows import check_classes, predict_rows, rows_digest
 from bench.measure.settings import grid_lengths, largest_batch, with_load
+from bench.measure.trial import try_contenders
 from bench.measure.workers import WORKER_COMMAND, Measurement, Worker, started
 from bench.report.build import Findings, model_reports, not_measured
 from bench.report.html import write_html
@@ -59,7 +60,9 @@ def run_bench_stage(
     run, data = with_load(run) if load else run, load_data(run)
     run.current(EVALUATION.name)
     found, missing = find_contenders(run, data.labels)
-    contenders = [*found, *user_contenders(named, run, data.labels)]
+    users = user_contenders(named, run, data.labels)
+    try_contenders(users, run.recipe, run.path_of(DATA.name) / "test.jsonl")
+    contenders = [*found, *users]
     plan = BenchPlan(data, {contender.name: contender for contender in contenders}, missing, command)
 
     def build(folder: Path, scratch: Path) -> BenchSummary:

@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.measure.reference import REFERENCE
 from compress.console import say
 from compress.errors import CompressError
+from compress.files import read_limited
 from compress.reports.bench import NotMeasured
 from compress.runs.directory import Run
 from compress.runtimes.openvino import OPENVINO_MODEL
@@ -30,6 +31,7 @@ from compress.teacher.summary import MODEL, TEACHER
 from compress.variants.registry import VARIANTS, Runtime
 from export.variants.summary import variant_stage
 
+_LARGEST_CONFIG = 100_000_000  # bytes
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes a part of file names
 _TAKEN = (TEACHER.name, STUDENT.name, MODEL.name, *VARIANTS)
 
@@ -142,13 +144,24 @@ def _holds_model(path: Path, task: Task) -> bool:
 def _labels_of(name: str, folder: Path, labels: Sequence[str]) -> tuple[str, ...]:
     """The labels of a model in the order of its outputs, as its configuration tells; else the data's order."""
     path = folder / "config.json"
-    own = json.loads(path.read_text("utf-8")).get("id2label") if path.exists() and labels else None
-    if not own or all(str(label).startswith("LABEL_") for label in own.values()):
+    names = _names_in(name, path) if path.exists() and labels else ()
+    if all(label.startswith("LABEL_") for label in names):
         return tuple(labels)
-    names = tuple(str(own[number]) for number in sorted(own, key=int))
     if set(names) != set(labels):
         raise CompressError(
             f"--variant {name}: its labels ({', '.join(names[:5])} …) are not the data's ({', '.join(labels[:5])} …); "
             f"rename them in {path}"
         )
     return names
+
+
+def _names_in(name: str, path: Path) -> tuple[str, ...]:
+    """The labels that a configuration names, by their numbers."""
+    try:
+        own = json.loads(read_limited(path, _LARGEST_CONFIG)).get("id2label") or {}
+        names = {int(number): str(label) for number, label in own.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CompressError(f"--variant {name}: {path}: no configuration of a model; copy it again") from error
+    if sorted(names) != [*range(len(own))]:
+        raise CompressError(f"--variant {name}: {path}: id2label must number the labels from 0, each once")
+    return tuple(names[number] for number in range(len(names)))

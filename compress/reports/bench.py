@@ -14,9 +14,11 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
+from compress.files import read_limited
 from compress.metrics.figures import LabelFigures, ModelLosses, Quality
 
 SCHEMA = 4
+_LARGEST = 2_000_000_000  # bytes
 _DISTURBED = "share of the time that went to other work, of this machine or of other guests of its host"
 
 
@@ -273,12 +275,12 @@ def read_report(path: Path) -> Report:
     :raises CompressError: If it is no report, or of another version.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(read_limited(path, _LARGEST))
     except OSError as error:
         raise CompressError(
             f"{path}: cannot be read ({error.strerror}); name a report.json or a run directory"
         ) from error
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict) or "schema" not in content:
         raise CompressError(f"{path}: not a bench report; name a report.json that `compress bench` wrote")

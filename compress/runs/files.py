@@ -1,4 +1,4 @@
-"""Files of a run: hashes, JSON, reading within limits, atomic writes, modes."""
+"""Files of a run: hashes, JSON, atomic writes, modes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,21 +33,6 @@ def known_sha256(path: Path) -> str:
     if time.time_ns() - status.st_ctime_ns > _SETTLED:
         _known_hashes[known] = found
     return found
-
-
-def read_limited(path: Path, largest: int) -> bytes:
-    """The content of a file that may be anybody's.
-
-    :param largest: Bytes that it may have.
-    :raises CompressError: If it is larger, or no regular file: a pipe or a device may have no end.
-    :raises OSError: If it cannot be read.
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise CompressError(f"{path}: not a file but a folder, a pipe or a device")
-    if status.st_size > largest:
-        raise CompressError(f"{path}: {status.st_size:,} bytes, where {largest:,} are the most that it may have")
-    return path.read_bytes()
 
 
 def follow_umask(folder: Path) -> None:

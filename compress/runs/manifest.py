@@ -12,7 +12,8 @@ from pydantic import Field, JsonValue, ValidationError
 
 from compress.contract import Contract
 from compress.errors import CompressError
-from compress.runs.files import known_sha256, read_limited
+from compress.files import read_limited
+from compress.runs.files import known_sha256
 
 MANIFEST_SCHEMA: Literal[4] = 4
 _LARGEST = 64_000_000  # bytes

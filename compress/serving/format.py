@@ -12,9 +12,9 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
+from compress.files import read_limited
 from compress.recipe.data import Prefix
 from compress.recipe.export import Tolerance
-from compress.runs.files import read_limited
 from compress.targets import is_for_gpu
 from compress.tasks.registry import TaskName, task_named
 from compress.variants.registry import Runtime

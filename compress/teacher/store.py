@@ -14,10 +14,13 @@ from torch import Tensor
 
 from compress.console import say
 from compress.contract import Contract
-from compress.runs.files import atomic_file, file_sha256, write_json
+from compress.errors import CompressError
+from compress.files import read_limited
+from compress.runs.files import atomic_file, content_hash, file_sha256, write_json
 
 BOOKKEEPING = ("offsets", "rows")
 _INDEX = "index.json"
+_LARGEST_INDEX = 64_000_000  # bytes
 
 
 class Shard(Contract):
@@ -35,6 +38,11 @@ class OutputsIndex(Contract):
     examples_per_shard: int
     per_token: list[str] = Field(description="outputs of which each element of an example has its own")
     shards: list[Shard]
+    digest: str = Field("", description="of all else: an index that was altered is none")
+
+    def sealed(self) -> OutputsIndex:
+        """The same with its digest."""
+        return self.model_copy(update={"digest": content_hash(self.model_dump(mode="json", exclude={"digest"}))})
 
     def with_shard(self, number: int, shard: Shard) -> OutputsIndex:
         """The same with another shard at a place."""
@@ -44,15 +52,16 @@ class OutputsIndex(Contract):
 def read_index(folder: Path) -> OutputsIndex | None:
     """The index of a store; none where it is missing or damaged."""
     try:
-        return OutputsIndex.model_validate_json((folder / _INDEX).read_text("utf-8"))
-    except (FileNotFoundError, ValidationError, UnicodeDecodeError):
+        index = OutputsIndex.model_validate_json(read_limited(folder / _INDEX, _LARGEST_INDEX), strict=True)
+    except (OSError, CompressError, ValidationError):
         return None
+    return index if index.sealed() == index else None
 
 
 def write_index(folder: Path, index: OutputsIndex) -> None:
     """Put an index in the place of the one that is there."""
     with atomic_file(folder / _INDEX) as partial:
-        write_json(partial, index.model_dump(mode="json"))
+        write_json(partial, index.sealed().model_dump(mode="json"))
 
 
 def is_intact(folder: Path, shard: Shard) -> bool:

@@ -8,7 +8,10 @@ from pydantic import Field, ValidationError
 
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
+from compress.files import read_limited
 from compress.variants.registry import EnginePrecision
+
+_LARGEST = 1_000_000  # bytes
 
 
 class BatchAndLength(Contract):
@@ -84,7 +87,7 @@ def read_sidecar(engine: Path) -> EngineSidecar:
     """
     path = engine.with_suffix(".json")
     try:
-        return EngineSidecar.model_validate_json(path.read_text("utf-8"))
+        return EngineSidecar.model_validate_json(read_limited(path, _LARGEST))
     except OSError as error:
         raise CompressError(f"{path}: cannot be read ({error.strerror}); build the engine again") from error
     except ValidationError as error:

@@ -108,7 +108,7 @@ def read_search(folder: Path) -> SearchReport:
     path = folder / _REPORT
     again = "search again with `compress export --budget`"
     try:
-        return SearchReport.model_validate_json(path.read_text("utf-8"))
+        return SearchReport.model_validate_json(path.read_bytes())
     except OSError as error:
         raise CompressError(f"{path}: cannot be read ({error.strerror}); {again}") from error
     except ValidationError as error:

@@ -32,7 +32,10 @@ from attempts import Outcome, attempts_at, run_attempts  # noqa: E402
 from material import Material, make_material  # noqa: E402
 
 _ENDS = ("refused", "accepted", "faults")
-SURFACES = ("rows", "recipes", "models", "graphs", "runs", "bundles", "archives", "signatures", "requests")
+SURFACES = (
+    *("rows", "recipes", "models", "graphs", "runs", "bundles", "archives", "signatures", "requests"),
+    *("reports", "variants"),
+)
 
 
 def main(

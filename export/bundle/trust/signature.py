@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from compress.errors import CompressError, UnavailableError, first_line
-from compress.runs.files import file_sha256, read_limited
+from compress.files import read_limited
+from compress.runs.files import file_sha256
 from compress.serving.format import SIGNATURE, SIGNATURE_SUM
 
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.measure.contenders import find_contenders, user_contenders
+from bench.measure.trial import try_contenders
 from bench.stage import run_bench_stage
 from compress.errors import CompressError
 from compress.evaluation.stage import load_predicted
@@ -89,3 +90,30 @@ def test_other_labels_are_refused(run, tmp_path: Path):
     (tmp_path / "theirs/config.json").write_text(json.dumps(config))
     with pytest.raises(CompressError, match=r"its labels \(weather, .*\) are not the data's .*; rename them in"):
         user_contenders([f"theirs={tmp_path / 'theirs'}"], run, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("[" * 100_000, "no configuration of a model; copy it again"),
+        ("[1]", "no configuration of a model; copy it again"),
+        ('{"id2label": ["date"]}', "no configuration of a model; copy it again"),
+        ('{"id2label": {"0": "date", "2": "time"}}', "id2label must number the labels from 0, each once"),
+    ],
+)
+def test_a_configuration_that_is_none_is_named(run, tmp_path: Path, config: str, message: str):
+    shutil.copytree(run.folder / "onnx", tmp_path / "theirs")
+    (tmp_path / "theirs/config.json").write_text(config)
+    with pytest.raises(CompressError, match=f"--variant theirs: .*config.json: {message}"):
+        user_contenders([f"theirs={tmp_path / 'theirs'}"], run, LABELS)
+
+
+def test_models_that_cannot_be_run_are_found_in_another_process(run, tmp_path: Path):
+    for name in ("sound", "panics"):
+        shutil.copytree(run.folder / "onnx", tmp_path / name)
+    tokenizer = json.loads((tmp_path / "panics/tokenizer.json").read_text())
+    tokenizer["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": "AAAAAAAA"}
+    (tmp_path / "panics/tokenizer.json").write_text(json.dumps(tokenizer))
+    named = user_contenders([f"{name}={tmp_path / name}" for name in ("sound", "panics")], run, LABELS)
+    with pytest.raises(CompressError, match=r"--variant panics: .* the process that tried it ended with .*PanicExcept"):
+        try_contenders(named, run.recipe, run.folder / "data/test.jsonl")

@@ -92,6 +92,15 @@ def test_a_damaged_shard_is_found_and_made_again(run: Run, damage: str, capsys: 
         assert shards[0].stat().st_mtime_ns == untouched
 
 
+def test_an_index_that_was_altered_is_made_again(run: Run):
+    before, index = cache.load_cache(run).logits(), store(run) / "index.json"
+    written = index.read_text("utf-8")
+    content = json.loads(written)
+    index.write_text(json.dumps({**content, "examples_per_shard": content["examples_per_shard"] - 1}), "utf-8")
+    assert np.array_equal(cache.load_cache(run).logits(), before)
+    assert index.read_text("utf-8") == written
+
+
 def test_an_index_names_no_file_elsewhere(run: Run):
     before = cache.load_cache(run).logits()
     index, elsewhere = store(run) / "index.json", store(run).parents[1] / "weights.safetensors"

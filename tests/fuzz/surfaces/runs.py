@@ -89,5 +89,5 @@ def surface(material: Material) -> Surface:
         cases,
         lambda random_, folder: draw(random_, folder, material),
         draws=400,
-        places=("data.", "teacher."),
+        places=("data.", "teacher.", "onnx: stage "),
     )
