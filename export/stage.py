@@ -161,7 +161,7 @@ def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sam
         made = make(variant, replace(ingredients, target=target), folder)
         with working(f"{variant.name}: comparing with {parent} on {len(sample.rows)} rows"):
             answers = sample.answers(folder)
-            parity = measure_parity(sample.answers_of(run.path_of(parent)), answers)
+            parity = measure_parity(run.task, sample.answers_of(run.path_of(parent)), answers)
         check_parity(variant.name, parent, parity, tolerance)
         sample.remember(run.folder / variant.name, answers)
         if variant.is_half_precision:

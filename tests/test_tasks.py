@@ -199,8 +199,8 @@ def test_the_student_learns_from_what_its_teacher_writes(run, tmp_path, monkeypa
         [json.loads(line)["label"] for line in (folder / "train.jsonl").read_text().splitlines()]
         for folder in (tmp_path / "filling", this.folder / "sequences")
     )
-    assert agreement(again[:750], before[:750]) > 0.95  # other batches: the last digits differ
-    assert agreement(before, own) > 0.3
+    assert agreement(this.task.agreed(again[:750], before[:750])) > 0.95  # other batches: the last digits differ
+    assert agreement(this.task.agreed(before, own)) > 0.3
     assert set(again[750:]) == {"as it was before the interruption"}
 
 

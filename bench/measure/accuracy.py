@@ -28,6 +28,7 @@ class Accuracy:
     """
 
     def __init__(self, task: Task, rows: Sequence[Row], labels: Sequence[str], predicted: Mapping[str, Predicted]):
+        self._task = task
         self._rows = rows
         self.languages = [row.lang for row in rows]
         self.predicted = predicted
@@ -58,11 +59,11 @@ class Accuracy:
         one, other = self.predicted[reference].predictions, self.predicted[name].predictions
         compared = compare(self.metrics[reference], self.metrics[name], self.languages)
         labels = label_losses(self._counts[reference], self._counts[name])
-        return ModelLosses(**dict(compared), labels=labels, agreement=agreement(one, other))
+        return ModelLosses(**dict(compared), labels=labels, agreement=agreement(self._task.agreed(one, other)))
 
     def labels(self, name: str) -> dict[str, LabelFigures]:
         """Recall and F1 of a model by label; none where rows have no labels of a closed set."""
-        return label_figures(self._counts[name])
+        return label_figures(self._counts[name], self.languages)
 
     def changes(self, reference: str, name: str) -> list[Change] | None:
         """What changed most often from one model to another: from which class to which, and how many were right before

@@ -13,6 +13,7 @@ from bench.measure.workers import Worker
 from compress.data.stage import DataSet
 from compress.errors import CompressError
 from compress.evaluation.predicted import Predicted, predicted_of
+from compress.models.describe import thresholds_in
 from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
 from compress.runs.files import content_hash
@@ -38,7 +39,8 @@ def predict_rows(run: Run, data: DataSet, contender: Contender, worker: Worker, 
     file.unlink()
     check_outputs(contender.name, outputs, "leave it out, or make it again")
     tokenizer, rows = load_tokenizer(contender.tokenizer, contender.trusts_code), list(data.splits["test"])
-    return predicted_of(run.task, outputs, worker.setup.examples, rows, contender.labels, tokenizer)
+    thresholds = thresholds_in(contender.tokenizer)
+    return predicted_of(run.task, outputs, worker.setup.examples, rows, contender.labels, tokenizer, thresholds)
 
 
 def check_classes(contender: Contender, classes: int) -> None:

@@ -75,7 +75,7 @@ def distill(
     recipe: Annotated[Path | None, typer.Argument(help="Recipe (YAML).", show_default="the demo")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     task: Annotated[
-        str | None, typer.Option(help="text-classification, token-classification, question-answering or translation.")
+        str | None, typer.Option(help="text-classification, multi-label-classification, token-classification, …")
     ] = None,
     data: Annotated[str | None, typer.Option(help="File, folder, hub data set, or cldr (built in).")] = None,
     teacher: Annotated[str | None, typer.Option(help="Teacher: model folder or hub id.")] = None,

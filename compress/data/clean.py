@@ -65,7 +65,9 @@ def clean(
                 + ")"
             )
     labels = (
-        _checked_labels(seen) if learnt else ordered_labels({name for found in seen.values() for name in found.labels})
+        _checked_labels(seen, task)
+        if learnt
+        else ordered_labels({name for found in seen.values() for name in found.labels})
     )
     summary = DataSummary(
         splits={split: SplitSummary(rows=found.rows, dropped=dict(found.dropped)) for split, found in seen.items()},
@@ -134,8 +136,10 @@ def _check_languages(field: str, wanted: list[str] | None, known: set[str]) -> N
         raise CompressError(f"data.{field}: no rows in {', '.join(unknown)}; the data has {', '.join(sorted(known))}")
 
 
-def _checked_labels(seen: Mapping[str, _Seen]) -> list[str]:
+def _checked_labels(seen: Mapping[str, _Seen], task: Task) -> list[str]:
     labels = ordered_labels(seen["train"].labels)
+    if not labels and task.SEVERAL_LABELS:
+        raise CompressError("data: no row of the train split has a label; classification needs rows that have some")
     if len(labels) == 1:
         raise CompressError(f"data: the train split has one class only ('{labels[0]}'); classification needs two")
     for split in ("validation", "test"):

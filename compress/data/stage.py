@@ -119,7 +119,7 @@ def _build(run: Run, folder: Path, own: Sequence[str] | None) -> DataSummary:
     labels = cleaned.labels
     if own is not None and labels:
         labels = in_teachers_order(own, labels, data.label_names, str(run.recipe.teacher.model))
-    elif own is not None and not labelled and not refuses(run.task, "data.label_names", ""):
+    elif own is not None and not refuses(run.task, "data.label_names", ""):
         labels = list(own)
     write_json(folder / "labels.json", labels)
     write_json(folder / "report.json", cleaned.summary.model_dump(mode="json"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compress.console import progress
 from compress.evaluation.predicted import Predicted, predicted_of
+from compress.models.describe import thresholds_in
 from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
 from compress.runtimes.contract import Predict
@@ -18,30 +20,35 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A model in memory, for people its name, and from which probability on it says each of several labels."""
+
+    name: str
+    predict: Predict
+    tokenizer: PreTrainedTokenizerBase
+    thresholds: Sequence[float]
+
+
 def ask_stage(run: Run, stage: str, rows: Sequence[Row], labels: Sequence[str]) -> Predicted:
     """What the model of a finished stage says of rows."""
     folder = run.path_of(stage)
     predict = load_predict(folder, run.task, Search.of(run.recipe), trust_remote_code=run.trusts_code)
-    return ask(run, (stage, predict, load_tokenizer(folder, run.trusts_code)), rows, labels)
+    model = Asked(stage, predict, load_tokenizer(folder, run.trusts_code), thresholds_in(folder))
+    return ask(run, model, rows, labels)
 
 
-def ask(
-    run: Run, model: tuple[str, Predict, PreTrainedTokenizerBase], rows: Sequence[Row], labels: Sequence[str]
-) -> Predicted:
-    """What a model says of rows.
-
-    :param model: Its name, the model itself and its tokenizer.
-    """
-    name, predict, tokenizer = model
-    examples = run.task.encoder(tokenizer, run.recipe.data, labels)(rows)
+def ask(run: Run, model: Asked, rows: Sequence[Row], labels: Sequence[str]) -> Predicted:
+    """What a model says of rows."""
+    examples = run.task.encoder(model.tokenizer, run.recipe.data, labels)(rows)
     with progress() as bar:
-        task = bar.add_task(f"asking the {name}", total=len(examples))
+        task = bar.add_task(f"asking the {model.name}", total=len(examples))
         outputs = predict_examples(
-            predict,
+            model.predict,
             run.task,
             examples,
-            tokenizer.pad_token_id,
+            model.tokenizer.pad_token_id,
             advance=lambda count: bar.advance(task, count),
         )
-    check_outputs(name, outputs, "its weights are damaged, or too large; take another model, or train it again")
-    return predicted_of(run.task, outputs, examples, rows, labels, tokenizer)
+    check_outputs(model.name, outputs, "its weights are damaged, or too large; take another model, or train it again")
+    return predicted_of(run.task, outputs, examples, rows, labels, model.tokenizer, model.thresholds)

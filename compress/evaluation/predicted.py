@@ -30,8 +30,9 @@ def predicted_of(
     rows: Sequence[Row],
     labels: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
+    thresholds: Sequence[float],
 ) -> Predicted:
     """What a model's outputs say of the rows, as `Task.decode` takes them."""
-    sure = task.confidences(outputs)
-    rounded = None if sure is None else [round(value, 5) for value in sure.tolist()]
-    return Predicted(task.decode(outputs, examples, rows, labels, tokenizer), rounded)
+    found = task.probabilities(outputs) if task.SINGLE_LABEL else None
+    rounded = None if found is None else [round(value, 5) for value in found.max(axis=-1).tolist()]
+    return Predicted(task.decode(outputs, examples, rows, labels, tokenizer, thresholds), rounded)

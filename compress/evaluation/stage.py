@@ -13,7 +13,7 @@ import numpy as np
 from compress.console import say
 from compress.data.stage import DataSet, load_data
 from compress.data.summary import DATA
-from compress.evaluation.asking import ask, ask_stage
+from compress.evaluation.asking import Asked, ask, ask_stage
 from compress.evaluation.baseline import BASELINE, baseline_predictions
 from compress.evaluation.predicted import Predicted
 from compress.evaluation.summary import EVALUATION, EvaluationSummary, Seen
@@ -22,6 +22,7 @@ from compress.metrics.figures import ModelLosses
 from compress.metrics.labels import LabelCounts, label_figures, label_losses
 from compress.metrics.languages import ALL, per_language, signatures
 from compress.metrics.metric import Metric
+from compress.models.describe import thresholds_of
 from compress.models.load import load_teacher
 from compress.recipe.recipe import Recipe
 from compress.recipe.teacher import Teacher
@@ -31,7 +32,7 @@ from compress.runs.stages import run_stage
 from compress.runtimes.generation import Search, generator_with
 from compress.runtimes.pytorch import predict_with
 from compress.student.summary import STUDENT, original_name, reference_stages
-from compress.tasks.contract import Prediction
+from compress.tasks.contract import Prediction, Task
 from compress.tasks.rows import Row
 from compress.teacher.predictions import has_prediction, load_probabilities
 from compress.teacher.summary import PREDICTIONS, TEACHER
@@ -99,21 +100,23 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
         seen_in_training=_seen_in_training(run.recipe, data, task.SINGLE_LABEL),
         student_rows=run.summary(STUDENT).rows if student else None,
         models={name: per_language(model.metrics, [row.lang for row in model.rows]) for name, model in models.items()},
-        labels={name: label_figures(model.counts) for name, model in models.items()},
-        student_against_teacher=_losses(models[TEACHER.name], student) if student and TEACHER.name in models else None,
-        teacher_against_untrimmed=_losses(models[UNTRIMMED], original) if UNTRIMMED in models else None,
+        labels={name: label_figures(model.counts, [row.lang for row in model.rows]) for name, model in models.items()},
+        student_against_teacher=_losses(task, models[TEACHER.name], student)
+        if student and TEACHER.name in models
+        else None,
+        teacher_against_untrimmed=_losses(task, models[UNTRIMMED], original) if UNTRIMMED in models else None,
     )
     write_json(folder / "report.json", summary.model_dump(mode="json"))
     return summary
 
 
-def _losses(reference: _Answered, other: _Answered) -> ModelLosses:
+def _losses(task: Task, reference: _Answered, other: _Answered) -> ModelLosses:
     """What is lost from one model to another on the same rows."""
     losses = compare(reference.metrics, other.metrics, [row.lang for row in reference.rows])
     return ModelLosses(
         **dict(losses),
         labels=label_losses(reference.counts, other.counts),
-        agreement=agreement(reference.predictions, other.predictions),
+        agreement=agreement(task.agreed(reference.predictions, other.predictions)),
     )
 
 
@@ -178,4 +181,5 @@ def _predicted_untrimmed(run: Run, data: DataSet) -> Predicted:
     model, tokenizer = load_teacher(run.task, run.recipe.teacher, data.labels, run.recipe.data.max_length)
     search = Search.of(run.recipe)
     predict = generator_with(model, search) if run.task.GENERATES else predict_with(model, run.task)
-    return ask(run, (UNTRIMMED, predict, tokenizer), list(data.splits["test"]), data.labels)
+    thresholds = thresholds_of(model.config)
+    return ask(run, Asked(UNTRIMMED, predict, tokenizer, thresholds), list(data.splits["test"]), data.labels)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
-from typing import Any
 
 import numpy as np
 
@@ -160,11 +158,13 @@ def adjusted_losses(pairs: Mapping[str, Pair]) -> dict[str, Loss]:
     }
 
 
-def agreement(one: Sequence[Any], other: Sequence[Any]) -> float:
-    """Share of rows with the same prediction, or of their words, where each has one."""
-    if isinstance(one[0], list):
-        one, other = list(chain.from_iterable(one)), list(chain.from_iterable(other))
-    return round(sum(bool(a == b) for a, b in zip(one, other, strict=True)) / len(one), 4)
+def agreement(rows: Sequence[Sequence[tuple[str, bool]]]) -> float:
+    """Share of the rows, or of their words or labels, that two models predict alike.
+
+    :param rows: As `compress.tasks.contract.Task.agreed` has them.
+    """
+    agreed = [agrees for row in rows for _, agrees in row]
+    return round(sum(agreed) / len(agreed), 4) if agreed else 1.0
 
 
 def _short(p: float) -> float:

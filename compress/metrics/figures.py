@@ -42,7 +42,10 @@ class ModelLosses(LanguageLosses):
     """The same, what labels lose, and how often the two models agree."""
 
     labels: dict[str, Loss] = Field(description="of the recall of each label; empty where they are no closed set")
-    agreement: float = Field(description="share of rows with the same prediction")
+    agreement: float = Field(
+        description="share of rows with the same prediction; of words, where each has a label; of several labels, the "
+        "share that both say of those that either says"
+    )
 
 
 class LabelFigures(Contract):
@@ -51,12 +54,13 @@ class LabelFigures(Contract):
     count: int = Field(description="rows, words or spans that have it")
     recall: Interval
     f1: Interval
+    f1_by_language: dict[str, float] = Field(description="of the languages that have it, and all")
 
 
 class LabelAgreement(Contract):
     """How often another model predicts a label where its parent does."""
 
-    rows: int = Field(description="in which the parent predicts it")
+    rows: int = Field(description="in which the parent predicts it; where rows have several labels, either model")
     agreement: float
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compress.metrics.languages import rows_by_language
 from compress.metrics.metric import Metric, f1_of_counts, mean, share
 
 # A measuring process counts with this module: what brings Pydantic is imported where it is made.
@@ -33,8 +34,11 @@ class LabelCounts:
         return metric, np.flatnonzero(wanted)
 
 
-def label_figures(counts: LabelCounts | None) -> dict[str, LabelFigures]:
-    """Recall and F1 of each label that rows have; none where labels are of no closed set."""
+def label_figures(counts: LabelCounts | None, languages: Sequence[str]) -> dict[str, LabelFigures]:
+    """Recall and F1 of each label that rows have; none where labels are of no closed set.
+
+    :param languages: Of the rows.
+    """
     from compress.metrics.figures import LabelFigures
 
     if counts is None:
@@ -44,11 +48,15 @@ def label_figures(counts: LabelCounts | None) -> dict[str, LabelFigures]:
         recall, rows = counts.recall(label)
         if len(rows):
             three = np.stack([counts.right[:, label], counts.found[:, label], counts.wanted[:, label]], axis=1)
-            occurring = np.flatnonzero(three.any(axis=1))
+            f1, occurring = f1_of_counts(three.tolist()), np.flatnonzero(three.any(axis=1))
             found[name] = LabelFigures(
                 count=int(counts.wanted[:, label].sum()),
                 recall=recall.figure(rows).rounded,
-                f1=f1_of_counts(three.tolist()).figure(occurring).rounded,
+                f1=f1.figure(occurring).rounded,
+                f1_by_language={
+                    language: round(float(f1.value(f1.statistics[occurring[own]].sum(axis=0))), 4)
+                    for language, own in rows_by_language(np.asarray(languages)[occurring]).items()
+                },
             )
     return found
 
@@ -73,17 +81,19 @@ def label_losses(reference: LabelCounts | None, other: LabelCounts | None) -> di
     return adjusted_losses(label_pairs(reference, other))
 
 
-def label_agreement(one: Sequence[Any], other: Sequence[Any]) -> Mapping[str, LabelAgreement]:
+def label_agreement(rows: Sequence[Sequence[tuple[str, bool]]]) -> Mapping[str, LabelAgreement]:
     """How often another model agrees where one predicts a label, label by label; of a row with several words the mean
-    over those that have the label."""
+    over those that have the label.
+
+    :param rows: As `compress.tasks.contract.Task.agreed` has them.
+    """
     from compress.metrics.figures import LabelAgreement
 
     shares: dict[str, list[float]] = defaultdict(list)
-    for before, after in zip(one, other, strict=True):
-        words = zip(*([row] if isinstance(row, str) else row for row in (before, after)), strict=True)
+    for row in rows:
         same: dict[str, list[bool]] = defaultdict(list)
-        for label, found in words:
-            same[label].append(label == found)
+        for label, agrees in row:
+            same[label].append(agrees)
         for label, agreed in same.items():
             shares[label].append(float(np.mean(agreed)))
     return {

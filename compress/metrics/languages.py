@@ -27,14 +27,6 @@ def calibration_error(confidences: np.ndarray, right: np.ndarray) -> float:
     return float(np.abs(sums).sum() / rows.sum())
 
 
-def largest_probabilities(outputs: Sequence[np.ndarray]) -> np.ndarray:
-    """The largest probability of each row's logits, float (rows,)."""
-    from scipy.special import softmax
-
-    probabilities: np.ndarray = softmax(np.stack(outputs).astype(np.float64), axis=-1)
-    return np.asarray(probabilities.max(axis=-1))
-
-
 def per_language(metrics: Mapping[str, Metric], languages: Sequence[str]) -> Quality:
     """Every metric for each language and for all rows together (key ``all``)."""
     return {
@@ -48,7 +40,7 @@ def signatures(metrics: Mapping[str, Metric]) -> dict[str, str]:
     return {name: metric.signature for name, metric in metrics.items() if metric.signature}
 
 
-def rows_by_language(languages: Sequence[str]) -> dict[str, np.ndarray]:
+def rows_by_language(languages: Sequence[str] | np.ndarray) -> dict[str, np.ndarray]:
     """Row numbers of each language, in order of its name, and of all rows under ``all``."""
     array = np.asarray(languages)
     groups = {str(language): np.flatnonzero(array == language) for language in np.unique(array)}

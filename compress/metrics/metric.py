@@ -97,6 +97,15 @@ def accuracy(predicted: np.ndarray, targets: np.ndarray) -> Metric:
 def macro_f1(predicted: np.ndarray, targets: np.ndarray, classes: int) -> Metric:
     """Mean F1 over the classes that occur in targets or predictions, both int (rows,)."""
     one, other = np.eye(classes)[predicted], np.eye(classes)[targets]
+    return macro_f1_of_counts(one * other, one + other)
+
+
+def macro_f1_of_counts(right: np.ndarray, occurring: np.ndarray) -> Metric:
+    """Mean F1 over the classes that occur.
+
+    :param right: How often each class is right in each row, (rows, classes).
+    :param occurring: How often it is predicted and wanted, taken together.
+    """
 
     def value(sums: np.ndarray) -> np.ndarray:
         right, occurring = np.split(sums, 2, axis=-1)
@@ -108,7 +117,7 @@ def macro_f1(predicted: np.ndarray, targets: np.ndarray, classes: int) -> Metric
         _, occurring = np.split(counts, 2)
         return np.concatenate([0 * occurring, occurring]), np.concatenate([occurring / 2, occurring])
 
-    return Metric(np.concatenate([one * other, one + other], axis=1), value, bounds)
+    return Metric(np.concatenate([right, occurring], axis=1).astype(np.float64), value, bounds)
 
 
 def f1_of_counts(counts: Sequence[tuple[int, int, int]]) -> Metric:

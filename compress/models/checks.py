@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 from compress.errors import CompressError
 from compress.models.source import StrPath
 from compress.tasks.contract import Task
-from compress.tasks.registry import TaskName, task_named
+from compress.tasks.registry import TASKS, TaskName, task_named
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 # As safetensors calls them, and PyTorch.
 _WEIGHT_TYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}
-_OTHER_PROBLEMS = ("multi_label_classification", "regression")
 _LARGEST = 500_000_000  # bytes of a file in JSON: a tokenizer of a million tokens has 100 million
 _HEADS: dict[str, TaskName] = {
     "ForSequenceClassification": "text-classification",
@@ -76,9 +75,12 @@ def architectures_of(config: PreTrainedConfig) -> list[str]:
 
 
 def task_of_head(config: PreTrainedConfig) -> TaskName | None:
-    """The task that a model's head is for, by the class that its configuration names; none where it tells none."""
-    named = architectures_of(config)
-    return next((task for ending, task in _HEADS.items() if any(name.endswith(ending) for name in named)), None)
+    """The task that a model's head is for, by the class and the problem that its configuration names; none where it
+    names no class."""
+    named, problem = architectures_of(config), config.problem_type
+    found = next((task for ending, task in _HEADS.items() if any(name.endswith(ending) for name in named)), None)
+    same = [name for name, task in TASKS.items() if found and task.AUTO_CLASS == task_named(found).AUTO_CLASS]
+    return next((name for name in same if problem and problem == task_named(name).PROBLEM_TYPE), found)
 
 
 def check_head(name: StrPath, config: PreTrainedConfig, task: Task) -> None:
@@ -86,25 +88,21 @@ def check_head(name: StrPath, config: PreTrainedConfig, task: Task) -> None:
 
     :raises CompressError: If it is for another task.
     """
-    found = task_of_head(config)
-    if found is not None and task_named(found) is not task:
+    found, problem = task_of_head(config), config.problem_type
+    if problem == "regression":
         raise CompressError(
-            f"{name}: its head is for {found} ({architectures_of(config)[0]} in its config.json); choose that task, or "
-            "a model with a head for this one"
+            f"{name}: its config.json says problem_type: regression, which is no task here; name a model whose rows "
+            "have labels"
         )
-
-
-def check_problem(name: StrPath, config: PreTrainedConfig) -> None:
-    """Accept what a classifier was made for, or refuse it.
-
-    :raises CompressError: If a row may have several labels, or has a number.
-    """
-    problem = getattr(config, "problem_type", None)
-    if problem in _OTHER_PROBLEMS:
-        raise CompressError(
-            f"{name}: its config.json says problem_type: {problem}, which is no task here: a row has one label; "
-            "name another model, or take problem_type out of its config.json if its rows have one label too"
-        )
+    if found is None or task_named(found) is task:
+        return
+    if problem is None and task.PROBLEM_TYPE and task.AUTO_CLASS == task_named(found).AUTO_CLASS:
+        return  # one class of heads for several problems, and it does not tell which
+    told = f"problem_type: {problem}" if task_named(found).PROBLEM_TYPE else architectures_of(config)[0]
+    raise CompressError(
+        f"{name}: its head is for {found} ({told} in its config.json); choose that task, or a model with a head for "
+        "this one"
+    )
 
 
 def check_reads(

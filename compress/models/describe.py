@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import Field
 
 from compress.contract import Contract
-from compress.errors import CompressError
+from compress.errors import CompressError, first_line
 from compress.models.encoder_decoder import layer_counts
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel
+
+THRESHOLDS = "label_thresholds"
+"""What a configuration calls the probabilities from which on its labels are said."""
 
 
 def label_maps(labels: Sequence[str]) -> Mapping[str, Any]:
@@ -36,6 +41,23 @@ def label_names(name: str, config: PreTrainedConfig) -> list[str]:
             f"{name}: id2label in its config.json must number its labels from 0, each once and with a name of its own"
         )
     return [str(names[index]) for index in range(len(names))]
+
+
+def thresholds_of(config: PreTrainedConfig) -> list[float]:
+    """From which probability on each label is said, where a row may have several, by number; none: 0.5."""
+    return list(getattr(config, THRESHOLDS, None) or [])
+
+
+def thresholds_in(folder: Path) -> list[float]:
+    """The same of a model's folder, without transformers.
+
+    :raises CompressError: If its configuration cannot be read.
+    """
+    path = folder / "config.json"
+    try:
+        return list(json.loads(path.read_text("utf-8")).get(THRESHOLDS) or [])
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CompressError(f"{path}: cannot be read ({first_line(error)})") from error
 
 
 class ModelSummary(Contract):

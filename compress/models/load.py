@@ -17,7 +17,6 @@ from compress.models.checks import (
     check_files,
     check_finite,
     check_head,
-    check_problem,
     check_reads,
     check_types,
     sentence_modules,
@@ -149,9 +148,9 @@ def check_teacher(
     config = load_config(name, settings.trust_remote_code)
     if not settings.fine_tune:
         check_head(name, config, task)
-    if labels:
-        check_problem(name, config)
-        config.update(dict(label_maps(labels)))
+    config.update(dict(label_maps(labels)))
+    if settings.fine_tune or task.PROBLEM_TYPE:
+        config.problem_type = task.PROBLEM_TYPE
     tokenizer = load_tokenizer(name, settings.trust_remote_code)
     try:
         with torch.device("meta"):

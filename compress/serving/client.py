@@ -40,8 +40,8 @@ _ASK_ANOTHER = "ask another model of the bundle"
 class Answer:
     """What a model says of one text.
 
-    ``prediction`` is a label; a list of labels, one a word; the text of an answer; or a translation. ``probabilities``
-    are those of all labels, 0 to 1, where a text has one label.
+    ``prediction`` is a label; a list of labels, one a word, or those that a text has; the text of an answer; or a
+    translation. ``probabilities`` are those of all labels, 0 to 1, where a text as a whole has labels.
     """
 
     prediction: Prediction
@@ -114,18 +114,18 @@ class Model:
 
     def _from_tokens(self, rows: list[Row]) -> list[Answer]:
         outputs, predictions = self.outputs(rows)
-        if not self._task.SINGLE_LABEL:
+        probabilities = self._task.probabilities(outputs)
+        if probabilities is None:
             return [Answer(prediction) for prediction in predictions]
-        from scipy.special import softmax
-
         return [
-            Answer(prediction, _by_label(self.labels, probabilities))
-            for prediction, probabilities in zip(predictions, softmax(outputs, axis=-1), strict=True)
+            Answer(prediction, _by_label(self.labels, found))
+            for prediction, found in zip(predictions, probabilities, strict=True)
         ]
 
     def _decoded(self, outputs: list[NDArray[Any]], examples: list[Example], rows: Sequence[Row]) -> list[Prediction]:
         with self._tokenizing:
-            return self._task.decode(outputs, examples, rows, self.labels, self._tokenizer)
+            thresholds = self.description.thresholds
+            return self._task.decode(outputs, examples, rows, self.labels, self._tokenizer, thresholds)
 
     def _rows(
         self, texts: Sequence[Any], text_pairs: Sequence[str] | None, languages: Sequence[str] | str | None
@@ -227,5 +227,5 @@ def _text_reader(folder: Path, description: Description, threads: int | None) ->
     return answers
 
 
-def _by_label(labels: Sequence[str], probabilities: NDArray[np.float32]) -> dict[str, float]:
+def _by_label(labels: Sequence[str], probabilities: NDArray[np.floating[Any]]) -> dict[str, float]:
     return dict(zip(labels, map(float, probabilities), strict=True))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
@@ -132,11 +132,22 @@ class Description(Contract):
     prefix: Prefix | None = None
     beams: Annotated[int, Field(gt=0)] = 1
     length_penalty: float = 1.0
+    thresholds: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=list,
+        description="the probability from which on each label is said, where a text may have several; empty: 0.5",
+    )
+
+    @model_validator(mode="after")
+    def _each_label_has_one(self) -> Description:
+        if self.thresholds and len(self.thresholds) != len(self.labels):
+            raise ValueError(f"there are {len(self.thresholds)} thresholds of {len(self.labels)} labels")
+        return self
 
 
 def description_of(
     recipe: Recipe,
     labels: Sequence[str],
+    thresholds: Sequence[float],
     *,
     name: str,
     runtime: Runtime,
@@ -147,6 +158,7 @@ def description_of(
 
     :param recipe: The run's.
     :param labels: Of the model, by number.
+    :param thresholds: Of its labels, where its configuration has some.
     """
     data = recipe.data
     return Description(
@@ -162,6 +174,7 @@ def description_of(
         prefix=data.prefix,
         beams=recipe.generation.beams,
         length_penalty=recipe.generation.length_penalty,
+        thresholds=list(thresholds),
     )
 
 

@@ -36,6 +36,7 @@ def open_to_try(named: Path, variant: str | None = None, task: TaskName | None =
 
 def _of_run(folder: Path, variant: str | None) -> Model:
     from compress.data.stage import load_labels
+    from compress.models.describe import thresholds_in
     from compress.models.load import load_tokenizer
     from compress.runtimes.generation import Search
 
@@ -50,12 +51,12 @@ def _of_run(folder: Path, variant: str | None) -> Model:
     if runtime == "PyTorch":
         predict = load_predict(path, run.task, Search.of(run.recipe), trust_remote_code=run.trusts_code)
         opened = (load_tokenizer(path, run.trusts_code), predict)
-    described = description_of(run.recipe, load_labels(run), name=name, runtime=runtime)
+    described = description_of(run.recipe, load_labels(run), thresholds_in(path), name=name, runtime=runtime)
     return Model(path, described, opened=opened)
 
 
 def _of_model(model: str, task: TaskName | None) -> Model:
-    from compress.models.describe import label_names
+    from compress.models.describe import label_names, thresholds_of
     from compress.models.load import load_config, load_teacher
     from compress.models.source import fetch
     from compress.models.taken import readable_tokens, task_of
@@ -80,6 +81,7 @@ def _of_model(model: str, task: TaskName | None) -> Model:
         target="any",
         pairs="text_pair" in module.FIELDS,
         max_length=max_length,
+        thresholds=thresholds_of(loaded.config),
     )
     search = Search(description.beams, description.length_penalty, max_length)
     predict = generator_with(loaded, search) if module.GENERATES else predict_with(loaded, module)

@@ -207,5 +207,6 @@ def _job(
         collate=DistillationCollator(
             Collator(tokenizer, training.mask_probability, seed), outputs, run.task.OUTPUT_AXIS
         ),
+        by_accuracy=run.task.BEST_EPOCH == "accuracy",
         trainer=partial(DistillationTrainer, distillation=run.recipe.student.distillation, plan=plan),
     )

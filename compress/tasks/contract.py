@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from compress.tasks.rows import Row
 
@@ -24,6 +24,15 @@ Encode = Callable[[Sequence[Row]], list[Example]]
 
 Prediction = Any
 """What is predicted of a row, as JSON knows it."""
+
+Agreed = Sequence[tuple[str, bool]]
+"""Of each part of a row's prediction (the whole, a word's label, one of several labels) what one model says, and
+whether another agrees."""
+
+ProblemType = Literal["multi_label_classification", "regression"]
+"""As configurations of transformers call it, where a row does not have one label."""
+
+TrainingMetric = Literal["accuracy", "loss"]
 
 NO_LABEL = -100
 
@@ -48,11 +57,13 @@ class Task(Protocol):
     """What the stages ask of a task.
 
     ``FIELDS`` are the columns it reads where the recipe names no others, by role. ``AUTO_CLASS`` is the class of
-    transformers that loads its models, ``OUTPUTS`` the names of their outputs: several are stacked along a last axis.
+    transformers that loads its models, ``PROBLEM_TYPE`` what their configurations call the problem, where the class is
+    for several, and ``OUTPUTS`` the names of their outputs: several are stacked along a last axis.
     ``GRAPHS`` are the files of its models in ONNX. ``OUTPUT_AXIS`` names the list of an example, ``input_ids`` or
     ``labels``, each element of which has an output of its own; none where there is one for the whole example.
-    ``SINGLE_LABEL`` tells whether a row has one label of a closed set, which a teacher may give it, ``GENERATES``
-    whether models predict by writing text, token by token. ``REFUSED_FIELDS`` are the recipe's fields that it has no
+    ``SINGLE_LABEL`` tells whether a row has one label of a closed set, which a teacher may give it, ``SEVERAL_LABELS``
+    whether it may have more than one, ``GENERATES`` whether models predict by writing text, token by token;
+    ``BEST_EPOCH`` by what a training's best epoch is chosen. ``REFUSED_FIELDS`` are the recipe's fields that it has no
     use for (``field``, or ``field=value`` where only a value is refused), with whom they are for; ``BUILT_IN`` tells
     whether there is built-in data. ``KEPT_LOGITS`` says how many of an element's logits are kept of the teacher, the
     largest; none for all.
@@ -60,12 +71,15 @@ class Task(Protocol):
 
     FIELDS: Mapping[str, str]
     AUTO_CLASS: str
+    PROBLEM_TYPE: ProblemType | None
     OUTPUTS: tuple[str, ...]
     GRAPHS: tuple[str, ...]
     OUTPUT_AXIS: str | None
     KEPT_LOGITS: int | None
     SINGLE_LABEL: bool
+    SEVERAL_LABELS: bool
     GENERATES: bool
+    BEST_EPOCH: TrainingMetric
     REFUSED_FIELDS: Mapping[str, str]
     BUILT_IN: bool
 
@@ -108,11 +122,13 @@ class Task(Protocol):
         rows: Sequence[Row],
         labels: Sequence[str],
         tokenizer: PreTrainedTokenizerBase,
+        thresholds: Sequence[float] = (),
     ) -> list[Prediction]:
         """What is predicted of each row.
 
         :param outputs: Of each example, float (classes,) or (elements, classes), padding cut off; where the task
             generates, the tokens that were written, int64 (tokens,).
+        :param thresholds: Where rows have several labels, the probability from which on each is said; none: 0.5.
         """
 
     def answered(self, row: Row, prediction: Prediction) -> Row | None:
@@ -128,8 +144,18 @@ class Task(Protocol):
     ) -> LabelCounts | None:
         """How often each label is right, predicted and wanted in each row; none where labels are no closed set."""
 
-    def confidences(self, outputs: Sequence[np.ndarray]) -> np.ndarray | None:
-        """How sure a model is of the prediction of each row, float (rows,); none where rows have no label."""
+    def probabilities(self, outputs: Sequence[np.ndarray]) -> np.ndarray | None:
+        """Of each row's labels, float (rows, labels); none where rows as a whole have no labels."""
+
+    def thresholds(self, logits: np.ndarray, labels: np.ndarray) -> list[float]:
+        """The probabilities from which on labels are best said, where rows have several.
+
+        :param logits: Float (rows, positions, classes), as `positions` gives them.
+        :param labels: int (rows, positions).
+        """
+
+    def agreed(self, before: Sequence[Prediction], after: Sequence[Prediction]) -> list[Agreed]:
+        """Where two models agree, row by row."""
 
     def languages_in(self, lang: str) -> Sequence[str]:
         """The languages that a row's ``lang`` names: one, or those of a pair."""
@@ -166,7 +192,9 @@ LABELLED_ROWS_ONLY: Mapping[str, str] = {
 }
 """Fields that ask for rows with one label, by whom they are for."""
 
-LABELS_ONLY: Mapping[str, str] = {"data.label_names": "text-classification and token-classification"}
+LABELS_ONLY: Mapping[str, str] = {
+    "data.label_names": "text-classification, multi-label-classification and token-classification"
+}
 """Fields that ask for labels of a closed set, by whom they are for."""
 
 GENERATION_ONLY: Mapping[str, str] = {
@@ -201,6 +229,16 @@ def no_label_counts(predictions: Sequence[Prediction], rows: Sequence[Row], labe
     """`Task.label_counts` where rows have no labels of a closed set."""
 
 
-def no_confidences(outputs: Sequence[np.ndarray]) -> np.ndarray | None:
-    """`Task.confidences` where rows have no label."""
+def no_probabilities(outputs: Sequence[np.ndarray]) -> np.ndarray | None:
+    """`Task.probabilities` where rows as a whole have no labels."""
     return None
+
+
+def no_thresholds(logits: np.ndarray, labels: np.ndarray) -> list[float]:
+    """`Task.thresholds` where rows do not have several labels."""
+    return []
+
+
+def rows_agreed(before: Sequence[Prediction], after: Sequence[Prediction]) -> list[Agreed]:
+    """`Task.agreed` where a row has one prediction."""
+    return [[(one, one == other)] for one, other in zip(before, after, strict=True)]

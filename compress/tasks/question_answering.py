@@ -25,12 +25,16 @@ from compress.tasks.contract import (
     LABELS_ONLY,
     Encode,
     Example,
+    ProblemType,
     TextSettings,
+    TrainingMetric,
     encoder_inputs,
-    no_confidences,
     no_label_counts,
+    no_probabilities,
+    no_thresholds,
     one_language,
     plain_text,
+    rows_agreed,
 )
 from compress.tasks.rows import Row, text_in, value_in
 
@@ -41,11 +45,14 @@ if TYPE_CHECKING:
 
 FIELDS: Mapping[str, str] = {"text": "question", "text_pair": "context", "label": "answers"}
 AUTO_CLASS = "AutoModelForQuestionAnswering"
+PROBLEM_TYPE: ProblemType | None = None
 OUTPUTS: tuple[str, ...] = ("start_logits", "end_logits")
 OUTPUT_AXIS: str | None = "input_ids"
 KEPT_LOGITS: int | None = None
 SINGLE_LABEL = False
+SEVERAL_LABELS = False
 GENERATES = False
+BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **LABELS_ONLY, **GENERATION_ONLY}
 BUILT_IN = False
@@ -170,6 +177,7 @@ def decode(
     rows: Sequence[Row],
     labels: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
+    thresholds: Sequence[float] = (),
 ) -> list[str]:
     """The best span of all windows of a row."""
     best = [(-np.inf, "")] * len(rows)
@@ -221,7 +229,9 @@ def _f1(answer: list[str], wanted: list[str]) -> float:
     return 2 * shared / (len(answer) + len(wanted)) if shared else 0.0
 
 
-confidences = no_confidences
+probabilities = no_probabilities
+thresholds = no_thresholds
+agreed = rows_agreed
 label_counts = no_label_counts
 languages_in = one_language
 

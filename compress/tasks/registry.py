@@ -6,12 +6,25 @@ from collections.abc import Mapping
 from typing import Literal
 
 from compress.errors import CompressError
-from compress.tasks import question_answering, text_classification, token_classification, translation
+from compress.tasks import (
+    multi_label_classification,
+    question_answering,
+    text_classification,
+    token_classification,
+    translation,
+)
 from compress.tasks.contract import Task
 
-TaskName = Literal["text-classification", "token-classification", "question-answering", "translation"]
+TaskName = Literal[
+    "text-classification",
+    "multi-label-classification",
+    "token-classification",
+    "question-answering",
+    "translation",
+]
 TASKS: Mapping[TaskName, Task] = {
     "text-classification": text_classification,
+    "multi-label-classification": multi_label_classification,
     "token-classification": token_classification,
     "question-answering": question_answering,
     "translation": translation,

@@ -9,77 +9,59 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.metrics.labels import LabelCounts
-from compress.metrics.languages import largest_probabilities
 from compress.metrics.metric import Metric, accuracy, macro_f1
+from compress.tasks import texts as shared
 from compress.tasks.contract import (
     ENCODER_GRAPHS,
     GENERATION_ONLY,
     NO_LABEL,
     Encode,
     Example,
+    ProblemType,
     TextSettings,
+    TrainingMetric,
     encoder_inputs,
+    no_thresholds,
     one_language,
     plain_text,
+    rows_agreed,
 )
-from compress.tasks.rows import Row, name_in, text_in
+from compress.tasks.rows import Row, name_in
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
 
-FIELDS: Mapping[str, str] = {"text": "text", "label": "label"}
+FIELDS: Mapping[str, str] = {"text": shared.TEXT, "label": "label"}
 AUTO_CLASS = "AutoModelForSequenceClassification"
+PROBLEM_TYPE: ProblemType | None = None
 OUTPUTS: tuple[str, ...] = ("logits",)
 OUTPUT_AXIS: str | None = None
 KEPT_LOGITS: int | None = None
 SINGLE_LABEL = True
+SEVERAL_LABELS = False
 GENERATES = False
+BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = GENERATION_ONLY
 BUILT_IN = True
 
 
 def read_row(place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
-    return Row(
-        text=text_in(place, content, columns, "text"),
-        text_pair=text_in(place, content, columns, "text_pair") if "text_pair" in columns else None,
-        label=name_in(place, content, columns, "label") if "label" in columns else "",
-        lang="",
-    )
+    return shared.text_row(place, content, columns, name_in)
 
 
 def label_names(row: Row) -> Sequence[str]:
     return [row.label] if row.label else []
 
 
-def texts(row: Row) -> Sequence[str]:
-    return [row.text] if row.text_pair is None else [row.text, row.text_pair]
+texts = shared.texts
 
 
 def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: Sequence[str]) -> Encode:
     number = {label: index for index, label in enumerate(labels)}
-
-    def encode(rows: Sequence[Row]) -> list[Example]:
-        pairs = [row.text_pair for row in rows]
-        output = tokenizer(
-            [row.text for row in rows],
-            None if all(pair is None for pair in pairs) else pairs,
-            truncation=True,
-            max_length=settings.max_length,
-            return_attention_mask=False,
-        )
-        return [
-            {
-                "row": index,
-                "labels": [number.get(row.label, NO_LABEL)],
-                **{name: output[name][index] for name in output},
-            }
-            for index, row in enumerate(rows)
-        ]
-
-    return encode
+    return shared.text_encoder(tokenizer, settings, lambda row: [number.get(row.label, NO_LABEL)])
 
 
 model_inputs = encoder_inputs
@@ -95,6 +77,7 @@ def decode(
     rows: Sequence[Row],
     labels: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
+    thresholds: Sequence[float] = (),
 ) -> list[str]:
     return [labels[int(logits.argmax())] for logits in outputs]
 
@@ -117,23 +100,16 @@ def label_counts(predictions: Sequence[str], rows: Sequence[Row], labels: Sequen
     return LabelCounts(labels, found * wanted, found, wanted)
 
 
-def confidences(outputs: Sequence[np.ndarray]) -> np.ndarray | None:
-    return largest_probabilities(outputs)
+def probabilities(outputs: Sequence[np.ndarray]) -> np.ndarray | None:
+    from scipy.special import softmax
+
+    return np.asarray(softmax(np.stack(outputs).astype(np.float64), axis=-1))
 
 
+thresholds = no_thresholds
+agreed = rows_agreed
 languages_in = one_language
-
-
-def question(row: Row) -> dict[str, str]:
-    return {"TEXT": row.text, **({} if row.text_pair is None else {"TEXT_PAIR": row.text_pair})}
-
-
+question = shared.question
 served_text = plain_text
-
-
-def example_call(row: Row) -> str:
-    return '["a text"]' if row.text_pair is None else '["a text"], ["another"]'
-
-
-def content(text: Any, text_pair: str | None, languages: str | None) -> Mapping[str, Any]:
-    return {FIELDS["text"]: text, "text_pair": text_pair}
+example_call = shared.example_call
+content = shared.content

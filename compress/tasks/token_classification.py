@@ -18,11 +18,15 @@ from compress.tasks.contract import (
     GENERATION_ONLY,
     LABELLED_ROWS_ONLY,
     NO_LABEL,
+    Agreed,
     Encode,
     Example,
+    ProblemType,
     TextSettings,
+    TrainingMetric,
     encoder_inputs,
-    no_confidences,
+    no_probabilities,
+    no_thresholds,
     one_language,
 )
 from compress.tasks.rows import Row, normalised, value_in
@@ -34,11 +38,14 @@ if TYPE_CHECKING:
 
 FIELDS: Mapping[str, str] = {"text": "tokens", "label": "labels"}
 AUTO_CLASS = "AutoModelForTokenClassification"
+PROBLEM_TYPE: ProblemType | None = None
 OUTPUTS: tuple[str, ...] = ("logits",)
 OUTPUT_AXIS: str | None = "input_ids"
 KEPT_LOGITS: int | None = None
 SINGLE_LABEL = False
+SEVERAL_LABELS = False
 GENERATES = False
+BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **GENERATION_ONLY}
 BUILT_IN = True
@@ -110,6 +117,7 @@ def decode(
     rows: Sequence[Row],
     labels: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
+    thresholds: Sequence[float] = (),
 ) -> list[list[str]]:
     # A word that the tokenizer makes nothing of has no prediction of its own.
     predicted = [[OUTSIDE if OUTSIDE in labels else labels[0]] * len(row.text) for row in rows]
@@ -166,7 +174,14 @@ def _spans(predicted: list[str], wanted: list[str]) -> tuple[int, int, int]:
     return len(found & true), len(found), len(true)
 
 
-confidences = no_confidences
+probabilities = no_probabilities
+thresholds = no_thresholds
+
+
+def agreed(before: Sequence[list[str]], after: Sequence[list[str]]) -> list[Agreed]:
+    return [[(a, a == b) for a, b in zip(one, other, strict=True)] for one, other in zip(before, after, strict=True)]
+
+
 languages_in = one_language
 
 

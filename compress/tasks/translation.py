@@ -21,10 +21,14 @@ from compress.tasks.contract import (
     NO_LABEL,
     Encode,
     Example,
+    ProblemType,
     TextSettings,
-    no_confidences,
+    TrainingMetric,
     no_label_counts,
+    no_probabilities,
+    no_thresholds,
     plain_text,
+    rows_agreed,
 )
 from compress.tasks.rows import Row, name_in, text_in
 
@@ -40,11 +44,14 @@ FIELDS: Mapping[str, str] = {
     "target_lang": "target_lang",
 }
 AUTO_CLASS = "AutoModelForSeq2SeqLM"
+PROBLEM_TYPE: ProblemType | None = None
 OUTPUTS: tuple[str, ...] = ("logits",)
 OUTPUT_AXIS: str | None = "labels"
 KEPT_LOGITS: int | None = 16
 SINGLE_LABEL = False
+SEVERAL_LABELS = False
 GENERATES = True
+BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ("encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx")
 REFUSED_FIELDS: Mapping[str, str] = {
     **LABELLED_ROWS_ONLY,
@@ -171,6 +178,7 @@ def decode(
     rows: Sequence[Row],
     labels: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
+    thresholds: Sequence[float] = (),
 ) -> list[str]:
     return [
         text.strip()
@@ -234,7 +242,9 @@ def _signature(scorer: Any) -> str:
     return str(scorer.get_signature())
 
 
-confidences = no_confidences
+probabilities = no_probabilities
+thresholds = no_thresholds
+agreed = rows_agreed
 label_counts = no_label_counts
 
 

@@ -127,6 +127,7 @@ def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTok
         config = translation_config(shape, tokenizer, max_length)
     else:
         config = scratch_config(shape, tokenizer, data.labels, max_length)
+        config.problem_type = run.task.PROBLEM_TYPE
     if shape.pretraining is None:
         return tokenizer, model_class(run.task).from_config(config)
     warmed = _pretrain(run, data, shape, config, tokenizer, scratch)
@@ -197,6 +198,7 @@ def _fine_tune(
         scratch=scratch / "training",
         logs=run.folder / "logs" / "teacher",
         collate=Collator(tokenizer, settings.mask_probability, recipe.seed),
+        by_accuracy=run.task.BEST_EPOCH == "accuracy",
     )
     return train(model, job)
 

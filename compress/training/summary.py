@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from compress.contract import Contract
+from compress.tasks.contract import TrainingMetric
 
 
 class TrainingSummary(Contract):
@@ -14,6 +13,11 @@ class TrainingSummary(Contract):
 
     epochs: float
     steps: int
-    metric: Literal["accuracy", "loss"] = Field(description="of the validation rows; what the best epoch was chosen by")
+    metric: TrainingMetric = Field(description="of the validation rows; what the best epoch was chosen by")
     best: float
+    thresholds: list[float] = Field(
+        default_factory=list,
+        description="the probability from which on each label is said, tuned on the validation rows; empty where rows "
+        "do not have several labels",
+    )
     seconds: float

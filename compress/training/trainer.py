@@ -22,6 +22,7 @@ from compress.console import say
 from compress.data.batches import is_short_of_memory
 from compress.data.encode import LengthBucketSampler
 from compress.errors import CompressError
+from compress.models.describe import THRESHOLDS
 from compress.models.outputs import outputs_of
 from compress.processes import process_count, raise_if_interrupted
 from compress.recipe.training import Training
@@ -65,7 +66,7 @@ class BucketTrainer(Trainer):
         outputs = outputs_of(model(**self._model_inputs(model, inputs, labels)), self.task.OUTPUTS)
         logits = self.task.positions(outputs, inputs["attention_mask"])
         loss = hard_loss(logits, labels, self.settings.label_smoothing if model.training else 0.0).mean()
-        return (loss, {"predicted": logits.argmax(dim=-1)}) if return_outputs else loss
+        return (loss, {"logits": logits}) if return_outputs else loss
 
     def _model_inputs(
         self, model: Any, inputs: dict[str, torch.Tensor], labels: torch.Tensor
@@ -122,14 +123,15 @@ class TrainingJob:
 
 
 def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
-    """Train a model in place and leave it at its best epoch, its configuration as it was.
+    """Train a model in place and leave it at its best epoch, its configuration as it was but for the thresholds of its
+    labels.
 
     :raises CompressError: If a step cannot be divided among the processes, or a loss is no number, or memory is
         short.
     """
     try:
         with _configuration_kept(model):
-            return _train(model, job)
+            summary = _train(model, job)
     except Exception as error:
         if not is_short_of_memory(error):
             raise
@@ -137,6 +139,9 @@ def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
             f"{job.title}: memory is too short for a step; raise training.gradient_accumulation, which divides it, or "
             "lower data.max_length"
         ) from error
+    if summary.thresholds:
+        setattr(model.config, THRESHOLDS, summary.thresholds)
+    return summary
 
 
 def _train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
@@ -150,6 +155,7 @@ def _train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
         eval_dataset=data.validation,
         data_collator=job.collate,
         compute_metrics=partial(_accuracies, languages=data.validation_languages) if job.by_accuracy else None,
+        preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(dim=-1),
         callbacks=[_Course(job.title, settings.checkpoint_steps)],
         title=job.title,
         task=job.task,
@@ -169,8 +175,17 @@ def _train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
         steps=trainer.state.global_step,
         metric="accuracy" if job.by_accuracy else "loss",
         best=round(float(trainer.state.best_metric or 0), 4),
+        thresholds=_thresholds(trainer, job) if job.task.SEVERAL_LABELS else [],
         seconds=round(result.metrics["train_runtime"], 1),
     )
+
+
+def _thresholds(trainer: BucketTrainer, job: TrainingJob) -> list[float]:
+    """What suits the best epoch on the validation rows."""
+    trainer.preprocess_logits_for_metrics = None
+    rows: Any = job.data.validation
+    said: Any = trainer.predict(rows)
+    return job.task.thresholds(said.predictions, said.label_ids)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from compress.data.stage import DataSet
 from compress.data.summary import DATA
 from compress.errors import CompressError
 from compress.evaluation.summary import EVALUATION
+from compress.models.describe import thresholds_in
 from compress.models.load import load_tokenizer
 from compress.reports.bench import Report
 from compress.runs.directory import Run
@@ -154,6 +155,7 @@ def _write_description(packing: Packing, model: BundleModel) -> None:
     description = description_of(
         packing.run.recipe,
         packing.data.labels,
+        thresholds_in(packing.folder / model.folder),
         name=model.name,
         runtime=model.runtime,
         target=model.target,

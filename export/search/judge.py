@@ -102,9 +102,7 @@ class Judge:
         return predict_examples(predict, sample.task, sample.examples[:count], sample.tokenizer.pad_token_id)
 
     def _predictions(self, predict: Predict) -> list[Prediction]:
-        sample = self.sample
-        outputs = self._outputs(predict, len(sample.examples))
-        return sample.task.decode(outputs, sample.examples, sample.rows, sample.labels, sample.tokenizer)
+        return self.sample.predictions(self._outputs(predict, len(self.sample.examples)))
 
     def _losses(self, predictions: Sequence[Prediction], numbers: Sequence[int]) -> LanguageLosses:
         rows = [self.sample.rows[number] for number in numbers]

@@ -71,6 +71,6 @@ def _parity(run: Run, engine: Variant, folder: Path, sidecar: EngineSidecar, sam
     """Compare what the engine says with what its ONNX says in ONNX Runtime."""
     with working(f"{engine.name}: comparing with {engine.parent} on {len(sample.rows)} rows"):
         parent = sample.answers_of(run.path_of(engine.parent))
-        parity = measure_parity(parent, sample.answers(folder, sidecar.largest_batch))
+        parity = measure_parity(run.task, parent, sample.answers(folder, sidecar.largest_batch))
     check_parity(engine.name, engine.parent, parity, tolerance_for(engine, run.recipe.export.parity))
     return parity

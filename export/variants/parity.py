@@ -80,17 +80,17 @@ def log_probabilities_of_labels(
     return [found[index] for index in range(len(examples))]
 
 
-def measure_parity(parent: Answers, variant: Answers) -> Parity:
+def measure_parity(task: Task, parent: Answers, variant: Answers) -> Parity:
     """Compare what two models answer to the same rows."""
     one, other = (np.concatenate([output.ravel() for output in answers.outputs]) for answers in (parent, variant))
     difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
-    same = agreement(parent.predictions, variant.predictions)
+    agreed = task.agreed(parent.predictions, variant.predictions)
     return Parity(
         rows=len(parent.predictions),
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
-        agreement=same,
-        labels=dict(label_agreement(parent.predictions, variant.predictions)) if parent.labelled else {},
+        agreement=agreement(agreed),
+        labels=dict(label_agreement(agreed)) if parent.labelled else {},
     )
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from compress.data.encode import spread_over_languages
 from compress.data.stage import DataSet
+from compress.models.describe import thresholds_in
 from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
 from compress.runtimes.generation import Search
 from compress.runtimes.predict import load_predict, predict_examples
 from compress.student.summary import exported_name
-from compress.tasks.contract import Example, Task
+from compress.tasks.contract import Example, Prediction, Task
 from compress.tasks.rows import Row
 from export.variants.parity import Answers, log_probabilities_of_labels
 
@@ -33,6 +37,7 @@ class Sample:
     examples: list[Example]
     labels: list[str]
     tokenizer: PreTrainedTokenizerBase
+    thresholds: list[float]
     search: Search
     trusts_code: bool = False
     _of_stages: dict[Path, Answers] = field(default_factory=dict, repr=False)
@@ -58,10 +63,14 @@ class Sample:
             self.tokenizer.pad_token_id,
         )
         outputs = predict_examples(predict, self.task, self.examples, pad_id, batch_size)
-        predictions = self.task.decode(outputs, self.examples, self.rows, self.labels, self.tokenizer)
+        predictions = self.predictions(outputs)
         if self.task.GENERATES:  # what is written differs from the first other token on: the rows' own text is rated
             outputs = log_probabilities_of_labels(folder, self.task, self.examples, pad_id, self.trusts_code)
         return Answers(outputs, predictions, labelled=bool(self.labels))
+
+    def predictions(self, outputs: Sequence[np.ndarray]) -> list[Prediction]:
+        """What a model's outputs say of the rows."""
+        return self.task.decode(outputs, self.examples, self.rows, self.labels, self.tokenizer, self.thresholds)
 
 
 def draw_sample(run: Run, data: DataSet, count: int) -> Sample:
@@ -70,8 +79,18 @@ def draw_sample(run: Run, data: DataSet, count: int) -> Sample:
     :param count: How many, if there are as many.
     :raises CompressError: If there is no student of the run's present teacher, whose tokenizer reads them.
     """
-    tokenizer = load_tokenizer(run.current(exported_name(run)), run.trusts_code)
+    folder = run.current(exported_name(run))
+    tokenizer = load_tokenizer(folder, run.trusts_code)
     rows = data.splits["validation"]
     chosen = list(rows.select(spread_over_languages(rows.column("lang"), count, run.recipe.seed)))
     examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(chosen)
-    return Sample(run.task, chosen, examples, data.labels, tokenizer, Search.of(run.recipe), run.trusts_code)
+    return Sample(
+        run.task,
+        chosen,
+        examples,
+        data.labels,
+        tokenizer,
+        thresholds_in(folder),
+        Search.of(run.recipe),
+        run.trusts_code,
+    )

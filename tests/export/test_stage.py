@@ -14,6 +14,7 @@ from compress.errors import CompressError
 from compress.recipe.export import Tolerance
 from compress.recipe.file import load_recipe
 from compress.runs.directory import find_run, keep_recipe
+from compress.tasks import text_classification
 from export.stage import explain_engines, run_export_stages
 from export.variants.parity import Answers, check_parity, measure_parity
 
@@ -111,7 +112,9 @@ def test_what_is_made_becomes_the_run_s_recipe(finished_run: Path, tmp_path: Pat
 
 def test_parity_measures_difference_and_agreement():
     parent = Answers([np.array([1.0, 2.0]), np.array([3.0, 0.0])], ["b", "a"])
-    parity = measure_parity(parent, Answers([np.array([1.5, 1.0]), np.array([3.0, 0.0])], ["a", "a"]))
+    parity = measure_parity(
+        text_classification, parent, Answers([np.array([1.5, 1.0]), np.array([3.0, 0.0])], ["a", "a"])
+    )
     assert parity.model_dump(exclude_none=True) == {
         "rows": 2, "max_difference": 1.0, "mean_difference": 0.375, "agreement": 0.5, "labels": {}
     }  # fmt: skip
@@ -120,7 +123,9 @@ def test_parity_measures_difference_and_agreement():
 
 
 def test_not_a_number_is_never_accepted():
-    parity = measure_parity(Answers([np.array([1.0, 0.0])], ["a"]), Answers([np.array([np.nan, 0.0])], ["a"]))
+    parity = measure_parity(
+        text_classification, Answers([np.array([1.0, 0.0])], ["a"]), Answers([np.array([np.nan, 0.0])], ["a"])
+    )
     with pytest.raises(CompressError, match=r"outputs differ by up to nan"):
         check_parity("variant", "parent", parity, Tolerance(max_difference=100, agreement=0))
 
@@ -129,13 +134,17 @@ def test_a_rare_label_that_is_lost_is_no_parity():
     """98.9 % of the predictions agree, and a label of 1 % is never predicted any more."""
     before = ["rare"] * 5 + ["good"] * 495
     outputs = [np.array([1.0, 0.0])] * 500
-    parity = measure_parity(Answers(outputs, before, labelled=True), Answers(outputs, ["good"] * 500, labelled=True))
+    parity = measure_parity(
+        text_classification, Answers(outputs, before, labelled=True), Answers(outputs, ["good"] * 500, labelled=True)
+    )
     assert parity.agreement == 0.99
     assert (parity.labels["rare"].rows, parity.labels["rare"].agreement) == (5, 0)
     with pytest.raises(CompressError, match=r"where onnx-fused predicts 'rare' \(5 rows\), 0.0 % agree"):
         check_parity("onnx-int8", "onnx-fused", parity, Tolerance(max_difference=2, agreement=0.97))
     # One of five is chance.
     one = measure_parity(
-        Answers(outputs, before, labelled=True), Answers(outputs, ["good", *before[1:]], labelled=True)
+        text_classification,
+        Answers(outputs, before, labelled=True),
+        Answers(outputs, ["good", *before[1:]], labelled=True),
     )
     check_parity("onnx-int8", "onnx-fused", one, Tolerance(max_difference=2, agreement=0.97))

@@ -101,7 +101,7 @@ def text_configuration(serving: Serving, task: Task, classes: int, row: Row) -> 
     """
     inputs = list(task.question(row))
     outputs: list[Message] = [{"name": "PREDICTION", "data_type": Name("TYPE_STRING"), "dims": [1]}]
-    if task.SINGLE_LABEL:
+    if task.SINGLE_LABEL or task.SEVERAL_LABELS:
         outputs.append({"name": "PROBABILITIES", "data_type": Name("TYPE_FP32"), "dims": [classes]})
     return {
         "name": serving.name,

@@ -5,8 +5,9 @@ import pytest
 from sklearn.metrics import f1_score
 
 from compress.metrics.comparison import Pair, agreement, compare, holm
-from compress.metrics.languages import calibration_error, largest_probabilities, per_language, rows_by_language
+from compress.metrics.languages import calibration_error, per_language, rows_by_language
 from compress.metrics.metric import accuracy, f1_of_counts, macro_f1, mean, share
+from compress.tasks import multi_label_classification, text_classification, token_classification
 
 GENERATOR = np.random.default_rng(0)
 TARGETS = GENERATOR.integers(0, 4, 300)
@@ -46,8 +47,10 @@ def test_comparison_names_the_worst_language():
     assert result.worst_language_drop.language == "ja"
     assert result.worst_language_drop.value == 0.5
     assert result.drop["all"].value == 0.25
-    assert agreement(["a", "a", "b", "b"], ["a", "a", "b", "a"]) == 0.75
-    assert agreement([["a", "b", "b"], ["c"]], [["a", "b", "a"], ["c"]]) == 0.75
+    assert agreement(text_classification.agreed(["a", "a", "b", "b"], ["a", "a", "b", "a"])) == 0.75
+    assert agreement(token_classification.agreed([["a", "b", "b"], ["c"]], [["a", "b", "a"], ["c"]])) == 0.75
+    assert agreement(multi_label_classification.agreed([["a", "b"], []], [["b", "c"], []])) == 0.3333
+    assert agreement(multi_label_classification.agreed([[]], [[]])) == 1
 
 
 def test_figures_of_counts_add_up_over_rows_before_they_are_divided():
@@ -115,10 +118,6 @@ def test_calibration_error_by_hand():
     error = calibration_error(np.array([0.9, 0.9, 0.9, 0.6]), np.array([1, 1, 0, 0]))
     assert error == pytest.approx((abs(2.7 - 2) + abs(0.6 - 0)) / 4)
     assert calibration_error(np.ones(5), np.ones(5)) == 0
-
-
-def test_confidence_is_the_largest_probability():
-    assert largest_probabilities([np.array([0.0, np.log(3.0)]), np.array([5.0, 5.0])]) == pytest.approx([0.75, 0.5])
 
 
 def test_the_worst_languages_interval_knows_that_it_was_chosen():

@@ -29,7 +29,7 @@ from compress.models.load import load_model, load_teacher, load_tokenizer, save_
 from compress.models.tokenizers import sentencepiece_problem, train_tokenizer
 from compress.recipe.teacher import Teacher
 from compress.recipe.training import NewTokenizer
-from compress.tasks.registry import task_named
+from compress.tasks.registry import TaskName, task_named
 
 CLASSIFICATION = task_named("text-classification")
 LABELS = ["a", "b", "c"]
@@ -138,8 +138,6 @@ def test_weights_that_are_missing_or_no_numbers_are_refused(model: Path, fine_tu
         ({"intermediate_size": 24}, "weights have another shape than its config.json says (bert.encoder.layer.0.inter"),
         ({"vocab_size": 400}, "another shape than its config.json says (bert.embeddings.word_embeddings.weight)"),
         ({"vocab_size": 20}, "the model has embeddings of 20 tokens (vocab_size in its config.json)"),
-        ({"problem_type": "multi_label_classification"}, "problem_type: multi_label_classification, which is no task"),
-        ({"problem_type": "regression"}, "its config.json says problem_type: regression, which is no task here"),
         ({"quantization_config": {"quant_method": "bitsandbytes"}}, "its weights are quantised; name the model as it"),
         ({"model_type": "nonesuch"}, "the model's config.json cannot be read"),
         ({"model_type": "clip"}, "the model cannot be made"),
@@ -149,6 +147,40 @@ def test_a_config_json_that_is_another_models_is_refused(model: Path, fine_tune:
     change_config(model, **fields)
     with refused(message):
         load(model, fine_tune)
+
+
+@pytest.mark.parametrize(
+    ("problem", "task", "message"),
+    [
+        (
+            "multi_label_classification",
+            "text-classification",
+            "its head is for multi-label-classification (problem_type: multi_label_classification in its config.json)",
+        ),
+        (
+            "single_label_classification",
+            "multi-label-classification",
+            "its head is for text-classification (BertForSequenceClassification in its config.json); choose that task",
+        ),
+        ("regression", "text-classification", "its config.json says problem_type: regression, which is no task here"),
+        (None, "token-classification", "its head is for text-classification (BertForSequenceClassification in its"),
+    ],
+)
+def test_a_head_is_for_the_problem_that_its_configuration_names(
+    model: Path, problem: str | None, task: TaskName, message: str
+):
+    change_config(model, problem_type=problem, architectures=["BertForSequenceClassification"])
+    with refused(message):
+        load_teacher(task_named(task), Teacher(model=str(model), fine_tune=False), LABELS, LENGTH)
+    loaded, _ = load_teacher(task_named(task), Teacher(model=str(model), fine_tune=True), LABELS, LENGTH)
+    assert loaded.config.problem_type == task_named(task).PROBLEM_TYPE  # a new head is trained for it
+
+
+def test_a_head_that_tells_no_problem_is_for_the_one_that_is_asked_for(model: Path):
+    change_config(model, problem_type=None, architectures=["BertForSequenceClassification"])
+    several = task_named("multi-label-classification")
+    loaded, _ = load_teacher(several, Teacher(model=str(model), fine_tune=False), LABELS, LENGTH)
+    assert loaded.config.problem_type == "multi_label_classification"
 
 
 def test_a_new_head_is_for_those_who_train_it(model: Path):
