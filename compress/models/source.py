@@ -17,7 +17,8 @@ StrPath = str | os.PathLike[str]
 """A folder, which messages call by what `str` makes of it: of a `Source` its name."""
 
 # No pickled weights, and none in other formats than safetensors, of which a repository may hold many gigabytes.
-_WANTED = ("*.json", "*.py", "*.model", "*.txt", "*.jinja", "*.tiktoken", "model*.safetensors")
+_WANTED = ("*.json", "*.py", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.spm", "model*.safetensors",
+           "[0-9]*_*/model.safetensors")  # fmt: skip
 
 
 @dataclass(frozen=True)

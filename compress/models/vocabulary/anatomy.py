@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +42,11 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Counts:
-    """What was found in the text of a language: how many texts, and how often each token, by its number."""
+    """What was found in the text of a language: how many texts, and by a token's number how often, and in how many."""
 
     texts: int
     tokens: np.ndarray
+    texts_with: np.ndarray
 
 
 def anatomy_of(tokenizer: PreTrainedTokenizerBase) -> Anatomy:
@@ -59,22 +61,27 @@ def anatomy_of(tokenizer: PreTrainedTokenizerBase) -> Anatomy:
 
 def count_tokens(anatomy: Anatomy, texts: Iterable[LanguageText]) -> dict[str, Counts]:
     """Count the tokens of each language's text, in the order in which languages are met."""
-    tokens: dict[str, np.ndarray] = {}
-    numbers: dict[str, int] = {}
+    counts: dict[str, np.ndarray] = {}  # of tokens, and of the texts with them
+    numbers: Counter[str] = Counter()
     length = max(anatomy.numbers.values()) + 1
     for batch in batches(texts):
         for (language, _), found in zip(batch, anatomy.split(batch), strict=True):
-            if language not in tokens:
-                tokens[language], numbers[language] = np.zeros(length, dtype=np.int64), 0
-            np.add.at(tokens[language], found, 1)
+            if language not in counts:
+                counts[language] = np.zeros((2, length), dtype=np.int64)
+            np.add.at(counts[language][0], found, 1)
+            counts[language][1, found] += 1
             numbers[language] += 1
-    return {language: Counts(numbers[language], tokens[language]) for language in tokens}
+    return {language: Counts(numbers[language], *both) for language, both in counts.items()}
 
 
-def total_of(counts: Mapping[str, Counts]) -> np.ndarray:
-    """How often each token was found in all languages together."""
-    total: np.ndarray = np.sum([found.tokens for found in counts.values()], axis=0)
-    return total
+def total_of(counts: Mapping[str, Counts]) -> Counts:
+    """What was found in all languages together."""
+    texts = sum(found.texts for found in counts.values())
+    tokens, texts_with = (
+        np.sum(one, axis=0)
+        for one in zip(*((found.tokens, found.texts_with) for found in counts.values()), strict=True)
+    )
+    return Counts(texts, tokens, texts_with)
 
 
 def batches(texts: Iterable[LanguageText]) -> Iterator[list[LanguageText]]:

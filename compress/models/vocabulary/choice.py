@@ -55,7 +55,7 @@ def _ranked(counts: Mapping[str, Counts], settings: Vocabulary) -> list[int]:
     A token's place is the share of a language's text that is made up of more frequent tokens, in the language where
     that is least: however many are taken, all languages keep the same share of their text.
     """
-    total = total_of(counts)
+    total = total_of(counts).tokens
     place = np.full(len(total), np.inf)
     for found in counts.values():
         order = np.argsort(-found.tokens, kind="stable")

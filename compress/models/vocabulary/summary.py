@@ -20,8 +20,8 @@ class UsedText(TextLoss):
     """The same of text that says what is kept."""
 
     expected_share: float = Field(
-        description="of the tokens of new text of this kind that are likely lost: what would be if each token of this "
-        "text were met for the first time (Good, 1953)"
+        description="of the tokens of new text of this kind that are likely lost: those of each text that would be if "
+        "it had not said what is kept (after Good, 1953)"
     )
 
 

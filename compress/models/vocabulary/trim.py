@@ -94,9 +94,11 @@ def _used(
 ) -> dict[str, UsedText]:
     """What the text loses that says what is kept, and new text of its kind will."""
     total = total_of(counts)
-    is_kept, is_needed = (_marked(numbers, len(total)) for numbers in (kept, _required(anatomy)))
-    is_frail = is_kept & ~is_needed & (total == minimum_count)  # met once less, it would not be kept
-    changed = {} if is_kept[total > 0].all() else _losses(anatomy, texts(), kept)
+    is_kept, is_needed = (_marked(numbers, len(total.tokens)) for numbers in (kept, _required(anatomy)))
+    # Without one of the texts that it is in, it would not be kept.
+    others = total.tokens - total.tokens / np.maximum(total.texts_with, 1)
+    is_frail = is_kept & ~is_needed & (others < minimum_count)
+    changed = {} if is_kept[total.tokens > 0].all() else _losses(anatomy, texts(), kept)
     described = {}
     for language, found in sorted(counts.items()):
         tokens, lost, frail = (int(found.tokens[which].sum()) for which in (slice(None), ~is_kept, is_frail))

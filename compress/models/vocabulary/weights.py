@@ -39,6 +39,11 @@ def drop_rows(model: PreTrainedModel, kept: Sequence[int]) -> int:
 
     rows = embeddings_of(model).shape[0]
     tables = {id(table) for table in _tables(model)}
+    if model.can_generate() and any(len(table) != rows for table in _tables(model)):
+        raise CompressError(
+            f"{model.config.model_type}: not all its embeddings and its head are of the same tokens; such a model "
+            "cannot be trimmed"
+        )
     with_tokens = [found for found in _tensors(model) if rows in found[2].shape]
     chosen, replaced, saved = torch.tensor(kept), dict[int, Any](), 0
     for module, name, tensor in with_tokens:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import small_vocabularies
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, BertConfig
 
 from compress.data.stage import load_data, run_data_stage
 from compress.errors import CompressError
@@ -88,3 +89,33 @@ def test_some_unknown_tokens_are_a_warning_with_the_figure(tmp_path: Path, capsy
     run_data_stage(run)
     run_teacher_stage(run)
     assert re.search(r"warning: its tokenizer does not know \d+\.\d % of the tokens in ja", capsys.readouterr().err)
+
+
+def test_a_translation_teacher_is_trimmed_by_both_languages_text(tmp_path: Path):
+    model, tokenizer = small_vocabularies.build("Marian", tmp_path / "teacher")
+    model.save_pretrained(tmp_path / "teacher")
+    save_tokenizer(tokenizer, tmp_path / "teacher")
+    texts = small_vocabularies.texts()
+    lines = [
+        {"source": source, "target": target, "source_lang": "de", "target_lang": "ru"}
+        for source, target in zip(texts["de"], texts["ru"], strict=True)
+    ]
+    (tmp_path / "data").mkdir()
+    for split, part in (("train", lines[:100]), ("validation", lines[100:125]), ("test", lines[125:])):
+        (tmp_path / "data" / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in part))
+    recipe = {
+        "task": "translation",
+        "data": {"source": str(tmp_path / "data"), "max_length": 64},
+        "teacher": {"model": str(tmp_path / "teacher"), "fine_tune": False, "vocabulary": {"trim": True}},
+    }
+    run = open_run(Recipe.model_validate(recipe), tmp_path / "runs")
+    run_data_stage(run)
+    trimming = run_teacher_stage(run).vocabulary
+    assert trimming is not None
+    assert trimming.used.keys() == trimming.held_out.keys() == {"de", "ru"}
+    assert trimming.tokens_after < trimming.tokens_before
+    trimmed = AutoTokenizer.from_pretrained(run.folder / "teacher")
+    for side, lang in (("text", "de"), ("text_target", "ru")):
+        ids = [t(**{side: texts[lang][0]})["input_ids"] for t in (trimmed, tokenizer)]
+        assert trimmed.convert_ids_to_tokens(ids[0]) == tokenizer.convert_ids_to_tokens(ids[1])
+    assert AutoConfig.from_pretrained(run.folder / "teacher").decoder_start_token_id == trimmed.pad_token_id

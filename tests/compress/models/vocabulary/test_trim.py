@@ -11,14 +11,23 @@ from typing import Any
 import pytest
 import small_vocabularies
 import torch
-from transformers import AutoTokenizer, ByT5Tokenizer, XLMRobertaConfig, XLMRobertaModel
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    ByT5Tokenizer,
+    MarianConfig,
+    MarianMTModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
 
 from compress.errors import CompressError
 from compress.models.load import save_tokenizer
 from compress.models.vocabulary.anatomy import anatomy_of, count_tokens
 from compress.models.vocabulary.summary import TrimmingSummary
 from compress.models.vocabulary.trim import trim_vocabulary
-from compress.models.vocabulary.weights import fixed_tokens
+from compress.models.vocabulary.weights import drop_rows, fixed_tokens
 from compress.recipe.teacher import Vocabulary
 
 WRITERS = ("mT5", "mBART", "NLLB", "M2M100", "Marian")
@@ -243,3 +252,16 @@ def test_positions_that_are_counted_from_the_paddings_number_stay_what_they_are(
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     model = XLMRobertaModel(XLMRobertaConfig(vocab_size=100, pad_token_id=7, **sizes))
     assert fixed_tokens(model) == {*range(8)}
+
+
+def test_a_model_whose_weights_cannot_be_told_by_their_axes_is_refused():
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    with pytest.raises(CompressError, match=r"bert: its weights '.*' have an axis as long as its vocabulary \(16\)"):
+        drop_rows(BertModel(BertConfig(vocab_size=16, hidden_size=16, **sizes)), [0, 1])
+    several = MarianConfig(
+        vocab_size=40, decoder_vocab_size=30, share_encoder_decoder_embeddings=False, tie_word_embeddings=False,
+        pad_token_id=0, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16,
+    )  # fmt: skip
+    with pytest.raises(CompressError, match="marian: not all its embeddings and its head are of the same tokens"):
+        drop_rows(MarianMTModel(several), [0, 1])
