@@ -35,7 +35,7 @@ from compress.student.summary import STUDENT, original_name, reference_stages
 from compress.tasks.contract import Prediction, Task
 from compress.tasks.rows import Row
 from compress.teacher.predictions import has_prediction, load_probabilities
-from compress.teacher.summary import PREDICTIONS, TEACHER
+from compress.teacher.summary import PREDICTIONS, TEACHER, source_stage
 
 UNTRIMMED = "untrimmed"
 
@@ -178,7 +178,10 @@ def _is_taken_trimmed(teacher: Teacher) -> bool:
 
 
 def _predicted_untrimmed(run: Run, data: DataSet) -> Predicted:
-    model, tokenizer = load_teacher(run.task, run.recipe.teacher, data.labels, run.recipe.data.max_length)
+    intake = run.summary(source_stage(run)).intake
+    assert intake is not None
+    settings = run.recipe.teacher.model_copy(update={"revision": intake.revision})  # not what came out since
+    model, tokenizer = load_teacher(run.task, settings, data.labels, run.recipe.data.max_length)
     search = Search.of(run.recipe)
     predict = generator_with(model, search) if run.task.GENERATES else predict_with(model, run.task)
     thresholds = thresholds_of(model.config)

@@ -144,6 +144,8 @@ def _tell(source: Source, intake: Intake, settings: Teacher) -> None:
         known += f", embeddings of {intake.embeddings:,}"
     if intake.tokenizer and not intake.tokenizer.differing:
         known += f"; {intake.tokenizer.texts:,} texts are split as its {intake.tokenizer.file} says"
+    language, share = max(intake.unknown_tokens.items(), key=lambda entry: entry[1])
+    known += f"; at most {100 * share:.1f} % of the tokens are unknown, in {language}" if share else ""
     say(f"{source}: {known}")
     if intake.left_out:
         say(

@@ -158,6 +158,7 @@ def test_precision_of_the_files_and_what_is_left_out_are_told(
     intake = taken(folder, fine_tune=True).intake
     assert (intake.precision, intake.left_out) == ("bfloat16", ["Pooling", "Normalize"])
     said = " ".join(capsys.readouterr().err.split())
+    assert "8 texts are split as its sentencepiece.bpe.model says" in said
     assert "weights in bfloat16, which are read into float32; reads 32 tokens of a row" in said
     assert "warning: the task leaves out what modules.json names (Pooling, Normalize)" in said
     headless = {name: values for name, values in halves.items() if not name.startswith("classifier")}
