@@ -88,7 +88,7 @@ def test_thresholds_are_each_models_own_and_go_with_it(run: Run):
         assert training is not None
         assert len(training.thresholds) == 4
         config = load_config(run.path_of(stage.name))
-        assert (config.problem_type, config.label_thresholds) == ("multi_label_classification", training.thresholds)
+        assert (config.problem_type, config.decision_thresholds) == ("multi_label_classification", training.thresholds)
     about = json.loads((run.folder / "bundle/models/cpu/onnx-int8/1/compress.json").read_text("utf-8"))
     assert about["thresholds"] == run.summary(STUDENT).training.thresholds
     assert run.summary(variant_stage("onnx")).parity.agreement == 1
@@ -130,7 +130,7 @@ def test_a_model_with_several_labels_is_told_by_its_problem_and_taken_as_it_is(r
     this = commands.taken_run(model, str(tmp_path / "rows.jsonl"), {}, tmp_path / "runs", in_json=True)
     assert this.recipe.task == "multi-label-classification"
     taken = load_config(this.path_of("model"))
-    assert taken.label_thresholds == load_config(model).label_thresholds
+    assert taken.decision_thresholds == load_config(model).decision_thresholds
     assert this.summary(EVALUATION).models["model"]["all"]["micro-F1"].value == 1
     data = load_data(this)
     said = open_to_try(this.folder, "model").predict([row.text for row in data.splits["test"]])

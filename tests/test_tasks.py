@@ -65,6 +65,19 @@ def test_the_student_has_learned_and_every_variant_is_measured(run):
     )
 
 
+@pytest.mark.parametrize("run", ["question-answering"], indirect=True)
+def test_questions_without_an_answer_get_none_from_every_model(run):
+    this, result, _ = run
+    lacking = [number for number, row in enumerate(load_data(this).splits["test"]) if not row.label["text"]]
+    report = read_report(this.folder / "bench/report.json")
+    for name, measured in result["bench"]["models"].items():
+        none = [report.predictions[name][number] == "" for number in lacking]
+        assert measured["quality"]["all"]["NoAns F1"]["value"] == pytest.approx(np.mean(none), abs=1e-4)
+        assert 0 < report.predictions[name].count("") < len(report.predictions[name]) / 2
+    (threshold,) = result["student"]["training"]["thresholds"]
+    assert json.loads((this.folder / "onnx/config.json").read_text("utf-8"))["decision_thresholds"] == [threshold]
+
+
 @translation_only
 def test_writing_is_measured_token_by_token(run):
     _, result, shown = run

@@ -174,14 +174,14 @@ def _features(row: Mapping[str, Any]) -> Features:
     """The types of a row's fields, whatever its texts look like: text, lists of text, and where answers start."""
     from datasets import Features, List, Value
 
-    def feature(value: Any) -> Any:
+    def feature(name: str, value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {name: feature(part) for name, part in value.items()}
-        if isinstance(value, list):
-            return List(Value("int64" if value and isinstance(value[0], int) else "string"))
+            return {key: feature(key, part) for key, part in value.items()}
+        if isinstance(value, list):  # which may be empty in the first row
+            return List(Value("int64" if name == "answer_start" else "string"))
         return Value("string")
 
-    return Features({name: feature(value) for name, value in row.items()})
+    return Features({name: feature(name, value) for name, value in row.items()})
 
 
 def rows_of(batch: dict[str, list[Any]]) -> Iterator[Row]:

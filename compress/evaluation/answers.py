@@ -10,6 +10,7 @@ from compress.data.stage import DataSet, load_data
 from compress.data.summary import ANSWERS, DATA, AnswersSummary
 from compress.errors import CompressError
 from compress.evaluation.asking import ask_stage
+from compress.models.describe import thresholds_in
 from compress.runs.directory import Run
 from compress.runs.stages import run_stage
 from compress.tasks.rows import row_as_dict
@@ -27,11 +28,12 @@ def run_answers_stage(run: Run) -> AnswersSummary:
 
 
 def _build(run: Run, data: DataSet, folder: Path) -> AnswersSummary:
-    kept, empty = {}, 0
+    kept, empty, source = {}, 0, source_stage(run).name
+    thresholds = thresholds_in(run.path_of(source))
     for split in _ANSWERED:
         rows = list(data.splits[split])
-        said = ask_stage(run, source_stage(run).name, rows, data.labels).predictions
-        answered = [run.task.answered(row, prediction) for row, prediction in zip(rows, said, strict=True)]
+        said = ask_stage(run, source, rows, data.labels).predictions
+        answered = [run.task.answered(row, prediction, thresholds) for row, prediction in zip(rows, said, strict=True)]
         lines = [json.dumps(row_as_dict(row), ensure_ascii=False) for row in answered if row is not None]
         if not lines:
             raise CompressError(

@@ -22,7 +22,7 @@ from compress.metrics.figures import ModelLosses
 from compress.metrics.labels import LabelCounts, label_figures, label_losses
 from compress.metrics.languages import ALL, per_language, signatures
 from compress.metrics.metric import Metric
-from compress.models.describe import thresholds_of
+from compress.models.describe import thresholds_in
 from compress.models.load import load_teacher
 from compress.recipe.recipe import Recipe
 from compress.recipe.teacher import Teacher
@@ -184,5 +184,5 @@ def _predicted_untrimmed(run: Run, data: DataSet) -> Predicted:
     model, tokenizer = load_teacher(run.task, settings, data.labels, run.recipe.data.max_length)
     search = Search.of(run.recipe)
     predict = generator_with(model, search) if run.task.GENERATES else predict_with(model, run.task)
-    thresholds = thresholds_of(model.config)
+    thresholds = thresholds_in(run.path_of(source_stage(run).name))  # it has some of its own, or they were tuned
     return ask(run, Asked(UNTRIMMED, predict, tokenizer, thresholds), list(data.splits["test"]), data.labels)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel
 
-THRESHOLDS = "label_thresholds"
-"""What a configuration calls the probabilities from which on its labels are said."""
+_THRESHOLDS = "decision_thresholds"
+"""What a configuration calls them."""
 
 
 def label_maps(labels: Sequence[str]) -> Mapping[str, Any]:
@@ -44,8 +44,16 @@ def label_names(name: str, config: PreTrainedConfig) -> list[str]:
 
 
 def thresholds_of(config: PreTrainedConfig) -> list[float]:
-    """From which probability on each label is said, where a row may have several, by number; none: 0.5."""
-    return list(getattr(config, THRESHOLDS, None) or [])
+    """What a model decides by, as `Task.decode` takes it."""
+    return list(getattr(config, _THRESHOLDS, None) or [])
+
+
+def keep_thresholds(config: PreTrainedConfig, thresholds: Sequence[float]) -> None:
+    """Let a configuration have these and no others."""
+    if thresholds:
+        setattr(config, _THRESHOLDS, list(thresholds))
+    elif hasattr(config, _THRESHOLDS):
+        delattr(config, _THRESHOLDS)
 
 
 def thresholds_in(folder: Path) -> list[float]:
@@ -55,7 +63,7 @@ def thresholds_in(folder: Path) -> list[float]:
     """
     path = folder / "config.json"
     try:
-        return list(json.loads(path.read_text("utf-8")).get(THRESHOLDS) or [])
+        return list(json.loads(path.read_text("utf-8")).get(_THRESHOLDS) or [])
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CompressError(f"{path}: cannot be read ({first_line(error)})") from error
 

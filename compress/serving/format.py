@@ -132,15 +132,20 @@ class Description(Contract):
     prefix: Prefix | None = None
     beams: Annotated[int, Field(gt=0)] = 1
     length_penalty: float = 1.0
-    thresholds: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+    thresholds: list[float] = Field(
         default_factory=list,
-        description="the probability from which on each label is said, where a text may have several; empty: 0.5",
+        description="the probability from which on each label is said, where a text may have several (empty: 0.5); or "
+        "by how much no answer must beat the best one (empty: every question is answered)",
     )
 
     @model_validator(mode="after")
     def _each_label_has_one(self) -> Description:
-        if self.thresholds and len(self.thresholds) != len(self.labels):
-            raise ValueError(f"there are {len(self.thresholds)} thresholds of {len(self.labels)} labels")
+        several = task_named(self.task).SEVERAL_LABELS
+        if several and not all(0 < threshold < 1 for threshold in self.thresholds):
+            raise ValueError("thresholds: they are probabilities between 0 and 1")
+        wanted = len(self.labels) if several else 1
+        if self.thresholds and len(self.thresholds) != wanted:
+            raise ValueError(f"there are {len(self.thresholds)} thresholds in place of {wanted}")
         return self
 
 
@@ -158,7 +163,7 @@ def description_of(
 
     :param recipe: The run's.
     :param labels: Of the model, by number.
-    :param thresholds: Of its labels, where its configuration has some.
+    :param thresholds: Where its configuration has some.
     """
     data = recipe.data
     return Description(

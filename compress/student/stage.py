@@ -27,6 +27,7 @@ from compress.processes import is_main_process
 from compress.recipe.training import Training
 from compress.runs.directory import Run
 from compress.runs.stages import run_stage
+from compress.runtimes.thresholds import tune_thresholds
 from compress.student.distillation import Companion, DistillationCollator, DistillationTrainer
 from compress.student.rows import ChosenRows, choose_rows, labelled_rows
 from compress.student.summary import STUDENT, StudentSummary
@@ -108,6 +109,8 @@ def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = No
     job = _job(run, more.training if more else student.training, tokenizer, (rows, plan, outputs), scratch)
     with more.around(model) if more else nullcontext():
         training = train(model, job)
+        learnt = data.splits["train"].in_languages(run.recipe.data.labelled_languages)
+        training = training.model_copy(update={"thresholds": tune_thresholds(run, model, tokenizer, learnt)})
     check_finite("student", model, "lower student.training.learning_rate")
     weights = None
     if student.distillation.group_dro:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from compress.tasks.rows import Row
@@ -128,11 +128,12 @@ class Task(Protocol):
 
         :param outputs: Of each example, float (classes,) or (elements, classes), padding cut off; where the task
             generates, the tokens that were written, int64 (tokens,).
-        :param thresholds: Where rows have several labels, the probability from which on each is said; none: 0.5.
+        :param thresholds: Where rows have several labels, the probability from which on each is said; none: 0.5. Where
+            questions may have no answer, by how much that must beat the best one; none: all are answered.
         """
 
-    def answered(self, row: Row, prediction: Prediction) -> Row | None:
-        """A row whose label is what a model predicts; none where it predicts nothing."""
+    def answered(self, row: Row, prediction: Prediction, thresholds: Sequence[float] = ()) -> Row | None:
+        """A row whose label is what a model with these thresholds predicts; none where it predicts nothing."""
 
     def metrics(
         self, predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequence[str]
@@ -147,11 +148,15 @@ class Task(Protocol):
     def probabilities(self, outputs: Sequence[np.ndarray]) -> np.ndarray | None:
         """Of each row's labels, float (rows, labels); none where rows as a whole have no labels."""
 
-    def thresholds(self, logits: np.ndarray, labels: np.ndarray) -> list[float]:
-        """The probabilities from which on labels are best said, where rows have several.
+    def needs_thresholds(self, rows: Iterable[Row]) -> bool:
+        """Whether what a model that learns from such rows says depends on thresholds."""
 
-        :param logits: Float (rows, positions, classes), as `positions` gives them.
-        :param labels: int (rows, positions).
+    def thresholds(
+        self, outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row]
+    ) -> list[float]:
+        """What a model says is best on these rows with, as `decode` takes it.
+
+        :param outputs: As `decode` takes them.
         """
 
     def agreed(self, before: Sequence[Prediction], after: Sequence[Prediction]) -> list[Agreed]:
@@ -234,8 +239,13 @@ def no_probabilities(outputs: Sequence[np.ndarray]) -> np.ndarray | None:
     return None
 
 
-def no_thresholds(logits: np.ndarray, labels: np.ndarray) -> list[float]:
-    """`Task.thresholds` where rows do not have several labels."""
+def without_thresholds(rows: Iterable[Row]) -> bool:
+    """`Task.needs_thresholds` where none are needed."""
+    return False
+
+
+def no_thresholds(outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row]) -> list[float]:
+    """`Task.thresholds` where none are needed."""
     return []
 
 

@@ -7,7 +7,7 @@ makes cross-entropy the binary one, and soft loss that of independent probabilit
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -122,7 +122,7 @@ def decode(
     return [[label for label, holds in zip(labels, row, strict=True) if holds] for row in said]
 
 
-def answered(row: Row, prediction: list[str]) -> Row | None:
+def answered(row: Row, prediction: list[str], thresholds: Sequence[float] = ()) -> Row | None:
     return replace(row, label=prediction)
 
 
@@ -146,11 +146,15 @@ def probabilities(outputs: Sequence[np.ndarray]) -> np.ndarray | None:
     return _sigmoid(np.stack(outputs))
 
 
-def thresholds(logits: np.ndarray, labels: np.ndarray) -> list[float]:
+def needs_thresholds(rows: Iterable[Row]) -> bool:
+    return True
+
+
+def thresholds(outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row]) -> list[float]:
     """For each label the threshold of the highest F1 on these rows, half-way to the next probability; 0.5 where none is
     better, or too few rows have the label."""
-    found = _sigmoid(logits[..., 1] - logits[..., 0])
-    return [_best_threshold(found[:, place], labels[:, place] == 1) for place in range(found.shape[1])]
+    found, wanted = _sigmoid(np.stack(outputs)), np.array([example["labels"] for example in examples])
+    return [_best_threshold(found[:, place], wanted[:, place] == 1) for place in range(found.shape[1])]
 
 
 def _best_threshold(found: np.ndarray, wanted: np.ndarray) -> float:

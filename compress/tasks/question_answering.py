@@ -1,7 +1,8 @@
 """Extractive question answering, as in SQuAD: ``text`` is the question, ``text_pair`` the context with the answer.
 
-``label`` has the answers' ``text`` and where each starts in the context, ``answer_start``, in characters. Scores are
-those of MLQA (Lewis et al., 2020), which XQuAD uses too: articles by language, Chinese character by character.
+``label`` has the answers' ``text`` and where each starts in the context, ``answer_start``, in characters; both are
+empty where the context has no answer, as in SQuAD 2 (Rajpurkar et al., 2018). Scores are those of MLQA (Lewis et al.,
+2020), which XQuAD uses too: articles by language, Chinese character by character.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import re
 import reprlib
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from compress.errors import CompressError
-from compress.metrics.metric import Metric, mean
+from compress.metrics.metric import Metric, mean, share
 from compress.tasks.contract import (
     ENCODER_GRAPHS,
     GENERATION_ONLY,
@@ -31,7 +32,6 @@ from compress.tasks.contract import (
     encoder_inputs,
     no_label_counts,
     no_probabilities,
-    no_thresholds,
     one_language,
     plain_text,
     rows_agreed,
@@ -57,6 +57,7 @@ GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **LABELS_ONLY, **GENERATION_ONLY}
 BUILT_IN = False
 LONGEST_ANSWER = 30  # tokens
+_NO_SPAN = -1e9  # the score of a window without a token of the context: lower than any
 _ARTICLES = {
     "en": r"\b(a|an|the)\b",
     "es": r"\b(un|una|unos|unas|el|la|los|las)\b",
@@ -80,6 +81,8 @@ def _answers(place: str, content: Mapping[str, Any], columns: Mapping[str, str])
     """The answers, moved to where they are in the context after its normalisation."""
     context, value = (value_in(place, content, columns, role) for role in ("text_pair", "label"))
     texts, starts = (value.get(key) if isinstance(value, Mapping) else None for key in ("text", "answer_start"))
+    if texts == starts == []:
+        return {"text": [], "answer_start": []}
     if not _are_all(texts, str) or not _are_all(starts, int) or len(texts) != len(starts) or min(starts) < 0:
         raise CompressError(
             f"{place}: field '{columns['label']}' must have lists 'text' and 'answer_start' of the same length, of "
@@ -106,6 +109,11 @@ def label_names(row: Row) -> Sequence[str]:
 
 def texts(row: Row) -> Sequence[str]:
     return [row.text, row.text_pair or ""]
+
+
+def _lacks_answer(row: Row) -> bool:
+    """Whether a row says that the context has no answer."""
+    return row.label != "" and not row.label["text"]
 
 
 def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: Sequence[str]) -> Encode:
@@ -153,7 +161,7 @@ def _cut(tokenizer: PreTrainedTokenizerBase, question: str, longest: int) -> str
 
 def _wanted(row: Row, spans: np.ndarray) -> list[int]:
     """Numbers of the first and last token of the first answer; 0 where this window lacks it."""
-    if not row.label:
+    if not row.label or _lacks_answer(row):
         return [0, 0]
     answer = row.label["text"][0]
     start = row.label["answer_start"][0] + len(answer) - len(answer.lstrip())  # space is in no token
@@ -179,9 +187,23 @@ def decode(
     tokenizer: PreTrainedTokenizerBase,
     thresholds: Sequence[float] = (),
 ) -> list[str]:
-    """The best span of all windows of a row."""
-    best = [(-np.inf, "")] * len(rows)
+    """The best span of all windows of a row; none where having no answer beats it by more than the threshold."""
+    answers, margins = _best_spans(outputs, examples, rows)
+    least = min(thresholds, default=np.inf)
+    return ["" if margin > least else answer for answer, margin in zip(answers, margins, strict=True)]
+
+
+def _best_spans(
+    outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row]
+) -> tuple[list[str], np.ndarray]:
+    """The best span of each row, and by how much its null score is higher than that span's, float (rows,).
+
+    The null score of a window is its first token's, as start and end (Devlin et al., 2019); of a row, the lowest of its
+    windows'.
+    """
+    best, null = [(_NO_SPAN, "")] * len(rows), np.full(len(rows), np.inf)
     for logits, example in zip(outputs, examples, strict=True):
+        null[example["row"]] = min(null[example["row"]], logits[0].sum())
         inside = np.flatnonzero(np.array(example["starts"]) >= 0)
         if not len(inside):
             continue
@@ -193,24 +215,50 @@ def decode(
         if scores[first, last] > best[example["row"]][0]:
             start, end = example["starts"][inside[first]], example["ends"][inside[last]]
             best[example["row"]] = (scores[first, last], (rows[example["row"]].text_pair or "")[start:end])
-    return [answer for _, answer in best]
+    return [answer for _, answer in best], null - np.array([score for score, _ in best])
 
 
-def answered(row: Row, prediction: str) -> Row | None:
+def needs_thresholds(rows: Iterable[Row]) -> bool:
+    return any(_lacks_answer(row) for row in rows)
+
+
+def thresholds(outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row]) -> list[float]:
+    """By how much the null score must beat the best span for the highest F1, half-way to the next row's, as SQuAD 2's
+    evaluation finds it."""
+    answers, margins = _best_spans(outputs, examples, rows)
+    order = np.argsort(margins, kind="stable")
+    # What answering a row gains: all rows are right that lack an answer and get none, and no other.
+    gains = [_scores(answers[row], rows[row])[0] - _lacks_answer(rows[row]) for row in order]
+    edges = np.concatenate([[margins[order[0]] - 1], margins[order], [margins[order[-1]] + 1]])
+    reached = np.where(np.diff(edges) > 0, np.concatenate([[0], np.cumsum(gains)]), -np.inf)
+    answered = int(reached.argmax())
+    return [float(edges[answered : answered + 2].mean())]
+
+
+def answered(row: Row, prediction: str, thresholds: Sequence[float] = ()) -> Row | None:
+    if not prediction.strip():
+        return replace(row, label={"text": [], "answer_start": []}) if thresholds else None
     answers = {"text": [prediction], "answer_start": [(row.text_pair or "").find(prediction)]}
-    return replace(row, label=answers) if prediction.strip() else None
+    return replace(row, label=answers)
 
 
 def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
-    """F1 and exact match, the better of a row's answers."""
-    pairs = [
-        [(_normalised(answer, row.lang), _normalised(wanted, row.lang)) for wanted in row.label["text"]]
-        for answer, row in zip(predictions, rows, strict=True)
-    ]
-    return {
-        "F1": mean([max(_f1(answer, wanted) for answer, wanted in row) for row in pairs]),
-        "exact match": mean([max(answer == wanted for answer, wanted in row) for row in pairs]),
-    }
+    """F1 and exact match; where every language has questions without an answer, the share of those that get none."""
+    scores = [_scores(answer, row) for answer, row in zip(predictions, rows, strict=True)]
+    found = {"F1": mean([f1 for f1, _ in scores]), "exact match": mean([exact for _, exact in scores])}
+    lacking = [_lacks_answer(row) for row in rows]
+    if {row.lang for row in rows} == {row.lang for row, lacks in zip(rows, lacking, strict=True) if lacks}:
+        found["NoAns F1"] = share(
+            [(int(f1) * lacks, int(lacks)) for (f1, _), lacks in zip(scores, lacking, strict=True)]
+        )
+    return found
+
+
+def _scores(answer: str, row: Row) -> tuple[float, float]:
+    """F1 and exact match, the better of a row's answers; where it has none, whether none is given."""
+    given, wanted = _normalised(answer, row.lang), [_normalised(text, row.lang) for text in row.label["text"] or [""]]
+    exact = float(given in wanted)
+    return exact if _lacks_answer(row) else max(_f1(given, one) for one in wanted), exact
 
 
 def _normalised(answer: str, language: str) -> list[str]:
@@ -230,7 +278,6 @@ def _f1(answer: list[str], wanted: list[str]) -> float:
 
 
 probabilities = no_probabilities
-thresholds = no_thresholds
 agreed = rows_agreed
 label_counts = no_label_counts
 languages_in = one_language

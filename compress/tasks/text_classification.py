@@ -25,6 +25,7 @@ from compress.tasks.contract import (
     one_language,
     plain_text,
     rows_agreed,
+    without_thresholds,
 )
 from compress.tasks.rows import Row, name_in
 
@@ -82,7 +83,7 @@ def decode(
     return [labels[int(logits.argmax())] for logits in outputs]
 
 
-def answered(row: Row, prediction: str) -> Row | None:
+def answered(row: Row, prediction: str, thresholds: Sequence[float] = ()) -> Row | None:
     return replace(row, label=prediction)
 
 
@@ -106,6 +107,7 @@ def probabilities(outputs: Sequence[np.ndarray]) -> np.ndarray | None:
     return np.asarray(softmax(np.stack(outputs).astype(np.float64), axis=-1))
 
 
+needs_thresholds = without_thresholds
 thresholds = no_thresholds
 agreed = rows_agreed
 languages_in = one_language

@@ -28,6 +28,7 @@ from compress.tasks.contract import (
     no_probabilities,
     no_thresholds,
     one_language,
+    without_thresholds,
 )
 from compress.tasks.rows import Row, normalised, value_in
 
@@ -128,7 +129,7 @@ def decode(
     return predicted
 
 
-def answered(row: Row, prediction: list[str]) -> Row | None:
+def answered(row: Row, prediction: list[str], thresholds: Sequence[float] = ()) -> Row | None:
     return replace(row, label=prediction)
 
 
@@ -175,6 +176,7 @@ def _spans(predicted: list[str], wanted: list[str]) -> tuple[int, int, int]:
 
 
 probabilities = no_probabilities
+needs_thresholds = without_thresholds
 thresholds = no_thresholds
 
 

@@ -29,6 +29,7 @@ from compress.tasks.contract import (
     no_thresholds,
     plain_text,
     rows_agreed,
+    without_thresholds,
 )
 from compress.tasks.rows import Row, name_in, text_in
 
@@ -186,7 +187,7 @@ def decode(
     ]
 
 
-def answered(row: Row, prediction: str) -> Row | None:
+def answered(row: Row, prediction: str, thresholds: Sequence[float] = ()) -> Row | None:
     return replace(row, label=prediction) if prediction else None
 
 
@@ -243,6 +244,7 @@ def _signature(scorer: Any) -> str:
 
 
 probabilities = no_probabilities
+needs_thresholds = without_thresholds
 thresholds = no_thresholds
 agreed = rows_agreed
 label_counts = no_label_counts

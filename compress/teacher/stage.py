@@ -15,7 +15,7 @@ from compress.data.summary import DATA
 from compress.data.table import RowTable
 from compress.models.build import scratch_config
 from compress.models.checks import check_finite
-from compress.models.describe import summary_of
+from compress.models.describe import summary_of, thresholds_of
 from compress.models.encoder_decoder import translation_config
 from compress.models.intake import Intake, check_known, take_in
 from compress.models.load import model_class, save_tokenizer
@@ -30,6 +30,7 @@ from compress.recipe.teacher import Scratch, Teacher
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256
 from compress.runs.stages import run_stage
+from compress.runtimes.thresholds import tune_thresholds
 from compress.tasks.contract import Task
 from compress.tasks.registry import task_named
 from compress.tasks.translation import target_of, target_token
@@ -104,6 +105,11 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     say(f"{name}: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.1f} million weights")
     training = _fine_tune(run, data, model, tokenizer, scratch) if teacher.is_trained else None
     check_finite("teacher", model, "lower teacher.training.learning_rate")
+    if training:
+        learnt = data.splits["train"].in_languages(run.recipe.data.labelled_languages)
+        training = training.model_copy(update={"thresholds": tune_thresholds(run, model, tokenizer, learnt)})
+    elif run.summary(DATA).labelled and not run.task.SEVERAL_LABELS and not thresholds_of(model.config):
+        tune_thresholds(run, model, tokenizer, data.splits["validation"])  # several labels: one half, as others have it
     if is_main_process():
         model.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)

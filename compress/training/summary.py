@@ -17,7 +17,7 @@ class TrainingSummary(Contract):
     best: float
     thresholds: list[float] = Field(
         default_factory=list,
-        description="the probability from which on each label is said, tuned on the validation rows; empty where rows "
-        "do not have several labels",
+        description="tuned on the validation rows: the probability from which on each of several labels is said, or by "
+        "how much no answer must beat the best one; empty where there are none",
     )
     seconds: float

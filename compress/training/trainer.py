@@ -22,7 +22,6 @@ from compress.console import say
 from compress.data.batches import is_short_of_memory
 from compress.data.encode import LengthBucketSampler
 from compress.errors import CompressError
-from compress.models.describe import THRESHOLDS
 from compress.models.outputs import outputs_of
 from compress.processes import process_count, raise_if_interrupted
 from compress.recipe.training import Training
@@ -123,15 +122,14 @@ class TrainingJob:
 
 
 def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
-    """Train a model in place and leave it at its best epoch, its configuration as it was but for the thresholds of its
-    labels.
+    """Train a model in place and leave it at its best epoch, its configuration as it was.
 
     :raises CompressError: If a step cannot be divided among the processes, or a loss is no number, or memory is
         short.
     """
     try:
         with _configuration_kept(model):
-            summary = _train(model, job)
+            return _train(model, job)
     except Exception as error:
         if not is_short_of_memory(error):
             raise
@@ -139,9 +137,6 @@ def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
             f"{job.title}: memory is too short for a step; raise training.gradient_accumulation, which divides it, or "
             "lower data.max_length"
         ) from error
-    if summary.thresholds:
-        setattr(model.config, THRESHOLDS, summary.thresholds)
-    return summary
 
 
 def _train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
@@ -175,17 +170,8 @@ def _train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
         steps=trainer.state.global_step,
         metric="accuracy" if job.by_accuracy else "loss",
         best=round(float(trainer.state.best_metric or 0), 4),
-        thresholds=_thresholds(trainer, job) if job.task.SEVERAL_LABELS else [],
         seconds=round(result.metrics["train_runtime"], 1),
     )
-
-
-def _thresholds(trainer: BucketTrainer, job: TrainingJob) -> list[float]:
-    """What suits the best epoch on the validation rows."""
-    trainer.preprocess_logits_for_metrics = None
-    rows: Any = job.data.validation
-    said: Any = trainer.predict(rows)
-    return job.task.thresholds(said.predictions, said.label_ids)
 
 
 @contextmanager

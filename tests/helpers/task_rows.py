@@ -49,13 +49,18 @@ def words(expressions: list[dict[str, str]], generator: random.Random) -> Iterat
 
 
 def questions(expressions: list[dict[str, str]], generator: random.Random) -> Iterator[RawRow]:
-    """Which of the expressions is of this kind?"""
+    """Which of the expressions is of this kind? Of some there is none."""
     language = generator.choice(LANGUAGES)
     own = [row for row in expressions if row["lang"] == language]
     chosen = [generator.choice([row for row in own if row["label"] == kind]) for kind in KINDS]
     generator.shuffle(chosen)
     context = " ; ".join(row["text"] for row in chosen)
     wanted = generator.choice(chosen)
+    if generator.random() < 0.2:
+        context = " ; ".join(row["text"] for row in chosen if row is not wanted)
+        answers: RawRow = {"text": [], "answer_start": []}
+        yield {"question": wanted["label"], "context": context, "answers": answers, "lang": language}
+        return
     start = sum(len(row["text"]) + 3 for row in chosen[: chosen.index(wanted)])
     answers = {"text": [wanted["text"]], "answer_start": [start]}
     yield {"question": wanted["label"], "context": context, "answers": answers, "lang": language}

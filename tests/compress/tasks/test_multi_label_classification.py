@@ -65,7 +65,7 @@ def test_thresholds_have_the_highest_f1_and_half_is_kept_where_it_is_as_good():
     wanted = np.arange(300)[:, None] % np.array([3, 5, 60]) == 0  # the last in five rows, too few
     logits = GENERATOR.normal(size=(300, 3)) + 3 * wanted - 3
     logits[:, 1] = np.where(wanted[:, 1], 1.0, -1.0)
-    found = task.thresholds(np.stack([np.zeros_like(logits), logits], axis=-1), wanted.astype(int))
+    found = task.thresholds(list(logits), [{"labels": row} for row in wanted.astype(int).tolist()], [])
     assert found[1:] == [0.5, 0.5]
     assert 0 < found[0] < 0.5
     scores = 1 / (1 + np.exp(-logits[:, 0]))

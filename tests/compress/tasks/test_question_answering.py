@@ -1,8 +1,12 @@
 """Questions and contexts: windows, answers back in characters, and MLQA's scores on cases worked out by hand."""
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from compress.data.table import RowTable
 from compress.errors import CompressError
 from compress.models.tokenizers import train_tokenizer
 from compress.recipe.data import Data
@@ -77,7 +81,8 @@ def test_a_question_is_cut_by_its_tokens_of_which_a_character_may_have_several(k
         {"text": ["Hafen"], "answer_start": [True]},
         {"text": [5], "answer_start": [3]},
         {"text": ["Hafen"], "answer_start": [-5]},
-        {"text": [], "answer_start": []},
+        {"text": [], "answer_start": [3]},
+        {"text": ["Hafen"], "answer_start": []},
         {"text": ["Hafen"], "answer_start": [3, 4]},
         {"text": ["a", "b"], "answer_start": 2},
         [["Hafen", 3]],
@@ -158,3 +163,119 @@ def test_an_answer_is_found_again_after_normalisation():
 def test_wrong_answers_are_named(answers, message):
     with pytest.raises(CompressError, match=message):
         TASK.read_row("rows:3", {"question": "?", "context": "a b", "answers": answers}, TASK.FIELDS)
+
+
+NOWHERE = Row("Wer baute sie?", {"text": [], "answer_start": []}, "de", text_pair=CONTEXT)
+
+
+def test_a_question_without_an_answer_is_read_and_points_at_the_first_token(tokenizer):
+    content = {"question": "Wer baute sie?", "context": CONTEXT, "answers": {"text": [], "answer_start": []}}
+    assert TASK.read_row("row 7", content, dict(TASK.FIELDS)).label == NOWHERE.label
+    examples = TASK.encoder(tokenizer, Data(max_length=64), [])([NOWHERE, ROW])
+    assert {tuple(example["labels"]) for example in examples if example["row"] == 0} == {(0, 0)}
+
+
+def test_tables_hold_rows_whatever_the_first_of_them_lacks():
+    assert list(RowTable.from_rows([NOWHERE, ROW])) == [NOWHERE, ROW]
+
+
+def said(examples: list[dict], nulls: list[float]) -> list[np.ndarray]:
+    """Outputs that find the answer with a score of 4, a span where there is none with 3.8, and null with these."""
+    outputs = []
+    for example, null in zip(examples, nulls, strict=True):
+        logits = np.full((len(example["input_ids"]), 2), -3.0, dtype=np.float32)
+        for side, token in enumerate(example["labels"]):
+            logits[token or next(at for at, start in enumerate(example["starts"]) if start >= 0), side] = (
+                2.0 if token else 1.9
+            )
+        logits[0] = null / 2
+        outputs.append(logits)
+    return outputs
+
+
+def test_there_is_no_answer_where_the_lowest_null_score_beats_the_best_span_by_the_threshold(tokenizer):
+    examples = TASK.encoder(tokenizer, Data(max_length=64), [])([ROW])
+    assert len(examples) == 2
+    for nulls, threshold, answer in (
+        ([9.0, 5.5], 1.0, ""),
+        ([5.5, 9.0], 1.0, ""),
+        ([9.0, 5.0], 1.0, ANSWER),  # it must be more
+        ([9.0, 4.5], 1.0, ANSWER),
+        ([9.0, 3.5], -1.0, ""),
+    ):
+        outputs = said(examples, nulls)
+        assert TASK.decode(outputs, examples, [ROW], [], tokenizer, [threshold]) == [answer]
+        assert TASK.decode(outputs, examples, [ROW], [], tokenizer) == [ANSWER]
+
+
+def squad_2(predictions: dict, golds: dict, margins: dict) -> tuple[dict, dict, float]:
+    """`get_raw_scores` and `find_best_thresh` of SQuAD 2's evaluate-v2.0.py, on normalised tokens."""
+
+    def f1(gold: list[str], given: list[str]) -> float:
+        common = sum((Counter(gold) & Counter(given)).values())
+        if not gold or not given:
+            return float(gold == given)
+        precision, recall = common / len(given), common / len(gold)
+        return 2 * precision * recall / (precision + recall) if common else 0.0
+
+    scores = {
+        name: max(f1(gold.split(), given.split()) for gold in golds[name] or [""])
+        for name, given in predictions.items()
+    }
+    exact = {name: max(float(gold == given) for gold in golds[name] or [""]) for name, given in predictions.items()}
+    best = current = sum(not gold for gold in golds.values())
+    for name in sorted(margins, key=lambda name: margins[name]):
+        current += scores[name] if golds[name] else (-1 if predictions[name] else 0)
+        best = max(best, current)
+    return scores, exact, best / len(golds)
+
+
+def test_scores_and_the_best_threshold_are_squad_2s(tokenizer):
+    generator = np.random.default_rng(0)
+    words = CONTEXT.lower().replace(".", "").split()
+    rows, nulls = [], []
+    for number in range(60):
+        first = int(generator.integers(0, len(words) - 3))
+        wanted = " ".join(words[first : first + 2])
+        context = " ".join(words)
+        label = {"text": [wanted], "answer_start": [context.index(wanted)]} if number % 3 else NOWHERE.label
+        rows.append(Row(ROW.text, label, "xx", text_pair=context))
+        nulls.append(float(generator.normal(4 if number % 3 else 6, 2)))
+    examples = TASK.encoder(tokenizer, Data(max_length=512), [])(rows)
+    outputs = said(examples, nulls)
+    margins = {}
+    for number, (logits, example) in enumerate(zip(outputs, examples, strict=True)):
+        longer = bool(number % 3 and generator.random() < 0.5)  # than what is wanted, and more likely
+        logits[1 + example["labels"][1], 1] += 6.0 * longer
+        margins[number] = nulls[number] - (5 if longer else 4 if number % 3 else 3.8)
+    answers = dict(enumerate(TASK.decode(outputs, examples, rows, [], tokenizer)))
+    golds = {number: row.label["text"] for number, row in enumerate(rows)}
+    f1, exact, best = squad_2(answers, golds, margins)
+
+    def figures(predictions: list[str]) -> dict[str, float]:
+        metrics = TASK.metrics(predictions, rows, [])
+        return {name: metric.figure(np.arange(len(rows))).value for name, metric in metrics.items()}
+
+    always = figures(list(answers.values()))
+    assert always["F1"] == pytest.approx(np.mean(list(f1.values())))
+    assert always["exact match"] == pytest.approx(np.mean(list(exact.values())))
+    assert always["NoAns F1"] == 0
+    thresholds = TASK.thresholds(outputs, examples, rows)
+    tuned = TASK.decode(outputs, examples, rows, [], tokenizer, thresholds)
+    assert figures(tuned)["F1"] == pytest.approx(best)
+    assert figures(tuned)["F1"] > always["F1"] > 0.4
+    assert figures(tuned)["NoAns F1"] == np.mean([tuned[number] == "" for number in golds if not golds[number]])
+
+
+def test_thresholds_and_the_share_of_no_answers_are_of_questions_that_lack_one():
+    assert not TASK.needs_thresholds([ROW, replace(ROW, label="")])
+    assert TASK.needs_thresholds([ROW, NOWHERE])
+    assert set(TASK.metrics([ANSWER], [ROW], [])) == {"F1", "exact match"}
+    other = replace(ROW, lang="en")
+    assert set(TASK.metrics([ANSWER, ""], [other, NOWHERE], [])) == {"F1", "exact match"}  # none of English lacks one
+
+
+def test_no_answer_is_an_answer_where_the_model_may_give_none():
+    assert TASK.answered(ROW, "") is None
+    assert TASK.answered(ROW, "", [1.0]) == replace(ROW, label=NOWHERE.label)
+    assert TASK.answered(NOWHERE, ANSWER, [1.0]) == replace(NOWHERE, label=ROW.label)

@@ -21,18 +21,19 @@ ARRAYS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_id
 
 
 def predict(question: str, context: str) -> str:
-    """The span of at most thirty tokens that is most likely, in any window of the context."""
+    """The likeliest span of at most thirty tokens, in any window of the context; none where that is likelier by far."""
     question, context = (unicodedata.normalize("NFC", text).strip() for text in (question, context))
-    encoded, best = TOKENIZER.encode(question, context), (-np.inf, "")
+    encoded, best, null = TOKENIZER.encode(question, context), (-np.inf, ""), np.inf
     for window in (encoded, *encoded.overflowing):
         feed = {value.name: np.array([getattr(window, ARRAYS[value.name])], np.int64) for value in SESSION.get_inputs()}
         start, end = (logits[0] for logits in SESSION.run(["start_logits", "end_logits"], feed))
+        null = min(null, start[0] + end[0])
         inside = [at for at, side in enumerate(window.sequence_ids) if side == 1]
         for first in inside:
             last = max(range(first, min(first + 30, inside[-1] + 1)), key=lambda at: end[at])
             span = context[window.offsets[first][0] : window.offsets[last][1]]
             best = max(best, (start[first] + end[last], span), key=lambda found: found[0])
-    return best[1]
+    return "" if any(null - best[0] > threshold for threshold in ABOUT["thresholds"]) else best[1]
 
 
 if __name__ == "__main__":
