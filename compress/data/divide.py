@@ -1,4 +1,4 @@
-"""One file becomes three splits: rows that say the same stay together, so that no test row was seen in training."""
+"""One file becomes three splits: rows about the same stay together, so that no test row was seen in training."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from compress.errors import CompressError
+from compress.tasks.contract import SplitBy
 from compress.tasks.rows import Row
 
 RawRow = tuple[str, Mapping[str, Any]]
@@ -25,16 +26,18 @@ def divided(
     seed: int,
     read: Callable[[Path], Iterable[RawRow]],
     row_of: Callable[[RawRow], Row | None],
+    together: SplitBy,
     shares: Mapping[str, float] = SHARES,
 ) -> dict[str, Iterable[RawRow]]:
     """Divide the rows of a single file, which is read once for each split.
 
-    Rows of the same text, or with the same value of ``parallel``, fall into the same split.
+    Rows with the same value of ``together``, or of ``parallel``, fall into the same split.
 
+    :param together: The part of a row that tells which rows have been seen.
     :param shares: Of the rows, by split.
     :raises CompressError: Naming a row that cannot be read, or if too few rows are apart from one another.
     """
-    groups = _groups(map(row_of, read(path)))
+    groups = _groups(map(row_of, read(path)), together)
     sizes = np.bincount(groups)
     order = np.random.default_rng(seed).permutation(len(sizes))
     order = order[np.argsort(sizes[order] <= _LARGE * len(groups), kind="stable")]
@@ -45,8 +48,8 @@ def divided(
     home = split_of_group[groups]
     if len(np.unique(home)) < len(shares):
         raise CompressError(
-            f"{path}: {len(groups)} rows of {len(sizes)} texts, or values of data.fields.parallel, are too few to "
-            "divide into train, validation and test; give a file for each"
+            f"{path}: {len(groups)} rows of {len(sizes)} values of data.fields.{together}, or of data.fields.parallel, "
+            "are too few to divide into train, validation and test; give a file for each"
         )
 
     def rows_of(number: int) -> Iterator[RawRow]:
@@ -55,8 +58,8 @@ def divided(
     return {split: rows_of(number) for number, split in enumerate(shares)}
 
 
-def _groups(rows: Iterable[Row | None]) -> np.ndarray:
-    """For each row the number of its group, int (rows,): rows that share a text or are parallel, over others too."""
+def _groups(rows: Iterable[Row | None], together: SplitBy) -> np.ndarray:
+    """For each row the number of its group, int (rows,): rows that share this part or are parallel, over others too."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -67,7 +70,7 @@ def _groups(rows: Iterable[Row | None]) -> np.ndarray:
     for count, row in enumerate(rows, 1):
         if row is None:
             continue
-        keys = [("text", str(row.text), row.text_pair), *([("parallel", row.parallel, None)] if row.parallel else [])]
+        keys = [(together, str(getattr(row, together))), *([("parallel", row.parallel)] if row.parallel else [])]
         one += [count - 1] * len(keys)
         other += [numbers.setdefault(hash(key), len(numbers)) for key in keys]  # 64 bits in place of the text
     if not count:

@@ -46,7 +46,7 @@ def read_splits(
     if Path(data.source).is_file() and not data.train:
         module, columns = task_named(task), columns_of(task_named(task), data.fields, labelled=labelled)
         path = Path(data.source)
-        splits = divided(path, seed, read_file, lambda raw: row_of(module, *raw, columns), shares)
+        splits = divided(path, seed, read_file, lambda raw: row_of(module, *raw, columns), module.SPLIT_BY, shares)
     else:
         splits = _read_split(data, seed, task)
     return {**splits, UNLABELLED: read_file(Path(data.unlabelled))} if data.unlabelled else splits

@@ -33,6 +33,8 @@ ProblemType = Literal["multi_label_classification", "regression"]
 """As configurations of transformers call it, where a row does not have one label."""
 
 TrainingMetric = Literal["accuracy", "loss"]
+SplitBy = Literal["text", "text_pair"]
+"""The part of a row that others may have too."""
 
 NO_LABEL = -100
 
@@ -65,8 +67,9 @@ class Task(Protocol):
     whether it may have more than one, ``GENERATES`` whether models predict by writing text, token by token;
     ``BEST_EPOCH`` by what a training's best epoch is chosen. ``REFUSED_FIELDS`` are the recipe's fields that it has no
     use for (``field``, or ``field=value`` where only a value is refused), with whom they are for; ``BUILT_IN`` tells
-    whether there is built-in data. ``KEPT_LOGITS`` says how many of an element's logits are kept of the teacher, the
-    largest; none for all.
+    whether there is built-in data. ``SPLIT_BY`` is what rows must not share with those of another split: who has seen
+    it in one row knows more about the others. ``KEPT_LOGITS`` says how many of an element's logits are kept of the
+    teacher, the largest; none for all.
     """
 
     FIELDS: Mapping[str, str]
@@ -82,6 +85,7 @@ class Task(Protocol):
     BEST_EPOCH: TrainingMetric
     REFUSED_FIELDS: Mapping[str, str]
     BUILT_IN: bool
+    SPLIT_BY: SplitBy
 
     def read_row(self, place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
         """One of the user's rows, checked.

@@ -27,6 +27,7 @@ from compress.tasks.contract import (
     Encode,
     Example,
     ProblemType,
+    SplitBy,
     TextSettings,
     TrainingMetric,
     encoder_inputs,
@@ -53,6 +54,7 @@ BEST_EPOCH: TrainingMetric = "loss"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **GENERATION_ONLY}
 BUILT_IN = False
+SPLIT_BY: SplitBy = "text"
 
 _UNTUNED = 0.5
 _FEWEST = 10

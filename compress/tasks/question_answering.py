@@ -27,6 +27,7 @@ from compress.tasks.contract import (
     Encode,
     Example,
     ProblemType,
+    SplitBy,
     TextSettings,
     TrainingMetric,
     encoder_inputs,
@@ -56,6 +57,7 @@ BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **LABELS_ONLY, **GENERATION_ONLY}
 BUILT_IN = False
+SPLIT_BY: SplitBy = "text_pair"  # questions about one context
 LONGEST_ANSWER = 30  # tokens
 _NO_SPAN = -1e9  # the score of a window without a token of the context: lower than any
 _ARTICLES = {

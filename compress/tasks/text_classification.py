@@ -18,6 +18,7 @@ from compress.tasks.contract import (
     Encode,
     Example,
     ProblemType,
+    SplitBy,
     TextSettings,
     TrainingMetric,
     encoder_inputs,
@@ -47,6 +48,7 @@ BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = GENERATION_ONLY
 BUILT_IN = True
+SPLIT_BY: SplitBy = "text"  # of pairs the first: a premise, a query or a sentence has several others
 
 
 def read_row(place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:

@@ -22,6 +22,7 @@ from compress.tasks.contract import (
     Encode,
     Example,
     ProblemType,
+    SplitBy,
     TextSettings,
     TrainingMetric,
     encoder_inputs,
@@ -50,6 +51,7 @@ BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **GENERATION_ONLY}
 BUILT_IN = True
+SPLIT_BY: SplitBy = "text"
 OUTSIDE = "O"
 
 

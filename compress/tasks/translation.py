@@ -22,6 +22,7 @@ from compress.tasks.contract import (
     Encode,
     Example,
     ProblemType,
+    SplitBy,
     TextSettings,
     TrainingMetric,
     no_label_counts,
@@ -73,6 +74,7 @@ REFUSED_FIELDS: Mapping[str, str] = {
     ),
 }
 BUILT_IN = False
+SPLIT_BY: SplitBy = "text"
 # How sacrebleu splits text whose words are not set apart by spaces, and Korean, whose particles are not.
 _SEGMENTATION = {"zh": "zh", "ja": "char", "th": "char", "ko": "char"}
 

@@ -12,7 +12,7 @@ from compress.data.summary import SharedTexts, SplitSummary
 from compress.data.table import RowTable
 from compress.errors import CompressError
 from compress.recipe.data import Data
-from compress.tasks.registry import task_named
+from compress.tasks.registry import TaskName, task_named
 from compress.tasks.rows import row_as_dict
 
 ROWS = [{"text": "ein Text", "label": "a", "lang": "de"}, {"text": "a text", "label": "b", "lang": "en"}]
@@ -47,9 +47,11 @@ def test_a_single_file_is_divided_and_no_row_is_lost(tmp_path: Path):
     assert sorted(row["text"] for split in splits.values() for _, row in split) == sorted(row["text"] for row in rows)
 
 
-def divided(path: Path, rows: list[dict], **data: object) -> dict[str, list[dict]]:
+def divided(
+    path: Path, rows: list[dict], task: TaskName = "text-classification", **data: object
+) -> dict[str, list[dict]]:
     path.write_text("\n".join(map(json.dumps, rows)))
-    found = read_splits(Data.model_validate({"source": str(path), **data}), 0)
+    found = read_splits(Data.model_validate({"source": str(path), **data}), 0, task)
     return {split: [row for _, row in rows] for split, rows in found.items()}
 
 
@@ -70,11 +72,28 @@ def test_rows_of_the_same_text_or_parallel_fall_into_the_same_split(tmp_path: Pa
     assert any({0, 29} <= found for found in groups)
 
 
+def test_questions_about_one_context_and_pairs_of_one_first_text_fall_into_the_same_split(tmp_path: Path):
+    rows = [
+        {"question": f"q{n}", "context": f"c{n % 20}", "answers": {"text": ["c"], "answer_start": [0]}, "lang": "en"}
+        for n in range(100)
+    ]
+    splits = divided(tmp_path / "questions.jsonl", rows, "question-answering")
+    contexts = [{row["context"] for row in rows} for rows in splits.values()]
+    assert sum(map(len, contexts)) == len(set.union(*contexts)) == 20
+    # The same question about another context is another row.
+    splits = divided(tmp_path / "asked.jsonl", [{**row, "question": "what?"} for row in rows], "question-answering")
+    assert {split: len(rows) for split, rows in splits.items()} == {"train": 80, "validation": 10, "test": 10}
+    rows = [{"text": f"{n % 20}", "text_pair": f"{n % 3} {n}", "label": "a", "lang": "en"} for n in range(100)]
+    splits = divided(tmp_path / "pairs.jsonl", rows, fields={"text_pair": "text_pair"})
+    premises = [{row["text"] for row in rows} for rows in splits.values()]
+    assert sum(map(len, premises)) == len(set.union(*premises)) == 20
+
+
 def test_a_large_group_of_rows_leaves_the_other_splits_theirs(tmp_path: Path):
     rows = [{"text": "the same" if number < 60 else f"{number}", "label": "a", "lang": "en"} for number in range(100)]
     splits = divided(tmp_path / "rows.jsonl", rows)
     assert {split: len(rows) for split, rows in splits.items()} == {"train": 80, "validation": 10, "test": 10}
-    with pytest.raises(CompressError, match=r"100 rows of 1 texts, .* are too few to divide into train, validation"):
+    with pytest.raises(CompressError, match=r"100 rows of 1 values of data.fields.text, .* are too few to divide into"):
         divided(tmp_path / "rows.jsonl", [{**row, "text": "the same"} for row in rows])
 
 
@@ -104,6 +123,19 @@ def test_hub_labels_of_minus_one_are_no_labels():
     hidden = datasets.Dataset.from_dict({**columns, "label": [-1] * 3}, features=features)
     with pytest.raises(CompressError, match=r"left in the test split \(3 before cleaning, 3 without a label\)"):
         clean(rows_of_dataset(datasets.DatasetDict({**loaded, "test": hidden}), data), task, data, lambda *_: None)
+
+
+def test_a_data_set_of_the_hub_is_read_in_its_configuration(monkeypatch: pytest.MonkeyPatch):
+    import datasets
+
+    def load(name: str, configuration: str | None) -> datasets.DatasetDict:
+        rows = datasets.Dataset.from_dict({"text": [f"{name} {configuration}"]})
+        return datasets.DatasetDict(dict.fromkeys(("train", "validation", "test"), rows))
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    for configuration in (None, "de"):
+        splits = read_splits(Data(source="owner/name", configuration=configuration), seed=0)
+        assert [row["text"] for _, row in splits["test"]] == [f"owner/name {configuration}"]
 
 
 def test_hub_numbers_that_name_no_label_are_refused():
