@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -49,6 +49,21 @@ class Run:
         data = self.recipe.data
         fields = {"max_length": data.max_length, "language_codes": data.language_codes, "prefix": data.prefix}
         return {"task": self.recipe.task, **fields}
+
+    @property
+    def as_made(self) -> Run:
+        """The run with the data, teacher and student of its recipe as these stages were made, whatever it says by now.
+
+        What rows are read by stays as it says: a stage that was made otherwise is outdated.
+        """
+        original = "model" if self.recipe.student.kind == "as-is" else "teacher"
+        sections = {}
+        for name, stage in (("data", "data"), ("teacher", original), ("student", "student")):
+            section, entry = getattr(self.recipe, name), self.manifest.stages.get(stage)
+            made = entry.inputs if entry else {}
+            known = {field: value for field, value in made.items() if field in type(section).model_fields}
+            sections[name] = section.model_validate({**section.model_dump(), **known})
+        return replace(self, recipe=self.recipe.model_copy(update=sections))
 
     @property
     def manifest(self) -> RunManifest:

@@ -46,9 +46,12 @@ class Wanted:
 def run_bundle_stage(run: Run, wanted: Wanted, report: Report | None) -> BundleSummary:
     """Fill ``bundle/``, and make what the command sets in the recipe the run's own.
 
+    What is packed, is told of as it was made.
+
     :param report: Of the run's bench stage, if it has been run.
     :raises CompressError: If a variant may not be packed, or cannot be with what is asked for.
     """
+    run = run.as_made
     chosen = choose_variants(run, report, wanted.variants, wanted.accepted)
     check_no_code(run.path_of(exported_name(run)))
     if wanted.text_input:

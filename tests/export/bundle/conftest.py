@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from compress.data.stage import run_data_stage
 from compress.evaluation.stage import run_evaluation_stage
@@ -25,9 +26,14 @@ ACCEPTED = ("openvino-int8", "tensorrt-fp16")
 
 @pytest.fixture(scope="session")
 def run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The small run, measured, and then with a variant for OpenVINO that was not."""
+    """The small run, measured, and then with a variant for OpenVINO that was not, and a recipe that says what was not
+    made."""
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     shutil.copytree(finished_run, folder)
+    content = yaml.safe_load((folder / "recipe.yaml").read_text("utf-8"))
+    content["data"] |= {"source": "other.jsonl", "fields": {**content["data"]["fields"], "text_pair": "other"}}
+    content["student"]["distillation"] |= {"alpha": 0.125, "temperature": 7.5}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(content), "utf-8")
     found = find_run(folder, folder.parent, {"bundle.license": "Apache-2.0", "bundle.data_license": "CC-BY-4.0"})
     wider = found.recipe.export.model_copy(update={"variants": ["onnx-int8", "openvino-int8"]})
     run_export_stages(Run(found.folder, found.recipe.model_copy(update={"export": wider})))

@@ -59,8 +59,20 @@ def test_what_the_command_sets_is_the_run_s_own_from_then_on(bundle: Path, run: 
 
 def test_nothing_names_the_machine_that_packed_it(bundle: Path, run: Run):
     for path in bundle.rglob("*"):
-        for name in (run.recipe.data.source, str(run.folder.parent)):
+        for name in (run.as_made.recipe.data.source, str(run.folder.parent)):
             assert not path.is_file() or name.encode() not in path.read_bytes()
+
+
+def test_the_bundle_tells_what_was_made_whatever_the_recipe_says_by_now(bundle: Path, run: Run):
+    made = run.as_made.recipe
+    assert made.student.distillation.alpha != run.recipe.student.distillation.alpha == 0.125
+    card = (bundle / "README.md").read_text("utf-8")
+    assert f"**Data**: {Path(made.data.source).name}; " in card
+    assert f"α {made.student.distillation.alpha}, temperature {made.student.distillation.temperature}." in card
+    assert '"other.jsonl"' not in (bundle / "bom.cdx.json").read_text("utf-8")
+    description = json.loads((bundle / "models/cpu/onnx/1/compress.json").read_text("utf-8"))
+    assert description["pairs"] is False
+    assert made.data.max_length == run.recipe.data.max_length
 
 
 def test_the_card_says_what_users_must_know(bundle: Path, report: Report):
@@ -99,7 +111,7 @@ def test_the_bill_of_materials_is_valid_cyclonedx(bundle: Path, run: Run):
     assert components["torch"]["purl"].startswith("pkg:pypi/torch@")
     model = components["models/cpu/onnx-int8/1/model.onnx"]
     assert model["hashes"][0]["content"] == file_sha256(bundle / model["name"])
-    assert components[Path(run.recipe.data.source).name]["licenses"][0]["license"]["id"] == "CC-BY-4.0"
+    assert components[Path(run.as_made.recipe.data.source).name]["licenses"][0]["license"]["id"] == "CC-BY-4.0"
 
 
 def test_other_readers_load_the_folder(bundle: Path):
