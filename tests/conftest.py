@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import pytest
 import tiny_runs
 import yaml
@@ -17,8 +18,13 @@ from filelock import FileLock
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER")
-if _WORKER:  # processes that share the tests share the processors too
+if (
+    _WORKER
+):  # processes that share the tests share the processors too: what one of them times, the other does not disturb
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    _every = sorted(os.sched_getaffinity(0))
+    _own = _every[int(_WORKER.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
+    os.sched_setaffinity(0, _own or _every)
 
 LANGUAGES = ("de", "en", "ja")
 KINDS = ("date", "time", "percentage", "money")
@@ -47,23 +53,23 @@ def tiny_recipe(data_folder: Path) -> dict:
 
 @pytest.fixture(scope="session")
 def compress_command() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the command line as a user does, in a process of its own."""
+    """Runs the command line in a process of its own."""
 
-    def run(*arguments: object, cwd: Path | None = None, **options) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "compress", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            check=False,
-            **options,
-        )
+    def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return forked.run_command(*map(str, arguments), cwd=cwd)
 
     return run
 
 
+@pytest.fixture
+def forked_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried in a process of its own is tried in one that is soon there."""
+    for module in ("compress.models.trial", "export.bundle.trust.trial"):
+        monkeypatch.setattr(f"{module}.ask_limited", forked.ask_limited)
+
+
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: dict, compress_command) -> Path:
+def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: dict) -> Path:
     """The directory of a run in which every stage has been run, engine included.
 
     Where several processes share the tests, one makes it and each has a copy.
@@ -75,7 +81,8 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: dict, co
             made.mkdir()
             recipe = made / "tiny.yaml"
             recipe.write_text(yaml.safe_dump(tiny_recipe), "utf-8")
-            done = compress_command("run", recipe, "--trt", "--output", made / "artifacts", "--json")
+            words = [sys.executable, "-m", "compress", "run", recipe, "--trt", "--output", made / "artifacts", "--json"]
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             (made / "stdout.json").write_text(done.stdout, "utf-8")
             (made / "stderr.txt").write_text(done.stderr, "utf-8")

@@ -55,18 +55,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copy(ROOT / name, root / name)
-    _pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", root / "dist", root)
+    _pip("wheel", "--no-deps", "--wheel-dir", root / "dist", root)
     (found,) = (root / "dist").glob("*.whl")
     return found
 
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The wheel with the extra `cpu`."""
+    """The wheel with the extra `cpu`; what is never imported is not compiled, which takes a minute."""
     root = tmp_path_factory.mktemp("installed")
-    venv.create(root / "environment", with_pip=True)
+    venv.create(root / "environment")
     scripts = root / "environment" / "bin"
-    _pip(scripts / "python", "install", f"{wheel}[cpu]")
+    _pip("--python", scripts / "python", "install", "--no-compile", f"{wheel}[cpu]")
     (root / "elsewhere").mkdir()
     return Installed(scripts, root / "elsewhere")
 
@@ -173,9 +173,9 @@ def _data_files() -> list[str]:
     return [name for name in listed.stdout.splitlines() if not name.endswith((".py", ".md"))]
 
 
-def _pip(python: Path | str, *arguments: object) -> None:
+def _pip(*arguments: object) -> None:
     done = subprocess.run(
-        [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, arguments)],
+        [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,

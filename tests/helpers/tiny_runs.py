@@ -77,7 +77,7 @@ def recipe_for(task: str, root: Path) -> tuple[Fields, Fields]:
     tiny = TASKS[task]
     recipe = tiny_recipe(task_rows.write(root / "data", tiny.rows, tiny.count))
     recipe["data"]["max_length"] = 48
-    recipe["bench"] |= {"rounds": 1, "starts": 1}
+    recipe["bench"] |= {"rounds": 1, "starts": 1, "lengths": [48]}
     recipe["teacher"]["training"] = recipe["student"]["training"] = _TRAINING
     recipe["student"] |= {"hidden_size": 64, "feed_forward_size": 128}
     recipe["export"]["parity"]["int8"] = {"max_difference": 6.0, "agreement": 0.5}

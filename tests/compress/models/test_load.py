@@ -25,7 +25,7 @@ from transformers import (
 
 from compress.errors import CompressError
 from compress.models.checks import check_finite, longest_input
-from compress.models.load import load_model, load_teacher, load_tokenizer, save_tokenizer
+from compress.models.load import load_config, load_model, load_teacher, load_tokenizer, save_tokenizer
 from compress.models.tokenizers import sentencepiece_problem, train_tokenizer
 from compress.recipe.teacher import Teacher
 from compress.recipe.training import NewTokenizer
@@ -216,6 +216,25 @@ def test_half_precision_is_trained_in_full_and_padding_follows_the_tokenizer(mod
     assert {weights.dtype for weights in loaded.parameters()} == {torch.float32}
     assert loaded.config.dtype == torch.float32
     assert loaded.config.pad_token_id == tokenizer.pad_token_id == 0
+    loaded.save_pretrained(model / "again")
+    assert {values.dtype for values in load_file(model / "again/model.safetensors").values()} == {torch.float32}
+
+
+OWN_CODE = """
+from transformers import BertConfig
+
+class OwnConfig(BertConfig):
+    model_type = "own"
+"""
+
+
+def test_code_of_a_model_is_run_where_it_is_trusted(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    (model / "own.py").write_text(OWN_CODE, "utf-8")
+    change_config(model, model_type="own", auto_map={"AutoConfig": "own.OwnConfig"})
+    with refused("it brings code of its own, which is run only where that is asked for; read it, then set"):
+        load(model, fine_tune=True)
+    assert type(load_config(model, trust_remote_code=True)).__name__ == "OwnConfig"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 import yaml
 from safetensors.numpy import load_file
@@ -41,21 +42,16 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
     recipe_file: Path, finished_run: Path, compress_command
 ):
     output = recipe_file.parent / "out"
-    command = [sys.executable, "-m", "compress", "distill", str(recipe_file), "--output", str(output)]
+    command = ("distill", str(recipe_file), "--output", str(output))
     finished = json.loads((finished_run / "manifest.json").read_text())["stages"]
     undisturbed = sum(finished[stage]["seconds"] for stage in ("data", "teacher", "cache", "student", "evaluation"))
     generator = random.Random(0)
     killed = 0
     for _ in range(MOMENTS):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(generator.uniform(0.2, 0.9) * undisturbed)  # it also has to start
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            killed += 1
+        ended = forked.run_command(*command, killed_after=generator.uniform(0.05, 0.5) * undisturbed).returncode
+        killed += ended == -signal.SIGKILL
     assert killed, "the run was over before it could be killed"
-    done = compress_command("distill", recipe_file, "--output", output)
+    done = compress_command(*command)
     assert done.returncode == 0, done.stderr
     for model in ("teacher", "student"):
         ours, theirs = (run / model / "model.safetensors" for run in (output / "tiny", finished_run))
