@@ -33,6 +33,7 @@ ProblemType = Literal["multi_label_classification", "regression"]
 """As configurations of transformers call it, where a row does not have one label."""
 
 TrainingMetric = Literal["accuracy", "loss"]
+
 SplitBy = Literal["text", "text_pair"]
 """The part of a row that others may have too."""
 

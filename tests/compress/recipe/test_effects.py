@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import task_rows
 import transformers
@@ -182,24 +183,36 @@ CHANGES: dict[str, Change] = {
     "evaluation.baseline": Change(True),
 }
 _ELSEWHERE = {
-    "data.configuration": "of a data set on the hub: tests/compress/data",
-    "student.cache.limit_gb": "refuses what is not there yet: tests/compress/teacher/test_outputs.py",
+    "data.configuration": "compress/data/test_data.py::test_a_data_set_of_the_hub_is_read_in_its_configuration",
+    "student.kind": "test_as_is.py::test_the_run_is_named_after_the_model_and_holds_no_student",
+    "student.cache.limit_gb": "compress/teacher/test_outputs.py::test_too_much_is_refused_before_anything_is_written",
     **dict.fromkeys(
-        ("teacher.revision", "teacher.subfolder", "teacher.token"),
-        "where a model lies: tests/compress/models/test_source.py",
+        ("teacher.revision", "teacher.subfolder"),
+        "compress/models/test_source.py::test_a_hub_id_is_the_commit_that_its_branch_points_to",
     ),
-    "teacher.predictions": "in place of a teacher: tests/compress/teacher/test_predictions.py",
-    "teacher.trust_remote_code": "of a model with code of its own: tests/test_own_code.py",
+    "teacher.token": "compress/models/test_source.py::test_the_hub_is_shown_what_the_variable_holds",
+    "teacher.dtype": "compress/models/test_intake.py::"
+    "test_a_teacher_that_is_taken_as_it_is_may_be_held_in_half_precision",
+    "teacher.predictions": "compress/teacher/test_predictions.py::"
+    "test_there_is_no_teacher_and_the_store_holds_what_the_file_says",
+    "teacher.trust_remote_code": "test_own_code.py::test_code_runs_in_every_stage_of_a_run_that_trusts_it",
 }
-"""Fields that these runs have no use for, and where else they are tested."""
+"""Fields that these runs have no use for, and the tests that show their effect."""
+_AFTERWARDS = ("export", "bench", "bundle")
+"""Sections on what begins after these stages: `test_effects_on_what_follows`."""
 
 
 def test_every_field_up_to_the_export_is_changed_here():
-    sections = ("export", "bench", "bundle")  # what they configure begins after these stages
-    paths = [path for path in field_paths() if path.partition(".")[0] not in sections]
+    paths = [path for path in field_paths() if path.partition(".")[0] not in _AFTERWARDS]
     leaves = {path for path in paths if not any(other.startswith(f"{path}.") for other in paths)}
     trainings = {f"{section}.{name}" for section in TRAININGS.values() for name in TRAINING_CHANGES}
     assert leaves == {*CHANGES, *trainings, *_ELSEWHERE}
+
+
+@pytest.mark.parametrize("name", _ELSEWHERE)
+def test_what_is_tested_elsewhere_is(name: str):
+    file, _, test = _ELSEWHERE[name].partition("::")
+    assert f"\ndef {test}(" in (Path(__file__).parents[2] / file).read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +227,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transformers.Trainer, "train", begin)
+        patch.setattr("compress.models.trial.ask_limited", forked.ask_limited)
         yield noted
 
 
