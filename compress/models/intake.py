@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,29 +83,37 @@ def take_in(task: Task, settings: Teacher, labels: Sequence[str], max_length: in
     _tell(source, intake, settings)
     if compared:
         check_split(source, type(tokenizer).__name__, compared)
-    check_known(intake.unknown_tokens, settings)
+    check_teacher_knows(intake.unknown_tokens, settings)
     return TakenIn(model, tokenizer, intake)
 
 
-def check_known(unknown: Mapping[str, float], settings: Teacher) -> None:
+def check_teacher_knows(unknown: Mapping[str, float], settings: Teacher) -> None:
+    """`check_known` of a teacher, whose recipe may allow languages.
+
+    :raises CompressError: Naming the languages, or one that is allowed and has no rows.
+    """
+    if strangers := sorted({*settings.allow_unknown_tokens} - {*unknown}):
+        raise CompressError(f"teacher.allow_unknown_tokens: no rows in {strangers[0]}")
+    mend = "use one that reads them" if settings.model else "raise teacher.scratch.tokenizer.vocabulary_size"
+    check_known("teacher", unknown, mend, settings.allow_unknown_tokens)
+
+
+def check_known(whose: str, unknown: Mapping[str, float], mend: str, allowed: Collection[str] | None = None) -> None:
     """Warn of languages whose text a tokenizer knows badly, and refuse those that it hardly knows.
 
     :param unknown: Share of the tokens by language, 0 to 1.
-    :raises CompressError: Naming the languages, or one that is allowed and has no rows.
+    :param allowed: By ``teacher.allow_unknown_tokens``; none where that does not hold.
+    :raises CompressError: Naming the languages.
     """
     told = {language: f"{100 * share:.1f} % of the tokens in {language}" for language, share in unknown.items()}
-    allowed = settings.allow_unknown_tokens
-    if strangers := sorted({*allowed} - {*unknown}):
-        raise CompressError(f"teacher.allow_unknown_tokens: no rows in {strangers[0]}")
-    refused = [name for name, share in unknown.items() if share > _REFUSED_UNKNOWN and name not in allowed]
+    refused = [name for name, share in unknown.items() if share > _REFUSED_UNKNOWN and name not in (allowed or [])]
     if refused:
-        raise CompressError(
-            f"teacher: its tokenizer does not know {', '.join(told[name] for name in refused)}; use one that reads "
-            f"them, or allow it: teacher.allow_unknown_tokens: [{', '.join(refused)}]"
-        )
+        allow = "" if allowed is None else f", or allow it: teacher.allow_unknown_tokens: [{', '.join(refused)}]"
+        names = ", ".join(told[name] for name in refused)
+        raise CompressError(f"{whose}: its tokenizer does not know {names}; {mend}{allow}")
     for name, share in unknown.items():
         if share > _WARNED_UNKNOWN:
-            say(f"teacher: warning: its tokenizer does not know {told[name]}")
+            say(f"{whose}: warning: its tokenizer does not know {told[name]}")
 
 
 def check_split(source: Source, kind: str, compared: TokenComparison) -> None:

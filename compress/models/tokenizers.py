@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compress.errors import first_line
@@ -69,6 +69,11 @@ def unknown_share(tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int
     """Share of the tokens of texts, from 0 to 1, that a tokenizer can only say of that it does not know them."""
     unknown = sum(list(text).count(tokenizer.unk_token_id) for text in ids)
     return unknown / max(sum(map(len, ids)), 1)
+
+
+def unknown_shares(tokenizer: PreTrainedTokenizerBase, texts: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """`unknown_share` of the texts of each language."""
+    return {language: unknown_share(tokenizer, token_ids(tokenizer, own)) for language, own in texts.items()}
 
 
 def _byte_pair(texts: Iterable[str], settings: NewTokenizer, special: list[str], *, writes: bool) -> Tokenizer:

@@ -19,10 +19,11 @@ from compress.data.summary import DATA
 from compress.models.build import build_student, exchange_tokenizer
 from compress.models.checks import check_finite
 from compress.models.describe import summary_of
+from compress.models.intake import check_known
 from compress.models.load import load_model, load_tokenizer, save_tokenizer
 from compress.models.outputs import outputs_of
 from compress.models.pruning import prune
-from compress.models.tokenizers import train_tokenizer
+from compress.models.tokenizers import train_tokenizer, unknown_shares
 from compress.processes import is_main_process
 from compress.recipe.training import Training
 from compress.runs.directory import Run
@@ -35,6 +36,7 @@ from compress.teacher.outputs import load_cache
 from compress.teacher.pool import Pool, build_pool
 from compress.teacher.sequences import load_student_data, wanted_stages
 from compress.teacher.signals import SignalPlan, mapped_layers, plan_signals, prepare
+from compress.teacher.stage import sampled_texts
 from compress.teacher.store import TeacherOutputs
 from compress.teacher.summary import CACHE, source_stage
 from compress.training.collator import Collator
@@ -150,6 +152,10 @@ def _first_student(
     texts = [text for row in pool.rows for text in run.task.texts(row)]
     own = train_tokenizer(texts, student.tokenizer, run.recipe.data.max_length)
     say(f"student: trained a tokenizer with {len(own):,} tokens")
+    learned = set(pool.rows.column("lang"))
+    sample = {language: some for language, some in sampled_texts(run, data).items() if language in learned}
+    mend = "raise student.tokenizer.vocabulary_size, or let student.tokenizer.model be byte-level"
+    check_known("student", unknown_shares(own, sample), mend)
     return exchange_tokenizer(model, tokenizer, own), own
 
 

@@ -17,10 +17,10 @@ from compress.models.build import scratch_config
 from compress.models.checks import check_finite
 from compress.models.describe import summary_of, thresholds_of
 from compress.models.encoder_decoder import translation_config
-from compress.models.intake import Intake, check_known, take_in
+from compress.models.intake import Intake, check_teacher_knows, take_in
 from compress.models.load import model_class, save_tokenizer
 from compress.models.source import fetch
-from compress.models.tokenizers import token_ids, train_tokenizer, unknown_share
+from compress.models.tokenizers import train_tokenizer, unknown_shares
 from compress.models.trial import try_teacher
 from compress.models.vocabulary.anatomy import LanguageText
 from compress.models.vocabulary.summary import TrimmingSummary
@@ -80,7 +80,7 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
 
     torch.manual_seed(run.recipe.seed)
     teacher, data = run.recipe.teacher, load_data(run)
-    texts = _texts(run.task, _sample(run, data))
+    texts = sampled_texts(run, data)
     intake: Intake | None = None
     trimming: TrimmingSummary | None = None
     if teacher.model:
@@ -99,7 +99,7 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
             tokenizer, trimming = trim_vocabulary(model, tokenizer, used, held_out, teacher.vocabulary, place)
         _tell(trimming)
     if trimming or not teacher.model:
-        check_known({lang: unknown_share(tokenizer, token_ids(tokenizer, own)) for lang, own in texts.items()}, teacher)
+        check_teacher_knows(unknown_shares(tokenizer, texts), teacher)
     shape = summary_of(model)
     name = source_stage(run).name
     say(f"{name}: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.1f} million weights")
@@ -116,11 +116,12 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     return TeacherSummary(**dict(shape), intake=intake, vocabulary=trimming, training=training)
 
 
-def _sample(run: Run, data: DataSet) -> RowTable:
-    """Rows of all splits, a number of each language, that a tokenizer is tried on."""
+def sampled_texts(run: Run, data: DataSet) -> dict[str, list[str]]:
+    """The text of a number of rows of each language, of all splits, that a tokenizer is tried on."""
     rows = RowTable.joined(list(data.splits.values()))
     languages = rows.column("lang")
-    return rows.select(spread_over_languages(languages, len({*languages}) * _SAMPLED_ROWS, run.recipe.seed))
+    chosen = spread_over_languages(languages, len({*languages}) * _SAMPLED_ROWS, run.recipe.seed)
+    return _texts(run.task, rows.select(chosen))
 
 
 def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -352,6 +353,18 @@ def test_another_value_makes_another_training(name, rows, finished, begun, tmp_p
     after = outcome(tmp_path / "run", begun, False, changed)
     for title in TRAININGS:
         assert after["begun"][title] != finished[False]["begun"][title], title
+
+
+def test_a_tokenizer_of_the_student_s_own_must_know_what_it_reads(rows, finished, begun, tmp_path, monkeypatch):
+    monkeypatch.setattr("compress.models.intake._REFUSED_UNKNOWN", 0.04)
+    shutil.copytree(rows / "finished/False", tmp_path / "run", symlinks=True)
+    small = {**_OWN_TOKENIZER, "student.tokenizer.vocabulary_size": 100}
+    message = (
+        r"^student: its tokenizer does not know \d+\.\d % of the tokens in ja; raise student.tokenizer.vocabulary_s"
+    )
+    assert re.search(message, outcome(tmp_path / "run", begun, False, small)["error"])
+    german = outcome(tmp_path / "run", begun, False, {**small, "student.languages": ["de"]})
+    assert "error" not in german
 
 
 def test_the_same_recipe_makes_the_same_run(rows, finished, begun, tmp_path):
