@@ -136,7 +136,7 @@ def rates_table(rates: Sequence[Rates]) -> ReportTable:
 
 
 def main(
-    checks: Annotated[int, typer.Option(help="Simulated checks of each kind; of BLEU, 400 take ten minutes.")] = 400,
+    checks: Annotated[int, typer.Option(help="Simulated checks of each kind; of BLEU, 100 take minutes.")] = 400,
 ) -> None:
     """Count verdicts; JSON on standard output, a table on standard error."""
     found = [*(rates for name in POPULATIONS for rates in drop_rates(name, checks)), *time_rates(checks)]
