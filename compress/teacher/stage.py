@@ -97,7 +97,7 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
             )
             place = Path(mkdtemp(dir=scratch))  # each process of several needs its own
             tokenizer, trimming = trim_vocabulary(model, tokenizer, used, held_out, teacher.vocabulary, place)
-        _tell(trimming)
+        _tell(source_stage(run).name, trimming)
     if trimming or not teacher.model:
         check_teacher_knows(unknown_shares(tokenizer, texts), teacher)
     shape = summary_of(model)
@@ -227,13 +227,15 @@ def _read_texts(run: Run, rows: RowTable) -> Iterator[LanguageText]:
         yield from zip(languages if len(languages) == len(texts) else [row.lang] * len(texts), texts, strict=True)
 
 
-def _tell(trimming: TrimmingSummary) -> None:
-    lost = {language: text.lost_share for language, text in trimming.held_out.items()}
+def _tell(stage: str, trimming: TrimmingSummary) -> None:
+    """Say what trimming has done, and what is lost in the worst language: of the validation rows, if there are any."""
+    held_out = {language: text.lost_share for language, text in trimming.held_out.items()}
+    lost = held_out or {language: text.expected_share for language, text in trimming.used.items()}
     worst = max(lost, key=lambda language: lost[language])
     say(
-        f"teacher: vocabulary trimmed from {trimming.tokens_before:,} to {trimming.tokens_after:,} tokens, "
-        f"{trimming.saved_megabytes} MB saved; of the validation rows' tokens at most {100 * lost[worst]:.2f} % are "
-        f"lost, in {worst}"
+        f"{stage}: vocabulary trimmed from {trimming.tokens_before:,} to {trimming.tokens_after:,} tokens, "
+        f"{trimming.saved_megabytes} MB saved; of {'the validation' if held_out else 'new'} rows' tokens at most "
+        f"{100 * lost[worst]:.2f} % are lost, in {worst}"
     )
 
 
