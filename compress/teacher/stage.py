@@ -129,7 +129,7 @@ def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTok
     texts = [text for rows in _texts(run.task, data.training_rows).values() for text in rows]
     asking = _asking_tokens(data) if run.task.GENERATES else None
     tokenizer = train_tokenizer(texts, shape.tokenizer, max_length, asking)
-    say(f"teacher: trained a tokenizer with {len(tokenizer):,} tokens")
+    say(f"{source_stage(run).name}: trained a tokenizer with {len(tokenizer):,} tokens")
     if run.task.GENERATES:
         config = translation_config(shape, tokenizer, max_length)
     else:

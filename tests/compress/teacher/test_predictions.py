@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from small_bundles import bundled
 
 from bench.measure.contenders import find_contenders
 from compress.cli import commands
@@ -24,8 +25,10 @@ from compress.student.summary import STUDENT, reference_stages
 from compress.teacher.outputs import load_cache
 from compress.teacher.predictions import load_probabilities, run_predictions_stage
 from compress.teacher.sequences import load_student_data
-from compress.teacher.summary import PREDICTIONS
+from compress.teacher.summary import INITIAL, PREDICTIONS
 from export.bundle.contents.bom import materials_of
+from export.bundle.contents.card import write_card
+from export.bundle.contents.client import ClientExample
 
 LABELS = ["date", "money", "percentage", "time"]
 OTHER = dict(zip(LABELS, LABELS[1:] + LABELS[:1], strict=True))
@@ -95,10 +98,18 @@ def test_the_student_learns_what_the_file_says_and_is_compared_with_it(run: Run)
     assert summary.models["student"]["all"]["accuracy"].value < 0.3
 
 
-def test_variants_are_compared_with_the_student_and_the_bundle_names_the_file(run: Run):
+def test_variants_are_compared_with_the_student_and_the_card_names_the_file(run: Run, tmp_path: Path):
     assert reference_stages(run) == ["student"]
     assert [contender.name for contender in find_contenders(run, LABELS)[0]] == ["student"]
-    assert {role: found.name for role, found in materials_of(run.recipe).items()}["predictions"] == "said.jsonl"
+    assert materials_of(run.recipe, run.summary(INITIAL))["predictions"].name == "said.jsonl"
+    model, rows = bundled("onnx", "student", "any"), list(load_data(run).splits["test"])[:3]
+    (tmp_path / "models/cpu/onnx").mkdir(parents=True)
+    (tmp_path / "models/cpu/onnx/config.pbtxt").touch()
+    write_card(run, [model], None, rows, ClientExample(model, plain=True), tmp_path / "README.md")
+    card = (tmp_path / "README.md").read_text("utf-8")
+    assert "distilled from predictions in a file" in card
+    assert "- **Teacher**: the predictions in said.jsonl. Licence: not given." in card
+    assert "First weights" not in card
 
 
 @pytest.fixture
