@@ -33,7 +33,7 @@ WEIGHTS = "model"
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """A model by the sizes of its configuration."""
 
     name: str
@@ -51,9 +51,9 @@ class Shape:
 SHAPES = {
     shape.name: shape
     for shape in (
-        Shape("XLM-R base", 12, 768, 250_002),
-        Shape("XLM-R large", 24, 1024, 250_002),
-        Shape("M2M100 418M", 12, 1024, 128_112, translates=True),
+        ModelShape("XLM-R base", 12, 768, 250_002),
+        ModelShape("XLM-R large", 24, 1024, 250_002),
+        ModelShape("M2M100 418M", 12, 1024, 128_112, translates=True),
     )
 }
 """The shapes that are measured."""
@@ -72,7 +72,7 @@ class Cost:
     source: int
 
 
-def _forms(shape: Shape, root: Path) -> Mapping[str, Callable[[Path], object]]:
+def _forms(shape: ModelShape, root: Path) -> Mapping[str, Callable[[Path], object]]:
     """What makes each form, in an order in which each finds its parent."""
     from export.onnx.fusion import fuse_graphs
     from export.onnx.plain import export_onnx
@@ -100,7 +100,7 @@ def _forms(shape: Shape, root: Path) -> Mapping[str, Callable[[Path], object]]:
     }
 
 
-def _rows(shape: Shape) -> Iterator[dict[str, np.ndarray]]:
+def _rows(shape: ModelShape) -> Iterator[dict[str, np.ndarray]]:
     generator = np.random.default_rng(0)
     for _ in range(_CALIBRATION_BATCHES):
         tokens = generator.integers(5, shape.tokens, (8, _CALIBRATION_TOKENS))
@@ -118,7 +118,7 @@ def _build_engine(source: Path, folder: Path) -> object:
     return build_engine(choose_builder(), EngineRequest(source / "model.onnx", source.name, "fp16", settings), folder)
 
 
-def write_model(shape: Shape, folder: Path) -> None:
+def write_model(shape: ModelShape, folder: Path) -> None:
     """Write a model with random weights, its tokenizer and configuration."""
     import torch
     from tokenizers import Tokenizer, models
@@ -133,7 +133,7 @@ def write_model(shape: Shape, folder: Path) -> None:
     fast(tokenizer_object=words, **names).save_pretrained(folder)
 
 
-def _configuration(shape: Shape) -> Any:
+def _configuration(shape: ModelShape) -> Any:
     from transformers import M2M100Config, XLMRobertaConfig
 
     if shape.translates:
@@ -153,7 +153,7 @@ def _configuration(shape: Shape) -> Any:
     return config
 
 
-def costs_of(shapes: Sequence[Shape], forms: Sequence[str] = ()) -> list[Cost]:
+def costs_of(shapes: Sequence[ModelShape], forms: Sequence[str] = ()) -> list[Cost]:
     """Make the forms of some shapes, one after the other.
 
     :param forms: The forms, with those that they are made from; none: all.
@@ -169,7 +169,7 @@ def costs_of(shapes: Sequence[Shape], forms: Sequence[str] = ()) -> list[Cost]:
     return found
 
 
-def _made(shape: Shape, form: str, root: Path) -> Cost:
+def _made(shape: ModelShape, form: str, root: Path) -> Cost:
     """What it takes to make one form, in a process of its own."""
     folder, began = root / form, time.monotonic()
     folder.mkdir()

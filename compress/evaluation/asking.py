@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedModel:
     """A model in memory, for people its name, and from which probability on it says each of several labels."""
 
     name: str
@@ -34,11 +34,11 @@ def ask_stage(run: Run, stage: str, rows: Sequence[Row], labels: Sequence[str]) 
     """What the model of a finished stage says of rows."""
     folder = run.path_of(stage)
     predict = load_predict(folder, run.task, Search.of(run.recipe), trust_remote_code=run.trusts_code)
-    model = Asked(stage, predict, load_tokenizer(folder, run.trusts_code), thresholds_in(folder))
+    model = AskedModel(stage, predict, load_tokenizer(folder, run.trusts_code), thresholds_in(folder))
     return ask(run, model, rows, labels)
 
 
-def ask(run: Run, model: Asked, rows: Sequence[Row], labels: Sequence[str]) -> Predicted:
+def ask(run: Run, model: AskedModel, rows: Sequence[Row], labels: Sequence[str]) -> Predicted:
     """What a model says of rows."""
     examples = run.task.encoder(model.tokenizer, run.recipe.data, labels)(rows)
     with progress() as bar:

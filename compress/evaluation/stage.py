@@ -13,7 +13,7 @@ import numpy as np
 from compress.console import say
 from compress.data.stage import DataSet, load_data
 from compress.data.summary import DATA
-from compress.evaluation.asking import Asked, ask, ask_stage
+from compress.evaluation.asking import AskedModel, ask, ask_stage
 from compress.evaluation.baseline import BASELINE, baseline_predictions
 from compress.evaluation.predicted import Predicted
 from compress.evaluation.summary import EVALUATION, EvaluationSummary, Seen
@@ -185,4 +185,4 @@ def _predicted_untrimmed(run: Run, data: DataSet) -> Predicted:
     search = Search.of(run.recipe)
     predict = generator_with(model, search) if run.task.GENERATES else predict_with(model, run.task)
     thresholds = thresholds_in(run.path_of(source_stage(run).name))  # it has some of its own, or they were tuned
-    return ask(run, Asked(UNTRIMMED, predict, tokenizer, thresholds), list(data.splits["test"]), data.labels)
+    return ask(run, AskedModel(UNTRIMMED, predict, tokenizer, thresholds), list(data.splits["test"]), data.labels)
