@@ -75,7 +75,9 @@ def onnx_session(
         if operators is not None:
             options.register_custom_ops_library(operators)
         if weights is not None:
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", str(weights.absolute())
+            )
         graph = path if isinstance(path, bytes) else str(path)
         return onnxruntime.InferenceSession(graph, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no public base class

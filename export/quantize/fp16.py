@@ -41,7 +41,7 @@ def in_half_precision(model: Any, kept: Collection[str] = ()) -> Any:
     :param kept: Nodes that stay in 32 bits.
     """
     import onnx_ir
-    from onnx_ir.passes.common import ShapeInferencePass
+    from onnx_ir.passes.common import ShapeInferencePass, TopologicalSortPass
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     ShapeInferencePass()(model)
@@ -62,6 +62,7 @@ def in_half_precision(model: Any, kept: Collection[str] = ()) -> Any:
             _put_back(value, tensor)
         elif isinstance(tensor, onnx_ir.ExternalTensor):
             value.const_value = tensor
+    TopologicalSortPass()(converted)  # the converter puts the casts of inputs behind all other nodes
     return converted
 
 

@@ -336,6 +336,7 @@ def test_tied_weights_are_one_layer_and_what_is_made_of_them_is_smaller(
         assert len(tables) == (1 if excluded or form == "fp16" else 2)
         assert len(graph_files(folder)) == 4
         for graph in folder.glob("*.onnx"):
+            check_onnx(graph)
             onnx_session(graph)
     assert sizes[()] < 0.6
     assert sizes[()] < sizes["model.decoder.embed_tokens",] < 1
