@@ -245,6 +245,8 @@ def check_finite(what: StrPath, model: PreTrainedModel, mend: str) -> None:
     import torch
 
     for key, values in model.named_parameters():
+        if values.numel() and all(map(torch.isfinite, torch.aminmax(values.detach()))):
+            continue  # told without the copies of large weights that counting takes
         wrong = int((~torch.isfinite(values)).sum())
         if wrong:
             raise CompressError(
