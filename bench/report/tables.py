@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from bench.measure.noise import too_noisy
 from compress.evaluation.tables import MOST_SHOWN, comparison_line, extract_note, percent, points, worst_first
 from compress.metrics.languages import ALL
+from compress.metrics.numbers import figure_text, metric_title
 from compress.reports.bench import Comparison, ModelReport, Report
 from compress.timing import rate
 
@@ -158,10 +159,13 @@ def metric_tables(report: Report) -> Iterator[ReportTable]:
     """The other metrics by language."""
     for metric in report.metrics[1:]:
         rows = [
-            [language, *(f"{100 * model.quality[language][metric].value:.1f}" for model in report.models.values())]
+            [
+                language,
+                *(figure_text(metric, model.quality[language][metric].value) for model in report.models.values()),
+            ]
             for language in _original(report).quality
         ]
-        yield ReportTable(f"Test {metric} %", ["language", *report.models], rows)
+        yield ReportTable(f"Test {metric_title(metric)}", ["language", *report.models], rows)
 
 
 def calibration_table(report: Report) -> ReportTable | None:

@@ -29,9 +29,10 @@ def inputs_of(example: Mapping[str, Any]) -> dict[str, list[int]]:
     return {name: example[name] for name in _INPUTS if name in example}
 
 
-def padded(lists: Sequence[Sequence[int]], filling: int) -> np.ndarray:
-    """Lists side by side, int64 (lists, longest), filled up at their ends."""
-    array = np.full((len(lists), max(map(len, lists))), filling, dtype=np.int64)
+def padded(lists: Sequence[Sequence[float]], filling: int) -> np.ndarray:
+    """Lists side by side, int64 (lists, longest), filled up at their ends; float32 where they hold other numbers."""
+    kind = np.float32 if any(isinstance(value, float) for value in lists[0]) else np.int64
+    array = np.full((len(lists), max(map(len, lists))), filling, dtype=kind)
     for index, values in enumerate(lists):
         array[index, : len(values)] = values
     return array

@@ -171,7 +171,7 @@ def _written(path: Path, sha256: str = "") -> Iterator[dict[str, Any]]:
 
 
 def _features(row: Mapping[str, Any]) -> Features:
-    """The types of a row's fields, whatever its texts look like: text, lists of text, and where answers start."""
+    """The types of a row's fields, whatever its texts look like: text, lists of text, numbers, where answers start."""
     from datasets import Features, List, Value
 
     def feature(name: str, value: Any) -> Any:
@@ -179,7 +179,7 @@ def _features(row: Mapping[str, Any]) -> Features:
             return {key: feature(key, part) for key, part in value.items()}
         if isinstance(value, list):  # which may be empty in the first row
             return List(Value("int64" if name == "answer_start" else "string"))
-        return Value("string")
+        return Value("float64" if isinstance(value, float) else "string")
 
     return Features({name: feature(name, value) for name, value in row.items()})
 

@@ -10,6 +10,7 @@ from compress.console import table
 from compress.evaluation.summary import EvaluationSummary
 from compress.metrics.figures import Interval, ModelLosses
 from compress.metrics.languages import ALL
+from compress.metrics.numbers import figure_text, metric_title
 
 MOST_SHOWN = 20
 """So many languages or labels are read; of more, those that lose most are shown."""
@@ -50,9 +51,10 @@ def evaluation_table(summary: EvaluationSummary) -> Table:
         ]
         for figures in models.values():
             found = figures.get(language)  # a file that stands in for the teacher may have no row of it
-            cells += [percent(found[main]), *(f"{100 * found[name].value:.1f}" for name in others)] if found else none
+            further = [figure_text(name, found[name].value) for name in others] if found else []
+            cells += [percent(found[main]), *further] if found else none
         rows.append([*cells, *([points(losses.drop[language]) if language in losses.drop else ""] if losses else [])])
-    title = f"Test {main} % (95 % interval)" + "".join(f", {name} %" for name in others)
+    title = f"Test {main} % (95 % interval)" + "".join(f", {metric_title(name)}" for name in others)
     if summary.rows_of_teacher and summary.rows_of_teacher != summary.rows:
         title += f"; teacher and drop: of {summary.rows_of_teacher[ALL]:,} rows"
     title += extract_note(len(shown), len(summary.rows) - 1)

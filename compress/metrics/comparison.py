@@ -66,7 +66,7 @@ class Pair:
             lost, gained = self.lost_and_gained
             return loss_of_counts(lost, gained, len(self.rows))
         reference, other = self.reference, self.other
-        one, two = reference.statistics[self.rows], other.statistics[self.rows]
+        one, two = reference.counts(self.rows), other.counts(self.rows)
         both, more = weighted_sums(np.concatenate([one, two], axis=1))
         ones, twos = np.split(both, 2, axis=1)
         typical, typical_other = one.mean(axis=0), two.mean(axis=0)
@@ -85,7 +85,7 @@ class Pair:
         if self.right_or_wrong:
             lost, gained = self.lost_and_gained
             return loss_of_counts(factor * lost, factor * gained, factor * len(self.rows))
-        loss, same = self.loss, bool((self.reference.statistics == self.other.statistics)[self.rows].all())
+        loss, same = self.loss, bool((self.reference.counts(self.rows) == self.other.counts(self.rows)).all())
         closer = 1 / factor if same else factor**-0.5
         return PairedLoss(
             loss.value,
@@ -104,9 +104,7 @@ class Pair:
 
             lost, gained = self.lost_and_gained
             return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
-        return swapping_chance(
-            self.reference.value, self.reference.statistics[self.rows], self.other.statistics[self.rows]
-        )
+        return swapping_chance(self.reference.value, self.reference.counts(self.rows), self.other.counts(self.rows))
 
 
 def loss_of_counts(lost: float, gained: float, rows: float) -> PairedLoss:

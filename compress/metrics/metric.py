@@ -47,7 +47,8 @@ class Metric:
 
     ``statistics`` is float (rows, counts); ``value`` takes sums (…, counts) to figures (…). ``bounds`` takes what is
     counted of a row to what it would be if all of the row were wrong, and if all were right. ``right_or_wrong`` says
-    that rows are either; ``signature`` says how others can compute the same figure.
+    that rows are either; ``signature`` says how others can compute the same figure. ``among`` makes the counts of some
+    rows of their ``statistics``, where these depend on one another, as ranks do.
     """
 
     statistics: np.ndarray
@@ -55,10 +56,16 @@ class Metric:
     bounds: Bounds
     right_or_wrong: bool = False
     signature: str = ""
+    among: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """What is counted of some rows, float (rows, counts)."""
+        chosen = self.statistics[rows]
+        return chosen if self.among is None else self.among(chosen)
 
     def figure(self, rows: np.ndarray) -> Figure:
         """The metric of some rows, with Wilson's interval or that of the rows' random weights."""
-        chosen = self.statistics[rows]
+        chosen = self.counts(rows)
         value = float(self.value(chosen.sum(axis=0)))
         if self.right_or_wrong:
             from scipy.stats import binomtest

@@ -76,8 +76,9 @@ def architectures_of(config: PreTrainedConfig) -> list[str]:
 
 def task_of_head(config: PreTrainedConfig) -> TaskName | None:
     """The task that a model's head is for, by the class and the problem that its configuration names; none where it
-    names no class."""
-    named, problem = architectures_of(config), config.problem_type
+    names no class. One output is a number where no problem is named, as transformers has it."""
+    named = architectures_of(config)
+    problem = config.problem_type or ("regression" if config.num_labels == 1 else None)
     found = next((task for ending, task in _HEADS.items() if any(name.endswith(ending) for name in named)), None)
     same = [name for name, task in TASKS.items() if found and task.AUTO_CLASS == task_named(found).AUTO_CLASS]
     return next((name for name in same if problem and problem == task_named(name).PROBLEM_TYPE), found)
@@ -89,14 +90,11 @@ def check_head(name: StrPath, config: PreTrainedConfig, task: Task) -> None:
     :raises CompressError: If it is for another task.
     """
     found, problem = task_of_head(config), config.problem_type
-    if problem == "regression":
-        raise CompressError(
-            f"{name}: its config.json says problem_type: regression, which is no task here; name a model whose rows "
-            "have labels"
-        )
     if found is None or task_named(found) is task:
+        if task.PROBLEM_TYPE == "regression" and config.num_labels != 1:
+            raise CompressError(f"{name}: its head has {config.num_labels} outputs, a number is one; name another")
         return
-    if problem is None and task.PROBLEM_TYPE and task.AUTO_CLASS == task_named(found).AUTO_CLASS:
+    if problem is None and task.SEVERAL_LABELS and found in ("text-classification", "regression"):
         return  # one class of heads for several problems, and it does not tell which
     told = f"problem_type: {problem}" if task_named(found).PROBLEM_TYPE else architectures_of(config)[0]
     raise CompressError(

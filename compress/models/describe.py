@@ -12,6 +12,7 @@ from pydantic import Field
 from compress.contract import Contract
 from compress.errors import CompressError, first_line
 from compress.models.encoder_decoder import layer_counts
+from compress.tasks.contract import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,6 +67,11 @@ def thresholds_in(folder: Path) -> list[float]:
         return list(json.loads(path.read_text("utf-8")).get(_THRESHOLDS) or [])
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CompressError(f"{path}: cannot be read ({first_line(error)})") from error
+
+
+def head_names(task: Task, labels: Sequence[str]) -> Sequence[str]:
+    """The names of a head's outputs: the labels', or that of a number; none where a task has neither."""
+    return ["LABEL_0"] if task.PROBLEM_TYPE == "regression" else labels
 
 
 class ModelSummary(Contract):

@@ -21,7 +21,7 @@ from compress.models.checks import (
     check_types,
     sentence_modules,
 )
-from compress.models.describe import label_maps, label_names
+from compress.models.describe import head_names, label_maps, label_names
 from compress.models.source import StrPath, fetch
 from compress.models.tokenizers import sentencepiece_problem
 from compress.recipe.teacher import Precision, Teacher
@@ -148,7 +148,7 @@ def check_teacher(
     config = load_config(name, settings.trust_remote_code)
     if not settings.fine_tune:
         check_head(name, config, task)
-    config.update(dict(label_maps(labels)))
+    config.update(dict(label_maps(head_names(task, labels))))
     if settings.fine_tune or task.PROBLEM_TYPE:
         config.problem_type = task.PROBLEM_TYPE
     tokenizer = load_tokenizer(name, settings.trust_remote_code)

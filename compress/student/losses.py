@@ -39,14 +39,18 @@ def hard_and_soft_loss(
     classes: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """``α · cross-entropy(labels)`` and ``(1 − α) · soft loss`` (Hinton et al., 2015), each (rows,).
+    """``α · cross-entropy(labels)`` and ``(1 − α) · soft loss`` (Hinton et al., 2015), each (rows,); of numbers squared
+    distances, from the labels and from the teacher's.
 
     :param student_logits: Float (rows, positions, classes).
-    :param labels: int64 (rows, positions); positions with -100 do not count.
+    :param labels: int64 (rows, positions); positions with -100 do not count. Or numbers, float of this shape.
     :param teacher_logits: Float (rows, positions, classes), or (rows, positions, kept).
     :param classes: Which classes are kept, int64 (rows, positions, kept).
     :param smoothing: Of the labels, as `compress.training.losses.hard_loss` has it.
     """
+    if labels.is_floating_point():
+        distance = (student_logits - teacher_logits).squeeze(-1).pow(2).mean(dim=1)
+        return alpha * hard_loss(student_logits, labels), (1 - alpha) * distance
     soft = mean_over_tokens(soft_loss(student_logits, teacher_logits, temperature, classes), labels != NO_LABEL)
     return alpha * hard_loss(student_logits, labels, smoothing), (1 - alpha) * soft
 

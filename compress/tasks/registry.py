@@ -9,6 +9,7 @@ from compress.errors import CompressError
 from compress.tasks import (
     multi_label_classification,
     question_answering,
+    regression,
     text_classification,
     token_classification,
     translation,
@@ -18,6 +19,7 @@ from compress.tasks.contract import Task
 TaskName = Literal[
     "text-classification",
     "multi-label-classification",
+    "regression",
     "token-classification",
     "question-answering",
     "translation",
@@ -25,6 +27,7 @@ TaskName = Literal[
 TASKS: Mapping[TaskName, Task] = {
     "text-classification": text_classification,
     "multi-label-classification": multi_label_classification,
+    "regression": regression,
     "token-classification": token_classification,
     "question-answering": question_answering,
     "translation": translation,

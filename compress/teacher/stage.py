@@ -15,7 +15,7 @@ from compress.data.summary import DATA
 from compress.data.table import RowTable
 from compress.models.build import scratch_config
 from compress.models.checks import check_finite
-from compress.models.describe import summary_of, thresholds_of
+from compress.models.describe import head_names, summary_of, thresholds_of
 from compress.models.encoder_decoder import translation_config
 from compress.models.intake import Intake, check_teacher_knows, take_in
 from compress.models.load import model_class, save_tokenizer
@@ -133,7 +133,7 @@ def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTok
     if run.task.GENERATES:
         config = translation_config(shape, tokenizer, max_length)
     else:
-        config = scratch_config(shape, tokenizer, data.labels, max_length)
+        config = scratch_config(shape, tokenizer, head_names(run.task, data.labels), max_length)
         config.problem_type = run.task.PROBLEM_TYPE
     if shape.pretraining is None:
         return tokenizer, model_class(run.task).from_config(config)

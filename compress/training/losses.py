@@ -9,12 +9,14 @@ from compress.tasks.contract import NO_LABEL
 
 
 def hard_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy with the labels, the mean over a row's positions, float (rows,).
+    """Cross-entropy with the labels, or squared distance from numbers, the mean over a row's positions, float (rows,).
 
     :param logits: Float (rows, positions, classes).
-    :param labels: int64 (rows, positions); positions with -100 do not count.
+    :param labels: int64 (rows, positions); positions with -100 do not count. Or numbers, float of this shape.
     :param smoothing: Share of the probability that is spread over all classes (Szegedy et al., 2016).
     """
+    if labels.is_floating_point():
+        return (logits.squeeze(-1) - labels).pow(2).mean(dim=1)
     by_position = F.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=NO_LABEL, label_smoothing=smoothing
     )

@@ -14,6 +14,7 @@ from compress.data.encode import pad, padded
 from compress.errors import RejectedVariantError
 from compress.metrics.comparison import agreement
 from compress.metrics.labels import label_agreement
+from compress.metrics.numbers import spread
 from compress.recipe.export import ParityLimits, Tolerance
 from compress.runtimes.generation import ENCODER, OnnxDecoder, log_probabilities
 from compress.tasks.contract import NO_LABEL, Example, Prediction, Task
@@ -81,9 +82,11 @@ def log_probabilities_of_labels(
 
 
 def measure_parity(task: Task, parent: Answers, variant: Answers) -> Parity:
-    """Compare what two models answer to the same rows."""
+    """Compare what two models answer to the same rows; numbers in standard deviations of the parent's."""
     one, other = (np.concatenate([output.ravel() for output in answers.outputs]) for answers in (parent, variant))
     difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
+    if task.PROBLEM_TYPE == "regression":
+        difference /= spread(one)
     agreed = task.agreed(parent.predictions, variant.predictions)
     return Parity(
         rows=len(parent.predictions),

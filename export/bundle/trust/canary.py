@@ -11,6 +11,7 @@ import numpy as np
 
 from compress.console import say
 from compress.errors import UnavailableError
+from compress.metrics.numbers import alike, spread
 from compress.serving.client import open_model
 from compress.serving.format import (
     CANARY,
@@ -51,7 +52,8 @@ def canary_problem(folder: Path, model: BundleModel) -> tuple[str | None, str]:
 
     On the kind of processor that the outputs were recorded on, they must be the same up to rounding; on another one,
     and on GPUs, they may differ as much as the variant was allowed to differ from its parent. Of a model that writes,
-    what it wrote is compared there: the numbers of its tokens are no quantities.
+    what it wrote is compared there: the numbers of its tokens are no quantities. Predicted numbers are compared in
+    standard deviations of the recorded ones.
 
     :return: What is wrong, if anything, and what was found.
     :raises UnavailableError: If it needs what this machine lacks, or the packer's lacked.
@@ -65,12 +67,16 @@ def canary_problem(folder: Path, model: BundleModel) -> tuple[str | None, str]:
     same_target = canary.recorded_on == resolve_target("auto").name and not model.on_gpu
     rows, limit = len(canary.rows), _SAME_TARGET if same_target else model.tolerance.max_difference
     fewest = rows if same_target else _fewest_same(rows, model.tolerance.agreement)
-    same = sum(one == other for one, other in zip(found.predictions, recorded.predictions, strict=False))
+    task = task_named(read_description(folder / model.folder).task)
+    is_number = task.PROBLEM_TYPE == "regression"
+    if is_number and len(found.predictions) == len(recorded.predictions):
+        same = sum(alike(recorded.predictions, found.predictions))
+    else:
+        same = sum(one == other for one, other in zip(found.predictions, recorded.predictions, strict=False))
     told, limits = f"{same} of {rows} predictions are the same", f"limit {fewest}"
     failed = same < fewest or not rows
-    writes = task_named(read_description(folder / model.folder).task).GENERATES
-    if same_target or not writes:
-        difference = _difference(found.outputs, recorded.outputs)
+    if same_target or not task.GENERATES:
+        difference = _difference(found.outputs, recorded.outputs) / (spread(recorded.predictions) if is_number else 1)
         told, limits = f"{told}, outputs differ by up to {difference:.2g}", f"{limits}, {limit:g}"
         failed |= not difference <= limit
     return (f"{told} ({limits})" if failed else None), told

@@ -162,7 +162,12 @@ def test_a_config_json_that_is_another_models_is_refused(model: Path, fine_tune:
             "multi-label-classification",
             "its head is for text-classification (BertForSequenceClassification in its config.json); choose that task",
         ),
-        ("regression", "text-classification", "its config.json says problem_type: regression, which is no task here"),
+        (
+            "regression",
+            "text-classification",
+            "its head is for regression (problem_type: regression in its config.json)",
+        ),
+        (None, "regression", "its head is for text-classification (BertForSequenceClassification in its config.json)"),
         (None, "token-classification", "its head is for text-classification (BertForSequenceClassification in its"),
     ],
 )

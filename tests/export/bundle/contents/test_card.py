@@ -18,6 +18,7 @@ MODEL = bundled("onnx-int8", "onnx", target="cpu-vnni")
 ROWS: dict[TaskName, Row] = {
     "text-classification": Row("12:30", "time", "en"),
     "multi-label-classification": Row("12:30", ["time"], "en"),
+    "regression": Row("12:30", 0.5, "en"),
     "token-classification": Row(["at", "12:30"], ["O", "B-time"], "en"),
     "question-answering": Row("when?", {"text": ["12:30"], "answer_start": [3]}, "en", text_pair="at 12:30"),
     "translation": Row("January", "Januar", "en-de"),
@@ -72,6 +73,7 @@ def test_too_few_rows_are_said_to_tell_nothing():
         ("text-classification", ROWS["text-classification"], '["a text"]'),
         ("text-classification", Row("12:30", "same", "en", text_pair="1:30"), '["a text"], ["another"]'),
         ("multi-label-classification", ROWS["multi-label-classification"], '["a text"]'),
+        ("regression", ROWS["regression"], '["a text"]'),
         ("token-classification", ROWS["token-classification"], '[["some", "words"]]'),
         ("question-answering", ROWS["question-answering"], '["a question"], ["a text that answers it"]'),
         ("translation", ROWS["translation"], '["…"], languages="en-de"'),
