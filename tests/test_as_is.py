@@ -186,7 +186,7 @@ def test_a_model_is_given_no_more_than_it_reads(tmp_path: Path, model: Path):
         (["MODEL", "--data", "none.jsonl"], "none.jsonl: no such file or folder (data.source)"),
         (
             ["MODEL", "--data", "ROWS", "--task", "translate"],
-            "--task translate: there is none; name one of text-classification, token-classification",
+            "--task translate: there is none; name one of text-classification, multi-label-classification",
         ),
         (["MODEL", "--data", "ROWS", "--task", "translation"], "rows.jsonl:1: field 'source' is missing"),
         (["MODEL", "--data", "ROWS", "--task", "question-answering"], "field 'question' is missing"),
