@@ -98,7 +98,7 @@ def _add_variant(packing: Packing, variant: PackedVariant) -> BundleModel:
     for path in (*variant.files(source), *_companions(companions)):
         shutil.copy(path, version / path.name)
     model = _described(run, variant)
-    _write_description(packing, model)
+    _write_description(packing, model, thresholds_in(version))
     row = packing.rows[0]
     example = run.task.encoder(load_tokenizer(str(version)), run.recipe.data, labels)([row])[0]
     write_serving(run.task, len(labels), model, packing.report, version, WarmUpRow(row, example))
@@ -115,7 +115,7 @@ def _add_text_variant(packing: Packing, source: BundleModel) -> BundleModel:
     version.mkdir(parents=True)
     everything = [row for split in packing.data.splits.values() for row in split]
     add_text_model(folder / source.folder, version, labels, packing.run.recipe.data.max_length, everything)
-    _write_description(packing, model)
+    _write_description(packing, model, ())  # its rows have one label, which no threshold decides
     write_text_serving(len(labels), model, source.name, packing.report, version, packing.rows[0])
     _check_answers(folder / source.folder, version, packing.rows)
     return model.model_copy(update={"bytes": graph_bytes(version)})
@@ -151,11 +151,11 @@ def _described(run: Run, variant: PackedVariant) -> BundleModel:
     )
 
 
-def _write_description(packing: Packing, model: BundleModel) -> None:
+def _write_description(packing: Packing, model: BundleModel, thresholds: Sequence[float]) -> None:
     description = description_of(
         packing.run.recipe,
         packing.data.labels,
-        thresholds_in(packing.folder / model.folder),
+        thresholds,
         name=model.name,
         runtime=model.runtime,
         target=model.target,

@@ -33,6 +33,7 @@ from compress.recipe.reference import field_paths
 from compress.reports.bench import read_report
 from compress.runs.directory import Run, find_run
 from compress.runs.manifest import Stage
+from compress.teacher.summary import source_stage
 from export import stage as export_stage
 from export.bundle import stage as bundle_stage
 from export.bundle.contents.bom import materials_of
@@ -135,7 +136,7 @@ def bundled(run: Run) -> Noted:
     with noting(noted):
         report = read_report(run.folder / "bench/report.json")
         bundle_stage.run_bundle_stage(run, bundle_stage.Wanted(accepted=("onnx",)), report)
-    return [*noted, ("materials", materials_of(run.recipe))]
+    return [*noted, ("materials", materials_of(run.recipe, run.summary(source_stage(run))))]
 
 
 class MeasuredError(Exception):

@@ -47,7 +47,7 @@ class MadeUp:
     def __init__(self, **figures: tuple[float, float, float]):
         self.figures = figures
         self.tried: list[Candidate] = []
-        self.target = TARGETS["cpu-vnni"]
+        self.target, self.retrains = TARGETS["cpu-vnni"], True
         self.sample = SimpleNamespace(rows=[SimpleNamespace(lang="en")] * 200)
         self.candidates = [
             Candidate(variant="onnx-fused"),

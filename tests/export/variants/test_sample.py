@@ -16,9 +16,9 @@ def test_a_model_that_several_are_made_from_is_asked_once(finished_run: Path, mo
     sample = draw_sample(run, load_data(run), 12)
     opened: list[str] = []
 
-    def counted(folder: Path, *arguments: object):
+    def counted(folder: Path, *arguments: object, **settings: object):
         opened.append(folder.name)
-        return module_load(folder, *arguments)
+        return module_load(folder, *arguments, **settings)
 
     module_load = module.load_predict
     monkeypatch.setattr(module, "load_predict", counted)
