@@ -48,7 +48,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
     generator = random.Random(0)
     killed = 0
     for _ in range(MOMENTS):
-        ended = forked.run_command(*command, killed_after=generator.uniform(0.05, 0.5) * undisturbed).returncode
+        ended = forked.run_command(*command, killed_after=generator.uniform(0.05, 0.3) * undisturbed).returncode
         killed += ended == -signal.SIGKILL
     assert killed, "the run was over before it could be killed"
     done = compress_command(*command)
