@@ -93,7 +93,7 @@ def _try_export(run: Run) -> None:
         try:
             try_export(run.task, config, load_tokenizer(source, trusted).model_input_names, trusted)
         except CompressError as error:
-            raise CompressError(f"{name}: {error}; name a model of another architecture") from error
+            raise CompressError(f"{name}: {error}") from error
 
 
 def export(run: Run, in_json: bool) -> ExportResult:

@@ -109,12 +109,19 @@ def check_reads(
     """Accept a model for a tokenizer and a length of rows, or refuse it.
 
     :param model: Of which nothing but its architecture is looked at.
-    :raises CompressError: If it has too few positions or token embeddings, or counts positions by another padding.
+    :raises CompressError: If it has too few positions or token embeddings, counts positions by another padding, or
+        would write from a token on that it does not have.
     """
     longest = longest_input(model)
     if longest is not None and max_length > longest:
         raise CompressError(
             f"data.max_length: {max_length} tokens are more than {name} can read; it has {longest} positions"
+        )
+    rows, start = token_embeddings(model), getattr(model.config, "decoder_start_token_id", None)
+    if model.config.is_encoder_decoder and rows and not 0 <= (-1 if start is None else start) < rows:
+        raise CompressError(
+            f"{name}: its config.json says decoder_start_token_id: {start}, the model has embeddings of {rows} tokens; "
+            "use the config.json that belongs to it"
         )
     if tokenizer is None:
         return
@@ -124,7 +131,6 @@ def check_reads(
                 f"{name}: its tokenizer pads with token {tokenizer.pad_token_id}, its config.json says pad_token_id: "
                 f"{table.padding_idx}, by which it counts positions; put the tokenizer that belongs to it beside it"
             )
-    rows = token_embeddings(model)
     token, highest = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1]) if rows else ("", -1)
     if rows and highest >= rows:
         raise CompressError(

@@ -81,6 +81,7 @@ def take_in(task: Task, settings: Teacher, labels: Sequence[str], max_length: in
         left_out=sentence_modules(source),
     )
     _tell(source, intake, settings)
+    warn_of_bare_texts(source, tokenizer)
     if compared:
         check_split(source, type(tokenizer).__name__, compared)
     check_teacher_knows(intake.unknown_tokens, settings)
@@ -114,6 +115,18 @@ def check_known(whose: str, unknown: Mapping[str, float], mend: str, allowed: Co
     for name, share in unknown.items():
         if share > _WARNED_UNKNOWN:
             say(f"{whose}: warning: its tokenizer does not know {told[name]}")
+
+
+def warn_of_bare_texts(source: Source, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Warn of a tokenizer that puts none of its own tokens around a text: some classes forget that where they are made
+    of a SentencePiece file (RemBERT)."""
+    first, last = tokenizer.cls_token, tokenizer.sep_token
+    if first and last and not {first, last} & {*tokenizer.convert_ids_to_tokens(tokenizer("a")["input_ids"])}:
+        say(
+            f"{source}: warning: the tokenizer that transformers makes of its files ({type(tokenizer).__name__}) has "
+            f"{first} and {last} and puts neither around a text; if the model was trained with them, put its "
+            f"{_TOKENIZER_JSON} beside its config.json"
+        )
 
 
 def check_split(source: Source, kind: str, compared: TokenComparison) -> None:

@@ -21,6 +21,7 @@ from export.onnx.weights import save_graphs
 
 if TYPE_CHECKING:
     from onnx_ir import Model
+    from transformers import PreTrainedConfig
 
 _CODE = "auto_map"  # which configurations name classes of their own by
 _WEIGHTS_AND_GRAPHS = (".safetensors", ".index.json", ".onnx", "data", ".xml", ".bin")
@@ -85,7 +86,14 @@ def graphs_of(task: Task, model: Any, inputs: Sequence[str], announce: Announce 
         with announce(f"exporting {name}"), swallowed_output():
             return {name: _encoder_graph(model, inputs)}
     except Exception as error:
-        raise CompressError(f"onnx: {model.config.model_type} cannot be exported ({first_line(error)})") from error
+        raise CompressError(not_exported(task, model.config, first_line(error))) from error
+
+
+def not_exported(task: Task, config: PreTrainedConfig, reason: str) -> str:
+    """In one line, why an architecture cannot be exported, and what can."""
+    known = "Marian, M2M100, NLLB or mBART-50" if task.GENERATES else "XLM-R, BERT, ModernBERT or Llama"
+    told = f"onnx: {config.model_type} cannot be exported ({reason})"
+    return f"{told}; name a model of another architecture, such as {known}"
 
 
 def _encoder_graph(model: Any, inputs: Sequence[str]) -> Any:
@@ -93,6 +101,7 @@ def _encoder_graph(model: Any, inputs: Sequence[str]) -> Any:
 
     accepted = inspect.signature(model.forward).parameters
     names = [name for name in inputs if name in accepted]
+    model.config.use_cache = False  # a decoder with a head (Llama, Qwen3) would give its keys and values too
     # Sizes that no other dimension has, so that nothing is taken for a constant.
     sample: dict[str, Any] = {name: torch.ones((3, 11), dtype=torch.int64) for name in names}
     longest = getattr(model.config, "max_position_embeddings", None)

@@ -16,7 +16,7 @@ from compress.models.outputs import outputs_of
 from compress.runtimes.generation import OnnxDecoder
 from compress.runtimes.onnx import load_onnx
 from compress.tasks.contract import Task
-from export.onnx.plain import graphs_of
+from export.onnx.plain import graphs_of, not_exported
 from export.onnx.weights import save_graph
 
 if TYPE_CHECKING:
@@ -49,13 +49,10 @@ def try_export(task: Task, config: PreTrainedConfig, inputs: Sequence[str], trus
         try:
             difference = max(_difference(task, model, Path(folder), shape) for shape in _SHAPES)
         except Exception as error:
-            raise CompressError(
-                f"onnx: {config.model_type} cannot be exported: ONNX Runtime cannot run its graph ({first_line(error)})"
-            ) from error
+            reason = f"ONNX Runtime cannot run its graph: {first_line(error)}"
+            raise CompressError(not_exported(task, config, reason)) from error
     if not difference <= _LARGEST_DIFFERENCE:
-        raise CompressError(
-            f"onnx: {config.model_type} cannot be exported: its graph's outputs differ by {difference:.2g}"
-        )
+        raise CompressError(not_exported(task, config, f"its graph's outputs differ by {difference:.2g}"))
 
 
 def _difference(task: Task, model: Any, folder: Path, shape: tuple[int, int]) -> float:

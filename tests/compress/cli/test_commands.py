@@ -179,7 +179,7 @@ def test_a_teacher_whose_student_could_not_be_exported_is_refused_at_once(
     (teacher / "model.safetensors").write_bytes(b"")
     done = compress_command("distill", recipe_file, "--teacher", teacher, "--output", recipe_file.parent / "out")
     assert_one_clear_line(done, "mt5 cannot be exported")
-    assert_one_clear_line(done, "name a teacher of another architecture")
+    assert_one_clear_line(done, "name a model of another architecture, such as XLM-R")
 
 
 def test_an_output_that_cannot_be_written_is_said(compress_command, tmp_path: Path):

@@ -15,6 +15,7 @@ from transformers import (
     BertConfig,
     DebertaV2Config,
     PreTrainedConfig,
+    RemBertConfig,
     RobertaConfig,
     XLMRobertaConfig,
 )
@@ -168,6 +169,17 @@ def test_precision_of_the_files_and_what_is_left_out_are_told(
     (folder / "modules.json").write_text('{"a": 1}')
     with pytest.raises(CompressError, match=r"its modules.json is no list of modules; copy it again, or delete it"):
         taken(folder, fine_tune=True)
+
+
+def test_a_class_that_forgets_what_stands_around_a_text_is_told(
+    pieces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = RemBertConfig(vocab_size=400, max_position_embeddings=32, input_embedding_size=8, **_SIZES)
+    told = {"unk_token": "<unk>", "pad_token": "<s>", "cls_token": "▁м", "sep_token": "</s>"}
+    loaded = taken(folder_with(tmp_path, config, pieces, "sentencepiece.model", told))
+    assert loaded.tokenizer("привет")["input_ids"] == loaded.tokenizer("привет", add_special_tokens=False)["input_ids"]
+    said = " ".join(capsys.readouterr().err.split())
+    assert "(RemBertTokenizer) has ▁м and </s> and puts neither around a text; if the model was trained" in said
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -3,7 +3,7 @@
 import pytest
 import small_encoders
 import small_translators
-from transformers import CanineConfig, MT5Config, XmodConfig
+from transformers import CanineConfig, MT5Config, Qwen3Config, XmodConfig
 
 from compress.errors import CompressError
 from compress.tasks.registry import task_named
@@ -18,6 +18,12 @@ def test_encoders_that_can_be_exported_pass():
     try_export(CLASSIFICATION, small_encoders.CONFIGS["xlm-roberta"](), INPUTS)
 
 
+def test_a_decoder_with_a_head_passes_though_it_could_remember_what_it_has_read():
+    config = Qwen3Config(**SIZES, head_dim=8, num_key_value_heads=2, num_labels=3, pad_token_id=0)
+    assert config.use_cache
+    try_export(CLASSIFICATION, config, INPUTS)
+
+
 def test_translators_that_can_be_exported_pass():
     try_export(TRANSLATION, small_translators.CONFIGS["m2m_100"](), INPUTS)
 
@@ -29,7 +35,7 @@ def test_translators_that_can_be_exported_pass():
         (MT5Config(vocab_size=64, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4), "mt5 cannot be exported"),
         (
             XmodConfig(**SIZES, languages=["en_XX", "de_DE"], default_language="en_XX"),
-            "xmod cannot be exported: ONNX Runtime cannot run its graph",
+            "xmod cannot be exported (ONNX Runtime cannot run its graph",
         ),
     ],
     ids=["canine", "mt5", "xmod"],
@@ -38,4 +44,5 @@ def test_others_are_refused_by_name(config, message: str):
     with pytest.raises(CompressError) as caught:
         try_export(CLASSIFICATION, config, INPUTS)
     assert message in str(caught.value)
+    assert "; name a model of another architecture, such as XLM-R, BERT" in str(caught.value)
     assert "\n" not in str(caught.value)
