@@ -12,9 +12,9 @@ from compress.recipe.reference import reference_page
 README = Path(__file__).parents[1] / "README.md"
 
 
-def on_page_markdown(page: str, **_: object) -> str:
+def on_page_markdown(source: str, **_: object) -> str:
     """MkDocs calls it for each page before it is rendered."""
-    text = re.sub(r"<!-- recipe reference: .*? -->", lambda _: reference_page(), page)
+    text = re.sub(r"<!-- recipe reference: .*? -->", lambda _: reference_page(), source)
     text = re.sub(r"<!-- architectures: .*? -->", lambda _: markdown(), text)
     return re.sub(r"<!-- variants: from the README -->", lambda _: variants_table(), text)
 

@@ -45,7 +45,7 @@ _FAIRSEQ = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "max_positi
 class Architecture:
     """One that people have.
 
-    ``files`` writes its tokenizer's; ``told`` is what its ``tokenizer_config.json`` says, ``config`` its ``config.json``
+    ``files`` writes its tokenizer's; ``told`` says its ``tokenizer_config.json``, ``config`` its ``config.json``
     beside sizes of tables, ``recipe`` what a recipe must say for it; ``bare`` means that it comes without a head.
     """
 

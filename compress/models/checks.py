@@ -118,7 +118,7 @@ def check_reads(
             f"data.max_length: {max_length} tokens are more than {name} can read; it has {longest} positions"
         )
     rows, start = token_embeddings(model), getattr(model.config, "decoder_start_token_id", None)
-    if model.config.is_encoder_decoder and rows and not 0 <= (-1 if start is None else start) < rows:
+    if rows and start is not None and start >= rows:
         raise CompressError(
             f"{name}: its config.json says decoder_start_token_id: {start}, the model has embeddings of {rows} tokens; "
             "use the config.json that belongs to it"
