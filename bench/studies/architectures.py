@@ -28,7 +28,7 @@ _LIMITS = ProcessLimits(seconds=900, memory=8_000_000_000)
 _HEADINGS = ("architecture", "task", "tokenizer's files", "with a student", "as it is", *FORMS)
 
 
-class Entry(Contract):
+class TriedArchitecture(Contract):
     """One architecture: what came of it, or why its process did not come back."""
 
     outcome: Outcome | None
@@ -44,17 +44,17 @@ class Entry(Contract):
         return list(dict.fromkeys(lines))
 
 
-Entries = TypeAdapter(dict[str, Entry])
+Entries = TypeAdapter(dict[str, TriedArchitecture])
 
 
-def tried(name: str) -> Entry:
+def tried(name: str) -> TriedArchitecture:
     """Try an architecture in a process that may not come back."""
     told = ask_limited("bench.studies.architecture_process", name, _LIMITS)
     outcome = Outcome.model_validate_json(told.lines[-1]) if told.lines else None
-    return Entry(outcome=outcome, failure=None if outcome else told.failure)
+    return TriedArchitecture(outcome=outcome, failure=None if outcome else told.failure)
 
 
-def architectures_table(entries: Mapping[str, Entry]) -> ReportTable:
+def architectures_table(entries: Mapping[str, TriedArchitecture]) -> ReportTable:
     """One row for each; numbers lead to the lines of `refusal_lines`."""
     numbers = {line: f"no ({number})" for number, line in enumerate(_refusals(entries), start=1)}
     rows = []
@@ -70,7 +70,7 @@ def architectures_table(entries: Mapping[str, Entry]) -> ReportTable:
     return ReportTable("Architectures", list(_HEADINGS), rows, left=len(_HEADINGS))
 
 
-def refusal_lines(entries: Mapping[str, Entry]) -> list[str]:
+def refusal_lines(entries: Mapping[str, TriedArchitecture]) -> list[str]:
     """The lines that refused something, numbered as in the table."""
     return [f"{number}. {line}" for number, line in enumerate(_refusals(entries), start=1)]
 
@@ -91,7 +91,7 @@ def _form(form: str, roads: Sequence[Road], numbers: Mapping[str, str]) -> str:
     return "" if not found else numbers[refused] if refused else "yes"
 
 
-def _refusals(entries: Mapping[str, Entry]) -> list[str]:
+def _refusals(entries: Mapping[str, TriedArchitecture]) -> list[str]:
     return list(dict.fromkeys(line for entry in entries.values() for line in entry.refusals))
 
 

@@ -6,7 +6,14 @@ import pytest
 
 from bench.studies.architecture_models import ARCHITECTURES
 from bench.studies.architecture_process import FORMS, Outcome, Road, try_architecture
-from bench.studies.architectures import RESULTS, Entries, Entry, architectures_table, markdown, refusal_lines
+from bench.studies.architectures import (
+    RESULTS,
+    Entries,
+    TriedArchitecture,
+    architectures_table,
+    markdown,
+    refusal_lines,
+)
 
 
 @pytest.mark.parametrize("name", ["mBART"])
@@ -25,9 +32,9 @@ def test_the_table_leads_to_the_lines_that_refused():
     whole, refused = Road(taken=None, forms=dict.fromkeys(FORMS)), Road(taken="no; do this", forms={})
     half = Road(taken=None, forms={**dict.fromkeys(FORMS), "engine": "too far"})
     entries = {
-        "mBERT": Entry(outcome=Outcome(files=["vocab.txt"], distilled=whole, as_is=half), failure=None),
-        "mBART": Entry(outcome=Outcome(files=["a.model"], distilled=refused, as_is=refused), failure=None),
-        "mT5": Entry(outcome=None, failure="took longer than 900 s"),
+        "mBERT": TriedArchitecture(outcome=Outcome(files=["vocab.txt"], distilled=whole, as_is=half), failure=None),
+        "mBART": TriedArchitecture(outcome=Outcome(files=["a.model"], distilled=refused, as_is=refused), failure=None),
+        "mT5": TriedArchitecture(outcome=None, failure="took longer than 900 s"),
     }
     first, second, third = architectures_table(entries).rows
     assert first == ["mBERT", "text-classification", "vocab.txt", *["yes"] * 5, "no (1)"]
