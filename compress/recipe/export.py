@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from compress.recipe.section import Fraction, Positive, Section
+from compress.recipe.section import Fraction, LearningRate, Positive, Section
 from compress.targets import TARGETS
 from compress.variants.registry import EnginePrecision, SelectableName
 
@@ -93,7 +93,7 @@ class Budget(Section):
     epochs: Positive = Field(
         2, description="epochs of quantisation-aware distillation, where excluding layers is not enough"
     )
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="of quantisation-aware distillation")
+    learning_rate: LearningRate = Field(1e-4, description="of quantisation-aware distillation")
 
 
 class Export(Section):

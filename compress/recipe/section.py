@@ -13,6 +13,8 @@ Positive = Annotated[int, Field(gt=0, le=10**9)]
 Few = Annotated[int, Field(gt=0, le=1000)]
 Width = Annotated[int, Field(gt=0, le=100_000)]
 Epochs = Annotated[float, Field(gt=0, le=100_000)]
+LearningRate = Annotated[float, Field(gt=0, le=1000)]
+Weight = Annotated[float, Field(ge=0, le=1_000_000)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 

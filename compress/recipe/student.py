@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from compress.recipe.section import Few, Fraction, Positive, Section, Width, check_heads
+from compress.recipe.section import Few, Fraction, Positive, Section, Weight, Width, check_heads
 from compress.recipe.training import NewTokenizer, StudentTraining
 
 Temperature = Annotated[float, Field(ge=0.01, le=1000)]
@@ -15,7 +15,7 @@ Temperature = Annotated[float, Field(ge=0.01, le=1000)]
 class LayerSignal(Section):
     """A signal that student layers take from teacher layers."""
 
-    weight: Annotated[float, Field(ge=0)] = Field(0.0, description="of the signal in the loss; 0: it is left out")
+    weight: Weight = Field(0.0, description="of the signal in the loss; 0: it is left out")
     layers: Literal["uniform", "last"] | list[Few] = Field(
         "uniform", description="teacher layers: evenly spread, the last ones, or one given for each student layer"
     )
@@ -24,13 +24,13 @@ class LayerSignal(Section):
 class EmbeddingSignal(Section):
     """The embedding layers' outputs."""
 
-    weight: Annotated[float, Field(ge=0)] = Field(0.0, description="of the signal in the loss; 0: it is left out")
+    weight: Weight = Field(0.0, description="of the signal in the loss; 0: it is left out")
 
 
 class RelationSignal(Section):
     """Self-attention relations (MiniLMv2): the student's last layer learns from one teacher layer."""
 
-    weight: Annotated[float, Field(ge=0)] = Field(0.0, description="of the signal in the loss; 0: it is left out")
+    weight: Weight = Field(0.0, description="of the signal in the loss; 0: it is left out")
     layer: Few | None = Field(None, description="teacher layer, counted from 1; null: the last")
     heads: Width = Field(8, description="relation heads: a divisor of both widths")
 
@@ -38,7 +38,7 @@ class RelationSignal(Section):
 class SentenceSignal(Section):
     """Cosine of sentence vectors."""
 
-    weight: Annotated[float, Field(ge=0)] = Field(0.0, description="of the signal in the loss; 0: it is left out")
+    weight: Weight = Field(0.0, description="of the signal in the loss; 0: it is left out")
 
 
 class SequenceSignal(Section):
@@ -65,7 +65,7 @@ class Distillation(Section):
     pivot: str | None = Field(
         None, description="language that the teacher reads in place of each row: its parallel sentence"
     )
-    group_dro: Annotated[float, Field(ge=0)] = Field(
+    group_dro: Weight = Field(
         0.0, description="step size of the weights that protect the weakest language; 0: all rows count alike"
     )
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from compress.recipe.section import Epochs, Fraction, Positive, Section
+from compress.recipe.section import Epochs, Fraction, LearningRate, Positive, Section, Weight
 
 
 class Training(Section):
@@ -15,10 +15,8 @@ class Training(Section):
     epochs: Epochs = Field(2, description="passes over the rows; a part of one is allowed")
     batch_size: Positive = Field(32, description="rows of one step, over all processes")
     gradient_accumulation: Positive = Field(1, description="parts that a step is computed in, to save memory")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(
-        1.2e-3, description="the highest, after the learning-rate warm-up"
-    )
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="pull of the weights towards zero")
+    learning_rate: LearningRate = Field(1.2e-3, description="the highest, after the learning-rate warm-up")
+    weight_decay: Weight = Field(0.01, description="pull of the weights towards zero")
     learning_rate_warmup: Fraction = Field(0.1, description="share of the steps in which the learning rate rises")
     mask_probability: Fraction = Field(0.2, description="share of tokens replaced by the mask token, as regularisation")
     label_smoothing: Fraction = Field(0.0, description="share of probability spread over all labels")
@@ -34,9 +32,7 @@ class StudentTraining(Training):
 
     epochs: Epochs = Field(8, description="passes over the rows; a part of one is allowed")
     batch_size: Positive = Field(64, description="rows of one step, over all processes")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(
-        3e-3, description="the highest, after the learning-rate warm-up"
-    )
+    learning_rate: LearningRate = Field(3e-3, description="the highest, after the learning-rate warm-up")
     mask_probability: Fraction = Field(
         0.15, description="share of tokens replaced by the mask token, as regularisation"
     )

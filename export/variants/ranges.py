@@ -127,17 +127,24 @@ def _clip_constants(model: Any) -> None:
     import onnx_ir
 
     for value in model.graph.initializers.values():
-        if value.const_value is not None and value.const_value.dtype == onnx_ir.DataType.FLOAT:
-            array = value.const_value.numpy()
-            if array.size and max(array.max(), -array.min()) > HALF_LIMIT:
-                value.const_value = onnx_ir.tensor(array.clip(-HALF_LIMIT, HALF_LIMIT), name=value.name)
-            elif isinstance(value.const_value, onnx_ir.ExternalTensor):
-                value.const_value.release()
+        tensor = value.const_value
+        if tensor is None or tensor.dtype != onnx_ir.DataType.FLOAT:
+            continue
+        if _exceeds_half(tensor):
+            value.const_value = onnx_ir.tensor(tensor.numpy().clip(-HALF_LIMIT, HALF_LIMIT), name=value.name)
+        elif isinstance(tensor, onnx_ir.ExternalTensor):
+            tensor.release()
     for node in model.graph.all_nodes():
         for name, attribute in list(node.attributes.items()):
             if attribute.type == onnx_ir.AttributeType.TENSOR and attribute.value.dtype == onnx_ir.DataType.FLOAT:
                 clipped = onnx_ir.tensor(attribute.value.numpy().clip(-HALF_LIMIT, HALF_LIMIT))
                 node.attributes[name] = onnx_ir.AttrTensor(name, clipped)
+
+
+def _exceeds_half(tensor: Any) -> bool:
+    """Whether half precision cannot hold a weight; nothing of its values is held when this ends."""
+    array = tensor.numpy()
+    return bool(array.size and max(array.max(), -array.min()) > HALF_LIMIT)
 
 
 def _is_mask(value: Any) -> bool:

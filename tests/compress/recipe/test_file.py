@@ -91,6 +91,11 @@ def test_a_saved_recipe_is_read_back_equal(tmp_path: Path):
         ),
         ("student: {layers: 1000000000000}", "student.layers: input should be less than or equal to 1000"),
         ("student: {hidden_size: 99999999999999999999}", "student.hidden_size: input should be less than or equal to"),
+        (
+            "student: {distillation: {hidden: {weight: 1.0e+30}}}",
+            "hidden.weight: input should be less than or equal to",
+        ),
+        ("teacher: {training: {learning_rate: 1.0e+9}}", "learning_rate: input should be less than or equal to 1000"),
         ("student: {distillation: {temperature: 1.0e-320}}", "temperature: input should be greater than or equal to"),
         ("- a list", "a recipe is a mapping of fields, got list"),
         ("a: [", "line 1: not valid YAML"),
