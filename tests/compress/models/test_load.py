@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -233,8 +234,18 @@ class OwnConfig(BertConfig):
 """
 
 
-def test_code_of_a_model_is_run_where_it_is_trusted(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A place for the code of models that no other test sees, before or after."""
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "transformers_modules"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("own_modules")
+def test_code_of_a_model_is_run_where_it_is_trusted(model: Path):
     (model / "own.py").write_text(OWN_CODE, "utf-8")
     change_config(model, model_type="own", auto_map={"AutoConfig": "own.OwnConfig"})
     with refused("it brings code of its own, which is run only where that is asked for; read it, then set"):
