@@ -44,6 +44,13 @@ def test_masks_are_no_overflow(name: str, sample: SimpleNamespace, tmp_path: Pat
     assert 1 < check_half_precision("onnx-fp16", tmp_path, sample) < 1000
 
 
+def test_weights_beside_a_graph_are_looked_at_too(sample: SimpleNamespace, tmp_path: Path):
+    path = small_encoders.write_onnx("bert", tmp_path / "model.onnx")
+    inside = check_half_precision("onnx-fp16", tmp_path, sample)
+    onnx.save_model(onnx.load(path), path, save_as_external_data=True, location="model.onnx.data", size_threshold=1024)
+    assert check_half_precision("onnx-fp16", tmp_path, sample) == pytest.approx(inside)
+
+
 def test_a_layer_that_overflows_is_named(sample: SimpleNamespace, tmp_path: Path):
     path = small_encoders.write_onnx("bert", tmp_path / "model.onnx")
     scaled(path, "bert.encoder.layer.1.output.dense", 30_000)
