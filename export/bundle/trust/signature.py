@@ -28,7 +28,7 @@ def sign(folder: Path, key: Path, certificates: Sequence[Path] = ()) -> None:
     signer = _signer(key, certificates)
     try:
         signer.sign(folder, folder / SIGNATURE)
-    except (ValueError, TypeError) as error:
+    except _unreadable() as error:
         raise _cannot_sign(key, error) from error
     # No key is needed to see that the signature itself was damaged.
     (folder / SIGNATURE_SUM).write_text(f"{file_sha256(folder / SIGNATURE)}  {SIGNATURE}\n", "utf-8")
@@ -57,7 +57,7 @@ def _signer(key: Path, certificates: Sequence[Path]) -> Any:
             config.use_certificate_signer(private_key=key, signing_certificate=first, certificate_chain=issuers)
         else:
             config.use_elliptic_key_signer(private_key=key)
-    except (ValueError, TypeError) as error:
+    except _unreadable() as error:
         raise _cannot_sign(key, error) from error
     return config
 
@@ -100,7 +100,7 @@ def signature_problem(folder: Path, key: Path | None, certificates: Sequence[Pat
             config.use_elliptic_key_verifier(public_key=key)
         else:
             config.use_certificate_verifier(certificate_chain=list(certificates))
-    except (ValueError, TypeError) as error:
+    except _unreadable() as error:
         raise CompressError(
             f"{key or certificates[0]}: cannot be read ({first_line(error)}); name a PEM file"
         ) from error
@@ -133,6 +133,13 @@ def _keys() -> Any:
     from cryptography.hazmat.primitives import serialization
 
     return serialization
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What reading a key raises that is none, or of a kind that nobody here knows."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    return ValueError, TypeError, UnsupportedAlgorithm
 
 
 def _library() -> Any:
