@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.cli.options import Overrides, assigned
 from compress.cli.outcome import show
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from compress.cli.export_results import BundleResult, EngineResult, ExplainResult, ExportResult
     from compress.cli.results import BenchResult, DistillResult
     from compress.runs.directory import Run
+    from compress.student.summary import StudentSummary
+    from compress.teacher.summary import OutputsSummary, SequencesSummary
     from export.bundle.stage import Wanted
     from export.bundle.trust.result import Verification
 
@@ -43,7 +45,7 @@ def distill(run: Run, in_json: bool) -> DistillResult:
     teacher = run_teacher_stage(run)
     if not data.labelled:
         run_answers_stage(run)
-    learnt = _learnt(run) if run.recipe.student.kind == "distilled" else {}
+    sequences, cache, student = _learnt(run) if run.recipe.student.kind == "distilled" else (None, None, None)
     evaluation = run_evaluation_stage(run)
     if is_main_process():
         keep_recipe(run)
@@ -51,18 +53,25 @@ def distill(run: Run, in_json: bool) -> DistillResult:
     tables = [evaluation_table(evaluation), label_table(evaluation)] if data.labelled else []
     show([*(table for table in tables if table is not None), *comparison_lines(evaluation)], in_json)
     return DistillResult(
-        run=str(run.folder), data=data, predictions=predictions, teacher=teacher, **learnt, evaluation=evaluation
+        run=str(run.folder),
+        data=data,
+        predictions=predictions,
+        teacher=teacher,
+        sequences=sequences,
+        cache=cache,
+        student=student,
+        evaluation=evaluation,
     )
 
 
-def _learnt(run: Run) -> dict[str, Any]:
-    """What the stages of the student return, by field of the result."""
+def _learnt(run: Run) -> tuple[SequencesSummary | None, OutputsSummary, StudentSummary]:
+    """The student, and what it learns from."""
     from compress.student.stage import run_student_stage
     from compress.teacher.outputs import run_cache_stage
     from compress.teacher.sequences import run_sequences_stage
 
     sequences = run_sequences_stage(run) if run.recipe.student.distillation.sequences.enabled else None
-    return {"sequences": sequences, "cache": run_cache_stage(run), "student": run_student_stage(run)}
+    return sequences, run_cache_stage(run), run_student_stage(run)
 
 
 def _try_export(run: Run) -> None:

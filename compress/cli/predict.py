@@ -16,6 +16,7 @@ from compress.errors import CompressError
 from compress.extras import require
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
     from rich.table import Table
 
     from compress.cli.results import PredictResult, Said
@@ -155,15 +156,15 @@ def _as_read(model: Model, texts: Iterable[str]) -> list[Any]:
 
 
 def _table(said: Sequence[Said]) -> Table:
-    """A row a text: what the model says and, of labels, how sure it is."""
+    """A row a text: what the model says and, where that is one label, how sure it is."""
     from compress.console import table, visible
 
-    rows = []
-    for one in said:
-        sure = max(one.probabilities.values()) if one.probabilities else None
-        told = " ".join(map(str, one.prediction)) if isinstance(one.prediction, list) else str(one.prediction)
-        text = " ".join(map(str, one.text)) if isinstance(one.text, list) else str(one.text)
-        cells = [f"{visible(text):.{_MOST_SHOWN}}", visible(told)]
-        rows.append([*cells, *([f"{100 * sure:.1f} %"] if sure is not None else [])])
-    headings = ["text", "prediction", *(["sure"] if any(one.probabilities for one in said) else [])]
-    return table("Predictions", headings, rows, left=2)
+    def words(content: JsonValue) -> str:
+        return visible(" ".join(map(str, content)) if isinstance(content, list) else str(content))
+
+    rows = [[f"{words(one.text):.{_MOST_SHOWN}}", words(one.prediction)] for one in said]
+    sure = [(one.probabilities or {}).get(one.prediction) if isinstance(one.prediction, str) else None for one in said]
+    if not any(sure):
+        return table("Predictions", ["text", "prediction"], rows, left=2)
+    shown = [[*cells, f"{100 * (share or 0.0):.1f} %"] for cells, share in zip(rows, sure, strict=True)]
+    return table("Predictions", ["text", "prediction", "sure"], shown, left=2)

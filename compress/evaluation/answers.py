@@ -43,4 +43,6 @@ def _build(run: Run, data: DataSet, folder: Path) -> AnswersSummary:
         kept[split] = len(lines)
         empty += len(rows) - len(lines)
     say("answers: the rows have no labels: other forms are held against what the model says")
+    if empty:
+        say(f"answers: {empty:,} rows are left out, of which it says nothing")
     return AnswersSummary(rows=kept, dropped_empty=empty)

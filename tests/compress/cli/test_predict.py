@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from compress.cli.app import app
+from compress.cli.predict import _table
+from compress.cli.results import Said
 
 _TEXTS = ("5 %", "14. März 2024")
 
@@ -40,6 +43,18 @@ def test_a_run_s_variants_and_a_model_s_folder_say_the_same(finished_run: Path):
         for one, other in zip(student, told["answers"], strict=True):
             assert one["prediction"] == other["prediction"]
             assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
+
+
+def test_how_sure_a_model_is_is_shown_of_one_label_alone():
+    one = Said(text="a", prediction="good", probabilities={"good": 0.75, "bad": 0.25})
+    several = Said(text=["a", "b"], prediction=[], probabilities={"good": 0.4, "bad": 0.3})
+    console = Console(width=100)
+    with console.capture() as drawn:
+        console.print(_table([one]), _table([several]))
+    first, second = drawn.get().split("Predictions")[1:]
+    assert "75.0 %" in first
+    assert "sure" not in second
+    assert "40.0 %" not in second
 
 
 @pytest.mark.parametrize(
