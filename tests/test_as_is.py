@@ -189,6 +189,7 @@ def test_a_model_is_given_no_more_than_it_reads(tmp_path: Path, model: Path):
             "--task translate: there is none; name one of text-classification, multi-label-classification",
         ),
         (["MODEL", "--data", "ROWS", "--task", "translation"], "rows.jsonl:1: field 'source' is missing"),
+        (["MODEL", "--data", "MIXED"], "mixed.jsonl:1: field 'label' is missing"),
         (["MODEL", "--data", "ROWS", "--task", "question-answering"], "field 'question' is missing"),
         (
             ["MODEL", "--data", "WORDS", "--task", "token-classification"],
@@ -208,6 +209,7 @@ def test_bad_input_is_told_in_one_line_and_leaves_nothing(
         "ROWS": write(tmp_path / "rows.jsonl", texts),
         "EMPTY": str(tmp_path / "empty"),
     }
+    places["MIXED"] = write(tmp_path / "mixed.jsonl", [*texts, {**texts[0], "text": "one more", "label": "date"}])
     given = [places.get(argument, argument) for argument in arguments]
     done = CliRunner().invoke(app, ["export", *given, "--output", str(tmp_path / "runs")])
     assert done.exit_code == 2

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compress.data.columns import NO_LANGUAGE
 from compress.data.read import LONGEST_LINE, READERS, SPLIT_NAMES, read_file
 from compress.errors import CompressError
 from compress.tasks.rows import name_in, normalised
 
-UNDETERMINED = "und"
-"""What ISO 639 calls a language that is not known."""
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 # The fields of the tasks' rows that hold text, and those that tell its language.
 _FIELDS: Mapping[str, str] = {
@@ -75,7 +74,7 @@ def _named_files(source: str) -> list[TextFile]:
 
 def _language_of(path: Path) -> str:
     name = path.name.partition(".")[0]
-    return name if _LANGUAGE.fullmatch(name) and name not in SPLIT_NAMES else UNDETERMINED
+    return name if _LANGUAGE.fullmatch(name) and name not in SPLIT_NAMES else NO_LANGUAGE
 
 
 def _lines(file: TextFile) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,13 @@ def read_splits(
 
 
 def have_labels(data: Data, task: TaskName) -> bool:
-    """Whether rows have labels, as the first one tells; built-in rows and those of the hub do."""
+    """Whether any row to measure on has a label, so that all must; built-in rows and those of the hub do."""
     source = Path(data.source)
     files = [Path(data.test)] if data.test else _split_files(source, "test") if source.is_dir() else [source]
     if not files[0].is_file():
         return True
     column = columns_of(task_named(task), data.fields, labelled=True)["label"]
-    return any(row.get(column) is not None for _, row in islice(read_file(files[0]), 1))
+    return any(row.get(column) is not None for file in files for _, row in read_file(file))
 
 
 def _read_split(data: Data, seed: int, task: TaskName) -> dict[str, Iterable[RawRow]]:

@@ -126,7 +126,8 @@ def trained(tokenizer, rows: TrainingData, folder: Path, learning_rate: float) -
     config = small_encoders.CONFIGS["bert"]()
     config.update({"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id})
     torch.manual_seed(0)
-    job = job_of(tokenizer, rows, folder, Training(epochs=3, batch_size=1, learning_rate=learning_rate))
+    settings = Training(epochs=3, batch_size=1).model_copy(update={"learning_rate": learning_rate})  # beyond a recipe's
+    job = job_of(tokenizer, rows, folder, settings)
     train(model_class(job.task).from_config(config), job)
 
 
