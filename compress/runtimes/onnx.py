@@ -54,12 +54,15 @@ def onnx_session(
     cuda: bool = False,
     operators: str | None = None,
     weights: Path | None = None,
+    in_order: bool = False,
 ) -> Any:
     """Open an ONNX Runtime session, on the CPU unless ``cuda`` is wanted and can be had.
 
     :param path: Of the graph, or the graph itself.
     :param operators: A library of further operators.
     :param weights: Folder in which the weights of a graph lie that is given itself, where they are not in it.
+    :param in_order: Run nodes in the order that the graph has them in, as far as it may: what is only looked at is
+        forgotten at once then. Otherwise what outputs come of may be kept until all else has run.
     :raises CompressError: If ONNX Runtime is not installed or refuses the file.
     """
     try:
@@ -69,6 +72,8 @@ def onnx_session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or processor_quota() or 0
     options.log_severity_level = 4
+    if in_order:
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
     providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
     try:

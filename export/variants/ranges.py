@@ -74,7 +74,7 @@ class _Watched:
         model = onnx_ir.load(path)
         self._nodes = _add_probes(model)
         probe = onnx_ir.to_proto(model).SerializeToString()
-        self._session, self._largest = onnx_session(probe, threads, weights=path.parent), largest
+        self._session, self._largest = onnx_session(probe, threads, weights=path.parent, in_order=True), largest
         self.inputs = [value.name for value in self._session.get_inputs()]
         self._outputs = [value for value in self._session.get_outputs() if value.name not in self._nodes]
         self.get_outputs: Callable[[], Any] = lambda: self._outputs
@@ -114,7 +114,7 @@ def _add_probes(model: Any) -> dict[str, str]:
             watched.append((node, nodes))
     probes: dict[str, str] = {}
     for node, nodes in watched:
-        model.graph.extend(nodes)
+        model.graph.insert_after(node, nodes)
         probe = nodes[-1].outputs[0]
         probe.name, probe.type = f"largest:{len(probes)}", onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
         model.graph.outputs.append(probe)
