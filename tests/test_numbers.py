@@ -34,7 +34,8 @@ def lengths(expressions: list[dict[str, str]], generator: random.Random) -> Iter
     """How many expressions are there?"""
     language = generator.choice(task_rows.LANGUAGES)
     chosen = generator.sample([row for row in expressions if row["lang"] == language], generator.choice((1, 2, 3)))
-    yield {"text": " ; ".join(row["text"] for row in chosen), "label": float(len(chosen)), "lang": language}
+    rating = 50.0 * (len(chosen) - 1)  # from 0 to 100
+    yield {"text": " ; ".join(row["text"] for row in chosen), "label": rating, "lang": language}
 
 
 @pytest.fixture(scope="module")

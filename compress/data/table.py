@@ -132,6 +132,13 @@ class EncodedTable(Sequence[Example]):
         column = self._dataset.with_format("arrow")[name][:]
         return np.asarray(pyarrow.compute.list_value_length(column).to_numpy())
 
+    def values_of(self, name: str) -> np.ndarray:
+        """What a list of all examples holds, one after the other."""
+        import pyarrow.compute
+
+        column = self._dataset.with_format("arrow")[name][:]
+        return np.asarray(pyarrow.compute.list_flatten(column).to_numpy())
+
     def __len__(self) -> int:
         return len(self._dataset)
 

@@ -142,8 +142,8 @@ class DistillationTrainer(BucketTrainer):
         logits, wanted = (self.task.positions(found["logits"], mask) for found in (student, teacher))
         hard, soft = hard_and_soft_loss(
             logits,
-            labels,
-            wanted,
+            self.in_unit(labels),
+            self.in_unit(wanted),
             settings.alpha,
             self._temperature(),
             teacher.get("classes"),

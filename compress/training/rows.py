@@ -22,6 +22,11 @@ class TrainingRows(Sequence[Example]):
         self.lengths = encoded.lengths
         self.rows = encoded.rows
 
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels of all examples, one after the other."""
+        return self._encoded.values_of("labels")
+
     def with_columns(self, columns: Mapping[str, np.ndarray]) -> TrainingRows:
         """The same examples with more columns."""
         return TrainingRows(self._encoded, {**self._columns, **columns})

@@ -31,6 +31,9 @@ from compress.training.memory import check_training
 from compress.training.progress import Reporter
 from compress.training.rows import TrainingData
 from compress.training.summary import TrainingSummary
+from compress.training.units import Unit, standard_unit
+
+_SAMPLE_ROWS = 16
 
 
 class BucketTrainer(Trainer):
@@ -39,13 +42,23 @@ class BucketTrainer(Trainer):
     loss_parts: dict[str, list[torch.Tensor]]
     last_loss: torch.Tensor
 
-    def __init__(self, *args: Any, title: str, task: Task, settings: Training, languages: np.ndarray, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        title: str,
+        task: Task,
+        settings: Training,
+        languages: np.ndarray,
+        unit: Unit | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
         self.model_accepts_loss_kwargs = False  # each part of a step is a mean over its rows
         self.title = title
         self.task = task
         self.settings = settings
         self.languages = languages
+        self.unit = unit
         self.loss_parts = {}
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -64,8 +77,13 @@ class BucketTrainer(Trainer):
         labels = inputs.pop("labels")
         outputs = outputs_of(model(**self._model_inputs(model, inputs, labels)), self.task.OUTPUTS)
         logits = self.task.positions(outputs, inputs["attention_mask"])
-        loss = hard_loss(logits, labels, self.settings.label_smoothing if model.training else 0.0).mean()
+        smoothing = self.settings.label_smoothing if model.training else 0.0
+        loss = hard_loss(logits, self.in_unit(labels), smoothing).mean()
         return (loss, {"logits": logits}) if return_outputs else loss
+
+    def in_unit(self, numbers: torch.Tensor) -> torch.Tensor:
+        """Labels, or what a teacher says, in the unit that they are learnt in."""
+        return numbers if self.unit is None else self.unit.of(numbers)
 
     def _model_inputs(
         self, model: Any, inputs: dict[str, torch.Tensor], labels: torch.Tensor
@@ -128,8 +146,11 @@ def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
         short.
     """
     try:
-        with _configuration_kept(model):
-            return _train(model, job)
+        with (
+            _configuration_kept(model),
+            standard_unit(job.title, model, job.task, job.data.train.labels, _sample(job)) as unit,
+        ):
+            return _train(model, job, unit)
     except Exception as error:
         if not is_short_of_memory(error):
             raise
@@ -139,7 +160,13 @@ def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
         ) from error
 
 
-def _train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
+def _sample(job: TrainingJob) -> dict[str, torch.Tensor]:
+    """Some rows, as a batch."""
+    rows = job.data.validation
+    return job.collate([rows[index] for index in range(0, len(rows), max(1, len(rows) // _SAMPLE_ROWS))])
+
+
+def _train(model: PreTrainedModel, job: TrainingJob, unit: Unit | None) -> TrainingSummary:
     data, settings = job.data, job.settings
     longest = data.train[int(data.train.lengths.argmax())]
     check_training(job.title, model, job.task, longest, settings, process_count())
@@ -156,6 +183,7 @@ def _train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
         task=job.task,
         settings=settings,
         languages=data.train_languages,
+        unit=unit,
     )
     trainer.remove_callback(PrinterCallback)
     if trainer.is_world_process_zero():
