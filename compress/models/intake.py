@@ -13,6 +13,7 @@ from compress.contract import Contract
 from compress.errors import CompressError
 from compress.models.checks import longest_input, sentence_modules, stored_precision, token_embeddings
 from compress.models.load import load_teacher
+from compress.models.pooling import reads_mean, told_to_take_mean
 from compress.models.source import Source, fetch
 from compress.models.tokenizer_files import TokenComparison, compare_with_file
 from compress.models.tokenizers import token_ids, unknown_share
@@ -78,7 +79,7 @@ def take_in(task: Task, settings: Teacher, labels: Sequence[str], max_length: in
         embeddings=token_embeddings(model),
         tokenizer=compared,
         unknown_tokens={language: unknown_share(tokenizer, own) for language, own in ids.items()},
-        left_out=sentence_modules(source),
+        left_out=_left_out(source, model),
     )
     _tell(source, intake, settings)
     warn_of_bare_texts(source, tokenizer)
@@ -86,6 +87,11 @@ def take_in(task: Task, settings: Teacher, labels: Sequence[str], max_length: in
         check_split(source, type(tokenizer).__name__, compared)
     check_teacher_knows(intake.unknown_tokens, settings)
     return TakenIn(model, tokenizer, intake)
+
+
+def _left_out(source: Source, model: PreTrainedModel) -> list[str]:
+    pooled = reads_mean(model.config) and told_to_take_mean(source)
+    return [kind for kind in sentence_modules(source) if not (pooled and kind == "Pooling")]
 
 
 def check_teacher_knows(unknown: Mapping[str, float], settings: Teacher) -> None:

@@ -22,6 +22,7 @@ from compress.models.checks import (
     sentence_modules,
 )
 from compress.models.describe import head_names, label_maps, label_names
+from compress.models.pooling import register_mean_pooled, with_pooling
 from compress.models.source import StrPath, fetch
 from compress.models.tokenizers import sentencepiece_problem
 from compress.recipe.teacher import Precision, Teacher
@@ -151,6 +152,8 @@ def check_teacher(
     config.update(dict(label_maps(head_names(task, labels))))
     if settings.fine_tune or task.PROBLEM_TYPE:
         config.problem_type = task.PROBLEM_TYPE
+    if settings.fine_tune:
+        config = with_pooling(config, name, settings.pooling, task.AUTO_CLASS)
     tokenizer = load_tokenizer(name, settings.trust_remote_code)
     try:
         with torch.device("meta"):
@@ -173,6 +176,7 @@ def load_config(name: StrPath, trust_remote_code: bool = False) -> PreTrainedCon
     from transformers import AutoConfig
 
     check_files(name)
+    register_mean_pooled()
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(Path(name), trust_remote_code=trust_remote_code)
     except Exception as error:
@@ -231,4 +235,5 @@ def model_class(task: Task) -> Any:
     """The class of transformers that loads the models of a task."""
     import transformers
 
+    register_mean_pooled()
     return getattr(transformers, task.AUTO_CLASS)

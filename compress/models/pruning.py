@@ -37,6 +37,7 @@ _AXES = [
     (r"^head\.norm\.(weight|bias)$", ("pooled",)),
     (r"(LayerNorm|layer_norm|norm)\.(weight|bias)$", ("channels",)),
     (r"^(classifier|classifier\.out_proj)\.(weight|bias)$", ("", "pooled")),
+    (r"^score\.(weight|bias)$", ("", "channels")),
 ]
 
 

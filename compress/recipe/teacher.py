@@ -74,6 +74,12 @@ class Teacher(Section):
         "its tokenizer and first weights alone",
     )
     fine_tune: bool = Field(True, description="false: take `model` as it is")
+    pooling: Literal["first", "mean"] | None = Field(
+        None,
+        description="what a classifier that is fine-tuned reads of a text's tokens: the first, or the mean of all, for "
+        "which embedding models are made; null: the mean where `modules.json` beside the model says so, else what its "
+        "architecture is used to",
+    )
     allow_unknown_tokens: list[str] = Field(
         default_factory=list,
         description="languages that may have more than 30 % of tokens that the teacher's tokenizer does not know",
@@ -101,6 +107,12 @@ class Teacher(Section):
         given = [name for name in ("fine_tune", "training") if getattr(self, name) != getattr(usual, name)]
         if self.predictions and given:
             raise ValueError(f"{given[0]} is for a teacher that is asked, and predictions are given; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _a_head_that_is_trained_can_read_otherwise(self) -> Teacher:
+        if self.pooling and not (self.model and self.fine_tune):
+            raise ValueError("pooling is for a model that is fine-tuned; leave it out")
         return self
 
     @model_validator(mode="after")

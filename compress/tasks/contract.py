@@ -207,6 +207,9 @@ LABELS_ONLY: Mapping[str, str] = {
 }
 """Fields that ask for labels of a closed set, by whom they are for."""
 
+WHOLE_TEXTS_ONLY: Mapping[str, str] = {"teacher.pooling": "tasks that say something of a text as a whole"}
+"""Fields that ask for one answer a row, by whom they are for."""
+
 GENERATION_ONLY: Mapping[str, str] = {
     "student.distillation.sequences.enabled": "translation",
     "student.decoder_layers": "translation",

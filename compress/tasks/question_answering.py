@@ -24,6 +24,7 @@ from compress.tasks.contract import (
     GENERATION_ONLY,
     LABELLED_ROWS_ONLY,
     LABELS_ONLY,
+    WHOLE_TEXTS_ONLY,
     Encode,
     Example,
     ProblemType,
@@ -55,7 +56,7 @@ SEVERAL_LABELS = False
 GENERATES = False
 BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
-REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **LABELS_ONLY, **GENERATION_ONLY}
+REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **WHOLE_TEXTS_ONLY, **LABELS_ONLY, **GENERATION_ONLY}
 BUILT_IN = False
 SPLIT_BY: SplitBy = "text_pair"  # questions about one context
 LONGEST_ANSWER = 30  # tokens

@@ -18,6 +18,7 @@ from compress.tasks.contract import (
     GENERATION_ONLY,
     LABELLED_ROWS_ONLY,
     NO_LABEL,
+    WHOLE_TEXTS_ONLY,
     Agreed,
     Encode,
     Example,
@@ -49,7 +50,7 @@ SEVERAL_LABELS = False
 GENERATES = False
 BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
-REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **GENERATION_ONLY}
+REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **WHOLE_TEXTS_ONLY, **GENERATION_ONLY}
 BUILT_IN = True
 SPLIT_BY: SplitBy = "text"
 OUTSIDE = "O"

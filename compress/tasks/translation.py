@@ -19,6 +19,7 @@ from compress.tasks.contract import (
     LABELLED_ROWS_ONLY,
     LABELS_ONLY,
     NO_LABEL,
+    WHOLE_TEXTS_ONLY,
     Encode,
     Example,
     ProblemType,
@@ -57,6 +58,7 @@ BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ("encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx")
 REFUSED_FIELDS: Mapping[str, str] = {
     **LABELLED_ROWS_ONLY,
+    **WHOLE_TEXTS_ONLY,
     **LABELS_ONLY,
     **dict.fromkeys(
         (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from compress.console import swallowed_output
 from compress.errors import CompressError, first_line
 from compress.models.load import load_model, load_tokenizer
+from compress.models.pooling import usual_config
 from compress.runs.files import write_json
 from compress.tasks.contract import Task
 from export.onnx.graphs import Announce, GraphFacts, exported_graph
@@ -60,11 +61,12 @@ def export_onnx(
 def save_companions(source: Path, folder: Path) -> None:
     """Put configuration and tokenizer beside a model, as Optimum and the hub lay out their folders.
 
-    Graphs need no code: none of the model's goes with them, and none of its tokenizer's unless that has some.
+    Graphs need no code, and have a pooling inside: none of the model's code goes with them, and none of its tokenizer's
+    unless that has some.
     """
     config = json.loads((source / "config.json").read_text("utf-8"))
     config.pop(_CODE, None)
-    write_json(folder / "config.json", config)
+    write_json(folder / "config.json", usual_config(config))
     told = source / "tokenizer_config.json"
     has_code = told.is_file() and _CODE in json.loads(told.read_text("utf-8"))
     left = (*_WEIGHTS_AND_GRAPHS, *([] if has_code else [".py"]))

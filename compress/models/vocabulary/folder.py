@@ -16,6 +16,7 @@ from compress.memory import check_memory
 from compress.models.checks import Loading, check_complete, check_finite, check_reads, check_types
 from compress.models.intake import check_split
 from compress.models.load import load_config, load_tokenizer
+from compress.models.pooling import mean_pooled_class
 from compress.models.source import Source, fetch
 from compress.models.tokenizer_files import compare_with_file
 from compress.models.tokenizers import token_ids
@@ -104,6 +105,8 @@ def _loaded(source: Source, config: PreTrainedConfig) -> tuple[PreTrainedModel, 
 def _class_of(config: PreTrainedConfig) -> Any:
     import transformers
 
+    if mean_pooled := mean_pooled_class(config):
+        return mean_pooled
     names = [name for name in config.architectures or () if hasattr(transformers, name)]
     return getattr(transformers, names[0]) if names else transformers.AutoModel
 

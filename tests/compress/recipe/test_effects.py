@@ -136,6 +136,7 @@ CHANGES: dict[str, Change] = {
     "teacher.model": Change("{folder}/runs/demo/student"),
     "teacher.fine_tune": Change(False, _PRETRAINED),
     "teacher.dtype": Change("bfloat16", {**_PRETRAINED, "teacher.fine_tune": False}),
+    "teacher.pooling": Change("first", _PRETRAINED),
     "teacher.allow_unknown_tokens": Change(["xx"], refused="no rows in xx"),
     "teacher.vocabulary.trim": Change(False, _TRIMMED),
     "teacher.vocabulary.minimum_count": Change(5, _TRIMMED),
