@@ -2,8 +2,8 @@
 
 Embedding models (E5, BGE, LaBSE …) are trained so that the mean of their tokens means something; no class of
 transformers classifies it for a body of BERT's kind (Reimers & Gurevych, 2019). These do: the body under its usual
-name, and a linear layer. Their configurations have a ``model_type`` of their own, so that whoever does not know them cannot
-take them for the usual ones without a word; graphs carry the pooling, and the usual ``model_type`` beside them.
+name, and a linear layer. Their configurations have a ``model_type`` of their own, so that whoever does not know them
+cannot take them for the usual ones without a word; graphs carry the pooling, and the usual ``model_type`` beside them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def reads_mean(config: PreTrainedConfig) -> bool:
 
 
 def told_to_take_mean(name: StrPath) -> bool:
-    """Whether the modules of a sentence-transformers model take the mean of its tokens, and nothing else that counts."""
+    """Whether the modules of a sentence-transformers model take the mean of its tokens, and do no more that counts."""
     if [kind for kind in sentence_modules(name) if kind != "Normalize"] != ["Pooling"]:
         return False
     folder = Path(name)
@@ -126,11 +126,12 @@ def _model_class(kind: str) -> type[PreTrainedModel]:
 
     from compress.models.outputs import mean_pooled
 
-    usual, body = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[CONFIG_MAPPING[kind]], MODEL_MAPPING[CONFIG_MAPPING[kind]]
+    usual: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[CONFIG_MAPPING[kind]]
+    body: Any = MODEL_MAPPING[CONFIG_MAPPING[kind]]
     without_pooler = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(body).parameters else {}
     parent = usual.__mro__[1]  # what the architecture's models share: initial values, kinds of attention
 
-    def create(self: Any, config: PreTrainedConfig) -> None:
+    def create(self: Any, config: Any) -> None:
         parent.__init__(self, config)
         self.num_labels = config.num_labels
         setattr(self, self.base_model_prefix, body(config, **without_pooler))

@@ -188,7 +188,8 @@ def test_its_hidden_states_and_attention_can_be_learnt_from(tmp_path):
     prepare(model, signals)
     found = read(model, tensors(), signals)
     torch.testing.assert_close(model.score(found["sentence"]), found["logits"])
-    assert found["hidden"].shape == (3, 9, 2, 32) and found["query"].shape == (3, 9, 1, 32)
+    assert found["hidden"].shape == (3, 9, 2, 32)
+    assert found["query"].shape == (3, 9, 1, 32)
 
 
 def test_the_configuration_of_a_saved_one_is_known(tmp_path):
