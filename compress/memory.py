@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,6 +36,13 @@ def check_memory(what: str, needed: float, mend: str) -> None:
     free = free_memory()
     if needed > free:
         raise CompressError(f"{what} at least {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free; {mend}")
+
+
+def give_back_memory() -> None:
+    """Return to the system what is no longer used: the C library keeps what is freed, gigabytes where models were."""
+    gc.collect()
+    with suppress(AttributeError, OSError, TypeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _left_in(folder: Path) -> int | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from compress.console import say
+from compress.memory import give_back_memory
 from compress.processes import is_main_process, raise_if_interrupted, wait_for_everyone
 from compress.runs.directory import Run, locked
 from compress.runs.files import atomic_file, content_hash, follow_umask, known_sha256, role_of, write_json
@@ -57,6 +58,7 @@ def run_stage(
                 wait_for_everyone()
             started = time.monotonic()
             summary = build(filling, work / key)
+            give_back_memory()  # what this stage held is not missed in the next
             raise_if_interrupted()
             follow_umask(filling)
             depends = _Dependence(key, json.loads(json.dumps(inputs)), digests)

@@ -1,12 +1,14 @@
 """How much memory is said to be free, and what is refused for the lack of it."""
 
+import ctypes
 from pathlib import Path
 
+import psutil
 import pytest
 
 from compress import memory
 from compress.errors import CompressError
-from compress.memory import check_memory, free_memory
+from compress.memory import check_memory, free_memory, give_back_memory
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,18 @@ def test_what_memory_cannot_hold_is_refused_with_what_helps(monkeypatch: pytest.
     assert str(refused.value) == (
         "student: a step takes at least 3.0 GB of memory, 2.0 GB are free; lower data.max_length"
     )
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
+def test_what_was_freed_is_given_back_to_the_system():
+    library, process = ctypes.CDLL(None), psutil.Process()
+    library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    blocks = [library.malloc(100_000) for _ in range(2000)]
+    for block in blocks:
+        ctypes.memset(block, 1, 100_000)
+    for block in blocks[:-1]:  # the last one keeps the heap from shrinking by itself
+        library.free(block)
+    kept = process.memory_info().rss
+    give_back_memory()
+    assert process.memory_info().rss < kept - 150_000_000
+    library.free(blocks[-1])
