@@ -22,7 +22,16 @@ def _only_languages(prefix: str) -> str:
 
 
 Prefix = Annotated[str, AfterValidator(_only_languages)]
-"""A text with the places ``{source}`` and ``{target}``, for `str.format`."""
+"""A text for `str.format`; of a translation with the places ``{source}`` and ``{target}``."""
+
+
+def check_prefix(prefix: str | None, *, translates: bool) -> None:
+    """Refuse a prefix that names languages where rows have no pair of them.
+
+    :raises ValueError: Naming it.
+    """
+    if prefix and not translates and any(place for _, place, *_ in Formatter().parse(prefix)):
+        raise ValueError("prefix: {source} and {target} are the languages of a translation; write other braces twice")
 
 
 class Fields(Section):
@@ -69,7 +78,9 @@ class Data(Section):
         description="with teacher.fine_tune: false: what the teacher calls the labels, where not as the data does",
     )
     prefix: Prefix | None = Field(
-        None, description='translation: before the source, "translate {source} to {target}: "'
+        None,
+        description="text put before each row's text (of pairs the first, before a question, before the first word): "
+        '"query: "; translation: before the source, "translate {source} to {target}: "',
     )
 
     @model_validator(mode="after")

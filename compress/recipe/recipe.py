@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from compress.recipe.bench import Bench
 from compress.recipe.bundle import Bundle
-from compress.recipe.data import Data
+from compress.recipe.data import Data, check_prefix
 from compress.recipe.evaluation import Evaluation, Generation
 from compress.recipe.export import Export
 from compress.recipe.rules import refused_by
@@ -85,6 +85,7 @@ class Recipe(Section):
         task = task_named(self.task)
         if self.data.source == "cldr" and not self.data.train and not task.BUILT_IN:
             raise ValueError(f"data.source: the built-in data has no rows for {self.task}; name a file or folder")
+        check_prefix(self.data.prefix, translates=task.GENERATES)
         refused = refused_by(self, self.task, task)
         if refused:
             raise ValueError(refused)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_v
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
 from compress.files import read_limited
-from compress.recipe.data import Prefix
+from compress.recipe.data import Prefix, check_prefix
 from compress.recipe.export import Tolerance
 from compress.targets import is_for_gpu
 from compress.tasks.registry import TaskName, task_named
@@ -137,6 +137,11 @@ class Description(Contract):
         description="the probability from which on each label is said, where a text may have several (empty: 0.5); or "
         "by how much no answer must beat the best one (empty: every question is answered)",
     )
+
+    @model_validator(mode="after")
+    def _the_prefix_can_be_filled_in(self) -> Description:
+        check_prefix(self.prefix, translates=task_named(self.task).GENERATES)
+        return self
 
     @model_validator(mode="after")
     def _each_label_has_one(self) -> Description:

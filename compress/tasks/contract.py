@@ -53,7 +53,7 @@ class TextSettings(Protocol):
 
     @property
     def prefix(self) -> str | None:
-        """What stands before the source, ``{source}`` and ``{target}`` filled in."""
+        """What stands before the text, for `str.format`; of a translation with ``{source}`` and ``{target}``."""
 
 
 class Task(Protocol):
@@ -216,6 +216,11 @@ GENERATION_ONLY: Mapping[str, str] = {
     "teacher.scratch.decoder_layers": "translation",
 }
 """Fields that ask for models that write text, by whom they are for."""
+
+
+def written_prefix(settings: TextSettings) -> str:
+    """What stands before the text, where rows have one language."""
+    return (settings.prefix or "").format()
 
 
 def refuses(task: Task, field: str, value: str) -> bool:

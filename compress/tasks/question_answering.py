@@ -37,6 +37,7 @@ from compress.tasks.contract import (
     one_language,
     plain_text,
     rows_agreed,
+    written_prefix,
 )
 from compress.tasks.rows import Row, text_in, value_in
 
@@ -123,10 +124,11 @@ def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: 
     """Long contexts become windows that overlap; where a window lacks the answer, its first token is the label."""
     room = settings.max_length - tokenizer.num_special_tokens_to_add(pair=True)
     longest_question, shared = room // 2, room // 4  # the rest of a window is new to it
+    prefix = written_prefix(settings)
 
     def encode(rows: Sequence[Row]) -> list[Example]:
         output = tokenizer(
-            [_cut(tokenizer, row.text, longest_question) for row in rows],
+            [_cut(tokenizer, prefix + row.text, longest_question) for row in rows],
             [row.text_pair for row in rows],
             truncation="only_second",
             max_length=settings.max_length,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from compress.tasks.contract import Encode, Example, TextSettings
+from compress.tasks.contract import Encode, Example, TextSettings, written_prefix
 from compress.tasks.rows import Row, text_in
 
 if TYPE_CHECKING:
@@ -45,11 +45,12 @@ def text_encoder(
 
     :param targets: The ``labels`` of a row's example.
     """
+    prefix = written_prefix(settings)
 
     def encode(rows: Sequence[Row]) -> list[Example]:
         pairs = [row.text_pair for row in rows]
         output = tokenizer(
-            [row.text for row in rows],
+            [prefix + row.text for row in rows],
             None if all(pair is None for pair in pairs) else pairs,
             truncation=True,
             max_length=settings.max_length,

@@ -31,6 +31,7 @@ from compress.tasks.contract import (
     no_thresholds,
     one_language,
     without_thresholds,
+    written_prefix,
 )
 from compress.tasks.rows import Row, normalised, value_in
 
@@ -82,11 +83,11 @@ def texts(row: Row) -> Sequence[str]:
 
 def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: Sequence[str]) -> Encode:
     """A word's label stands at its first token; rows that are too long go on in another example."""
-    number = {label: index for index, label in enumerate(labels)}
+    number, before = {label: index for index, label in enumerate(labels)}, written_prefix(settings).split()
 
     def encode(rows: Sequence[Row]) -> list[Example]:
         output = tokenizer(
-            [row.text for row in rows],
+            [before + row.text for row in rows],
             is_split_into_words=True,
             truncation=True,
             max_length=settings.max_length,
@@ -98,8 +99,9 @@ def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: 
         for index, row in enumerate(samples):
             words = []
             for word in output.word_ids(index):
-                words.append(-1 if word is None or (row, word) in seen else word)
-                seen.add((row, word))
+                own = -1 if word is None else word - len(before)  # those before have no label
+                words.append(-1 if own < 0 or (row, own) in seen else own)
+                seen.add((row, own))
             wanted = [number[rows[row].label[word]] if word >= 0 and rows[row].label else NO_LABEL for word in words]
             inputs = {name: output[name][index] for name in output}
             examples.append({"row": row, "labels": wanted, "words": words, **inputs})

@@ -114,7 +114,7 @@ def _add_text_variant(packing: Packing, source: BundleModel) -> BundleModel:
     version = folder / model.folder
     version.mkdir(parents=True)
     everything = [row for split in packing.data.splits.values() for row in split]
-    add_text_model(folder / source.folder, version, labels, packing.run.recipe.data.max_length, everything)
+    add_text_model(folder / source.folder, version, labels, packing.run.recipe.data, everything)
     _write_description(packing, model, ())  # its rows have one label, which no threshold decides
     write_text_serving(len(labels), model, source.name, packing.report, version, packing.rows[0])
     _check_answers(folder / source.folder, version, packing.rows)

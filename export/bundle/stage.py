@@ -141,5 +141,5 @@ def _check_text_input(run: Run, chosen: Sequence[PackedVariant]) -> None:
     if not any(variant.repository == "cpu" for variant in chosen):
         names = ", ".join(variant.name for variant in chosen)
         raise CompressError(f"--text-input is for ONNX Runtime on the CPU, not for {names}; add such a --variant")
-    tokenizer_parts(load_tokenizer(str(run.path_of(exported_name(run)))), run.recipe.data.max_length)
+    tokenizer_parts(load_tokenizer(str(run.path_of(exported_name(run)))), run.recipe.data)
     text_operators()

@@ -20,6 +20,7 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.runtimes.onnx import onnx_session, text_operators
+from compress.tasks.contract import TextSettings, written_prefix
 from compress.tasks.rows import Row
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class TokenizerParts:
     """What a byte-level tokenizer is made of.
 
     ``description`` is its tokenizer.json without what it puts around a text, ``before`` and ``after`` are those tokens,
-    ``pad`` is what fills rows up, ``longest`` the number of tokens that a text is cut to.
+    ``pad`` is what fills rows up, ``longest`` the number of tokens that a text is cut to, ``prefix`` what is written
+    before it.
     """
 
     description: str
@@ -74,14 +76,17 @@ class TokenizerParts:
     after: tuple[int, ...]
     pad: int
     longest: int
+    prefix: str
 
 
-def add_text_model(source: Path, folder: Path, labels: Sequence[str], longest: int, rows: Sequence[Row]) -> None:
+def add_text_model(
+    source: Path, folder: Path, labels: Sequence[str], settings: TextSettings, rows: Sequence[Row]
+) -> None:
     """Fill a folder with a variant of a classifier that reads text: input ``text``, string (batch,), outputs ``label``,
     string (batch,), and ``probabilities``, float32 (batch, classes).
 
     :param source: Folder of the variant that reads tokens.
-    :param longest: Tokens of a text; longer ones are cut.
+    :param settings: What is read of a text.
     :param rows: The tokens of their texts are compared.
     :raises CompressError: If the tokenizer cannot be put into the graph, or gives other tokens there.
     """
@@ -90,8 +95,8 @@ def add_text_model(source: Path, folder: Path, labels: Sequence[str], longest: i
     from compress.models.load import load_tokenizer
 
     tokenizer = load_tokenizer(str(source))
-    tokens = tokens_model(tokenizer_parts(tokenizer, longest))
-    check_tokens(tokens, tokenizer, longest, rows)
+    tokens = tokens_model(tokenizer_parts(tokenizer, settings))
+    check_tokens(tokens, tokenizer, settings, rows)
     for path in source.glob("model.onnx?*"):
         shutil.copy(path, folder / path.name)  # weights beside the graph
     model = onnx.load(source / "model.onnx", load_external_data=False)
@@ -107,7 +112,7 @@ def odd_texts() -> list[str]:
     return [*_ODD_TEXTS, *mixed, *long]
 
 
-def tokenizer_parts(tokenizer: PreTrainedTokenizerBase, longest: int) -> TokenizerParts:
+def tokenizer_parts(tokenizer: PreTrainedTokenizerBase, settings: TextSettings) -> TokenizerParts:
     """Take a tokenizer apart.
 
     :raises CompressError: If it is not a byte-level byte-pair tokenizer, or has more to it than the operator knows.
@@ -126,21 +131,26 @@ def tokenizer_parts(tokenizer: PreTrainedTokenizerBase, longest: int) -> Tokeniz
     start = next(at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
     description = json.dumps({**content, "post_processor": None, "truncation": None, "padding": None})
     after = tuple(whole[start + len(plain) :])
-    return TokenizerParts(description, tuple(whole[:start]), after, tokenizer.pad_token_id, longest)
+    before, prefix = tuple(whole[:start]), written_prefix(settings)
+    return TokenizerParts(description, before, after, tokenizer.pad_token_id, settings.max_length, prefix)
 
 
-def check_tokens(tokens: ModelProto, tokenizer: PreTrainedTokenizerBase, longest: int, rows: Sequence[Row]) -> None:
+def check_tokens(
+    tokens: ModelProto, tokenizer: PreTrainedTokenizerBase, settings: TextSettings, rows: Sequence[Row]
+) -> None:
     """Compare the tokens of the graph with the tokenizer's, for the rows of every language and for odd texts.
 
     :raises CompressError: At the first text whose tokens differ.
     """
     session = onnx_session(tokens.SerializeToString(), operators=text_operators())
+    prefix = written_prefix(settings)
     texts = [(f"language {row.lang}", row.text) for row in rows] + [("odd text", text) for text in odd_texts()]
     for start in range(0, len(texts), _CHECKED_AT_ONCE):
         batch = texts[start : start + _CHECKED_AT_ONCE]
         feed = {"text": np.array([text for _, text in batch], dtype=object)}
         found, masks = session.run(["input_ids", "attention_mask"], feed)
-        wanted = tokenizer([text for _, text in batch], truncation=True, max_length=longest)["input_ids"]
+        read = [prefix + text for _, text in batch]
+        wanted = tokenizer(read, truncation=True, max_length=settings.max_length)["input_ids"]
         for (origin, text), ids, mask, right in zip(batch, found, masks, wanted, strict=True):
             if ids[mask == 1].tolist() != right:
                 raise CompressError(
@@ -161,7 +171,7 @@ def tokens_model(parts: TokenizerParts) -> ModelProto:
             helper.make_tensor_value_info(name, TensorProto.INT64, ["batch_size", "sequence_length"])
             for name in ("input_ids", "attention_mask")
         ],
-        _constants(
+        _prefix(parts) + _constants(
             zero=[0], one=[1], longest=[parts.longest], zero_number=0, one_number=1, pad=parts.pad,
             cut=[parts.longest - len(parts.before) - len(parts.after)], before=parts.before, after=parts.after,
         ),
@@ -176,6 +186,12 @@ def _constants(**values: int | Sequence[int]) -> list[TensorProto]:
     return [numpy_helper.from_array(np.array(value, dtype=np.int64), f"text.{name}") for name, value in values.items()]
 
 
+def _prefix(parts: TokenizerParts) -> list[TensorProto]:
+    from onnx import numpy_helper
+
+    return [numpy_helper.from_array(np.array([parts.prefix], dtype=object), "text.prefix")] if parts.prefix else []
+
+
 def _token_nodes(parts: TokenizerParts) -> list[NodeProto]:
     """The operator pads texts with token 0 and cannot cut them: they go through it one by one."""
     from onnx import TensorProto, helper
@@ -183,12 +199,15 @@ def _token_nodes(parts: TokenizerParts) -> list[NodeProto]:
     def node(kind: str, inputs: str, output: str, **attributes: Any) -> NodeProto:
         return helper.make_node(kind, [f"text.{name}" for name in inputs.split()], [f"text.{output}"], **attributes)
 
+    one = "text.one_text"
+    prefixed = [helper.make_node("StringConcat", ["text.prefix", one], ["text.prefixed"], domain=_DOMAIN)]
     body = helper.make_graph(
         [
             node("Unsqueeze", "number zero", "at"),
-            helper.make_node("Gather", ["text", "text.at"], ["text.one_text"], axis=0),
+            helper.make_node("Gather", ["text", "text.at"], [one], axis=0),
+            *(prefixed if parts.prefix else []),
             helper.make_node(
-                "HfJsonTokenizer", ["text.one_text"], ["text.all"], domain=_DOMAIN,
+                "HfJsonTokenizer", ["text.prefixed" if parts.prefix else one], ["text.all"], domain=_DOMAIN,
                 tokenizer_vocab=parts.description, tokenizer_config=_operator_settings(parts),
             ),
             node("Squeeze", "all zero", "row"),

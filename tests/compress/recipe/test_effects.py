@@ -132,7 +132,7 @@ CHANGES: dict[str, Change] = {
     "data.label_names": Change(
         {"none": "date"}, {**_PRETRAINED, "teacher.fine_tune": False}, refused="no row has the label 'none'"
     ),
-    "data.prefix": Change("to {target}: ", writes=True),
+    "data.prefix": Change("query: "),
     "teacher.model": Change("{folder}/runs/demo/student"),
     "teacher.fine_tune": Change(False, _PRETRAINED),
     "teacher.dtype": Change("bfloat16", {**_PRETRAINED, "teacher.fine_tune": False}),

@@ -17,13 +17,14 @@ ABOUT = json.loads((FOLDER / "compress.json").read_text("utf-8"))
 SESSION = onnxruntime.InferenceSession(FOLDER / "model.onnx", providers=["CPUExecutionProvider"])
 TOKENIZER = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
 TOKENIZER.enable_truncation(ABOUT["max_length"], stride=ABOUT["max_length"] // 4, strategy="only_second")
+PREFIX = (ABOUT["prefix"] or "").format()
 ARRAYS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 
 
 def predict(question: str, context: str) -> str:
     """The likeliest span of at most thirty tokens, in any window of the context; none where that is likelier by far."""
     question, context = (unicodedata.normalize("NFC", text).strip() for text in (question, context))
-    encoded, best, null = TOKENIZER.encode(question, context), (-np.inf, ""), np.inf
+    encoded, best, null = TOKENIZER.encode(PREFIX + question, context), (-np.inf, ""), np.inf
     for window in (encoded, *encoded.overflowing):
         feed = {value.name: np.array([getattr(window, ARRAYS[value.name])], np.int64) for value in SESSION.get_inputs()}
         start, end = (logits[0] for logits in SESSION.run(["start_logits", "end_logits"], feed))

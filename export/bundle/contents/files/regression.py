@@ -18,11 +18,13 @@ SESSION = onnxruntime.InferenceSession(FOLDER / "model.onnx", providers=["CPUExe
 TOKENIZER = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
 TOKENIZER.enable_truncation(ABOUT["max_length"])
 TOKENIZER.enable_padding(pad_id=CONFIG["pad_token_id"])
+PREFIX = (ABOUT["prefix"] or "").format()
 
 
 def predict(rows: list[tuple[str, ...]]) -> list[float]:
     """The number of each text, or pair of texts."""
     texts = [tuple(unicodedata.normalize("NFC", text).strip() for text in row) for row in rows]
+    texts = [(PREFIX + first, *second) for first, *second in texts]
     encoded = TOKENIZER.encode_batch([row if len(row) > 1 else row[0] for row in texts])
     arrays = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
     wanted = {value.name: arrays[value.name] for value in SESSION.get_inputs()}

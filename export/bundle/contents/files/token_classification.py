@@ -17,6 +17,7 @@ ABOUT = json.loads((FOLDER / "compress.json").read_text("utf-8"))
 SESSION = onnxruntime.InferenceSession(FOLDER / "model.onnx", providers=["CPUExecutionProvider"])
 TOKENIZER = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
 TOKENIZER.enable_truncation(ABOUT["max_length"])
+PREFIX = (ABOUT["prefix"] or "").format().split()
 ARRAYS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 
 
@@ -24,13 +25,14 @@ def predict(words: list[str]) -> list[str]:
     """The label of each word: what its first token has."""
     labels = ABOUT["labels"]
     found = ["O" if "O" in labels else labels[0]] * len(words)
-    encoded = TOKENIZER.encode([unicodedata.normalize("NFC", word) for word in words], is_pretokenized=True)
+    read = [*PREFIX, *(unicodedata.normalize("NFC", word) for word in words)]
+    encoded = TOKENIZER.encode(read, is_pretokenized=True)
     seen = set()
     for window in (encoded, *encoded.overflowing):  # long rows go on in another window
         feed = {value.name: np.array([getattr(window, ARRAYS[value.name])], np.int64) for value in SESSION.get_inputs()}
         for word, best in zip(window.word_ids, SESSION.run(["logits"], feed)[0][0].argmax(-1), strict=True):
-            if word is not None and word not in seen:
-                found[word] = labels[best]
+            if word is not None and word >= len(PREFIX) and word not in seen:
+                found[word - len(PREFIX)] = labels[best]
                 seen.add(word)
     return found
 

@@ -18,6 +18,7 @@ from compress import load
 from compress.data.stage import load_data
 from compress.errors import CompressError
 from compress.models.tokenizers import train_tokenizer
+from compress.recipe.data import Data
 from compress.recipe.training import NewTokenizer
 from compress.reports.bench import Report
 from compress.runs.directory import Run
@@ -28,6 +29,7 @@ from export.bundle.stage import Wanted, run_bundle_stage
 
 TEXTS = ["3,50 €", "12:30 Uhr", "2021年3月1日", "den 1. März", "twenty percent"] * 4
 LONGEST = 24
+READ = Data(max_length=LONGEST)
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +39,26 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 def test_tokens_are_the_tokenizer_s_for_odd_texts_too(tokenizer: PreTrainedTokenizerFast):
     assert max(map(len, odd_texts())) == 100_000
-    model = tokens_model(tokenizer_parts(tokenizer, LONGEST))
-    check_tokens(model, tokenizer, LONGEST, [Row(text, "", "de") for text in TEXTS])
+    model = tokens_model(tokenizer_parts(tokenizer, READ))
+    check_tokens(model, tokenizer, READ, [Row(text, "", "de") for text in TEXTS])
+
+
+def test_a_prefix_is_put_before_the_text_inside_of_the_graph(tokenizer: PreTrainedTokenizerFast):
+    asked = Data(max_length=LONGEST, prefix="query: ")
+    model = tokens_model(tokenizer_parts(tokenizer, asked))
+    check_tokens(model, tokenizer, asked, [Row(text, "", "de") for text in TEXTS])
+    with pytest.raises(CompressError, match="has other tokens"):
+        check_tokens(model, tokenizer, READ, [])
 
 
 def test_a_text_whose_tokens_differ_is_found(tokenizer: PreTrainedTokenizerFast):
-    model = tokens_model(tokenizer_parts(tokenizer, LONGEST))
+    model = tokens_model(tokenizer_parts(tokenizer, READ))
     other = train_tokenizer(TEXTS, NewTokenizer(model="byte-level", vocabulary_size=300), LONGEST)
     with pytest.raises(CompressError, match=r"'3,50 €' \(language de\) has other tokens than with the tokenizer"):
-        check_tokens(model, other, LONGEST, [Row(TEXTS[0], "", "de")])
-    shorter = tokens_model(tokenizer_parts(tokenizer, LONGEST - 1))
+        check_tokens(model, other, READ, [Row(TEXTS[0], "", "de")])
+    shorter = tokens_model(tokenizer_parts(tokenizer, Data(max_length=LONGEST - 1)))
     with pytest.raises(CompressError, match=r"\(odd text\)"):
-        check_tokens(shorter, tokenizer, LONGEST, [])
+        check_tokens(shorter, tokenizer, READ, [])
 
 
 def test_tokenizers_that_the_operators_do_not_reproduce_are_refused(tokenizer: PreTrainedTokenizerFast):
@@ -59,7 +69,7 @@ def test_tokenizers_that_the_operators_do_not_reproduce_are_refused(tokenizer: P
     composing.backend_tokenizer.normalizer = normalizers.NFC()
     for kind in (wordpiece, composing, train_tokenizer(TEXTS, NewTokenizer(vocabulary_size=120), LONGEST)):
         with pytest.raises(CompressError, match=r"--text-input: the student's tokenizer \((BPE|WordPiece), not byte-"):
-            tokenizer_parts(kind, LONGEST)
+            tokenizer_parts(kind, READ)
 
 
 _OUTPUTS = {  # the operators write all of them, wanted or not
