@@ -114,7 +114,7 @@ def _row(task: TaskName, row: Mapping[str, str]) -> Row:
 _XLM_R = sentence_pieces("sentencepiece.bpe.model")
 _DEBERTA: dict[str, Any] = {
     "pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3,
-    "pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]",
+    "pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]", "byte_fallback": True,
 }  # fmt: skip
 _REMBERT: dict[str, Any] = {
     "pad_id": 0, "bos_id": 1, "unk_id": 2, "eos_id": 3,

@@ -177,7 +177,7 @@ def _trained_pieces(kind: str, options: tuple[tuple[str, Any], ...]) -> bytes:
         sentence_iterator=iter(built_in_texts()),
         model_writer=written,
         model_type=kind,
-        vocab_size=TOKENS,
+        vocab_size=TOKENS + 256 * ("byte_fallback" in dict(options)),
         hard_vocab_limit=kind == "bpe",
         character_coverage=0.9999,
         num_threads=1,

@@ -15,7 +15,7 @@ from compress.models.checks import longest_input, sentence_modules, stored_preci
 from compress.models.load import load_teacher
 from compress.models.pooling import reads_mean, told_to_take_mean
 from compress.models.source import Source, fetch
-from compress.models.tokenizer_files import TokenComparison, compare_with_file
+from compress.models.tokenizer_files import TOKENIZER_JSON, TokenComparison, compare_with_file
 from compress.models.tokenizers import token_ids, unknown_share
 from compress.recipe.teacher import Teacher
 from compress.tasks.contract import Task
@@ -30,7 +30,6 @@ Texts = Mapping[str, Sequence[str]]
 _WARNED_UNKNOWN, _REFUSED_UNKNOWN = 0.05, 0.3
 # Of a language's tokens: odd spaces come out otherwise in many classes; a sign in every sentence is more than that.
 _REFUSED_OTHERS = 0.01
-_TOKENIZER_JSON = "tokenizer.json"
 _CLASS_OF_THE_FILE = "PreTrainedTokenizerFast"  # which reads tokenizer.json as it is
 
 
@@ -129,9 +128,8 @@ def warn_of_bare_texts(source: Source, tokenizer: PreTrainedTokenizerBase) -> No
     first, last = tokenizer.cls_token, tokenizer.sep_token
     if first and last and not {first, last} & {*tokenizer.convert_ids_to_tokens(tokenizer("a")["input_ids"])}:
         say(
-            f"{source}: warning: the tokenizer that transformers makes of its files ({type(tokenizer).__name__}) has "
-            f"{first} and {last} and puts neither around a text; if the model was trained with them, put its "
-            f"{_TOKENIZER_JSON} beside its config.json"
+            f"{source}: warning: its tokenizer has {first} and {last} and puts neither around a text; if the model was "
+            f"trained with them, put its {TOKENIZER_JSON} beside its config.json"
         )
 
 
@@ -151,8 +149,11 @@ def check_split(source: Source, kind: str, compared: TokenComparison) -> None:
     )
     where = "tokenizer_config.json" if source.revision is None else "the tokenizer_config.json of a copy of it"
     exactly = f"set tokenizer_class: {_CLASS_OF_THE_FILE} and its special tokens in {where}"
-    if compared.file != _TOKENIZER_JSON:
-        exactly = f"name its own class as tokenizer_class in {where}, or put its tokenizer.json there and {exactly}"
+    if compared.file != TOKENIZER_JSON:
+        exactly = (
+            f"name its own class as tokenizer_class in {where}, or put there the {TOKENIZER_JSON} that transformers 4 "
+            "makes of it"
+        )
     if share > _REFUSED_OTHERS:
         raise CompressError(f"{source}: {found}; {exactly}")
     say(f"{source}: warning: {found}")

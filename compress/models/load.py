@@ -23,7 +23,8 @@ from compress.models.checks import (
 )
 from compress.models.describe import head_names, label_maps, label_names
 from compress.models.pooling import register_mean_pooled, with_pooling
-from compress.models.source import StrPath, fetch
+from compress.models.source import Source, StrPath, fetch
+from compress.models.tokenizer_of_file import as_its_file_says, names_class
 from compress.models.tokenizers import sentencepiece_problem
 from compress.recipe.teacher import Precision, Teacher
 from compress.tasks.contract import Task
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.txt", "*.tiktoken")
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 _CODE_OF_ITS_OWN = "custom code"  # in the words of transformers
 _OF_THE_CALL = ("backend", "is_local", "local_files_only", "max_length", "stride", "truncation_strategy")
 
@@ -70,12 +72,19 @@ def load_tokenizer(name: StrPath, trust_remote_code: bool = False) -> PreTrained
 
 def _unnamed(folder: Path) -> str:
     """What is to be said of a folder that does not tell its tokenizer's class."""
-    path = folder / "tokenizer_config.json"
-    if folder.is_dir() and not path.is_file():
-        return "; tokenizer_config.json is missing"
-    if folder.is_dir() and '"tokenizer_class"' not in path.read_text("utf-8", errors="replace"):
+    if folder.is_dir() and not (folder / _TOKENIZER_CONFIG).is_file():
+        return f"; {_TOKENIZER_CONFIG} is missing"
+    if folder.is_dir() and not names_class(folder):
         return "; it names no tokenizer_class: put the tokenizer_config.json that belongs to the tokenizer there"
     return ""
+
+
+def load_tokenizer_of(source: Source, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model from elsewhere, so that it splits text `as_its_file_says`.
+
+    :raises CompressError: As `load_tokenizer`.
+    """
+    return as_its_file_says(source, load_tokenizer(source, trust_remote_code))
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -154,7 +163,7 @@ def check_teacher(
         config.problem_type = task.PROBLEM_TYPE
     if settings.fine_tune:
         config = with_pooling(config, name, settings.pooling, task.AUTO_CLASS)
-    tokenizer = load_tokenizer(name, settings.trust_remote_code)
+    tokenizer = load_tokenizer_of(name, settings.trust_remote_code)
     try:
         with torch.device("meta"):
             architecture = model_class(task).from_config(config, trust_remote_code=settings.trust_remote_code)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from compress.errors import CompressError
 from compress.models.checks import architectures_of, longest_input, task_of_head
-from compress.models.load import load_config, load_tokenizer, model_class
+from compress.models.load import load_config, load_tokenizer_of, model_class
 from compress.models.source import fetch
 from compress.recipe.teacher import Teacher
 from compress.tasks.registry import TASKS, TaskName, task_named
@@ -35,7 +35,7 @@ def readable_tokens(task: TaskName, settings: Teacher) -> int:
 
     source = fetch(settings)
     config = load_config(source, settings.trust_remote_code)
-    tokenizer = load_tokenizer(source, settings.trust_remote_code)
+    tokenizer = load_tokenizer_of(source, settings.trust_remote_code)
     try:
         with torch.device("meta"):
             model = model_class(task_named(task)).from_config(config, trust_remote_code=settings.trust_remote_code)

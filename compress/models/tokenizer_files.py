@@ -18,8 +18,10 @@ from pydantic import Field
 from compress.contract import Contract
 
 if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
     from transformers import PreTrainedTokenizerBase
 
+TOKENIZER_JSON = "tokenizer.json"
 _UNKNOWN = "(unknown)"
 _SHOWN_TEXT, _SHOWN_TOKENS = 30, 3
 
@@ -88,7 +90,7 @@ def compare_with_file(tokenizer: PreTrainedTokenizerBase, folder: Path, encoded:
 def _tokenizer_json(folder: Path) -> _Reference | None:
     from tokenizers import Tokenizer
 
-    path = folder / "tokenizer.json"
+    path = folder / TOKENIZER_JSON
     if not path.is_file():
         return None
     read = Tokenizer.from_file(str(path))
@@ -101,15 +103,25 @@ def _tokenizer_json(folder: Path) -> _Reference | None:
     return _Reference(path.name, lambda text: named(read.encode(text, add_special_tokens=False).ids), named)
 
 
-def _sentencepiece(folder: Path, tokenizer: PreTrainedTokenizerBase) -> _Reference | None:
+def sentencepiece_file(folder: Path) -> Path | None:
+    """The file of a folder that SentencePiece reads; none where there are several, or it is of another kind."""
+    files = list(folder.glob("*.model"))
+    return files[0] if len(files) == 1 and _read_pieces(files[0]) else None
+
+
+def _read_pieces(path: Path) -> SentencePieceProcessor | None:
     import sentencepiece
 
-    files = list(folder.glob("*.model"))
-    if len(files) != 1:
-        return None
     try:
-        read = sentencepiece.SentencePieceProcessor(model_file=str(files[0]))
+        return sentencepiece.SentencePieceProcessor(model_file=str(path))
     except (OSError, RuntimeError):  # of another kind (tiktoken's)
+        return None
+
+
+def _sentencepiece(folder: Path, tokenizer: PreTrainedTokenizerBase) -> _Reference | None:
+    path = sentencepiece_file(folder)
+    read = _read_pieces(path) if path else None
+    if path is None or read is None:
         return None
 
     def wanted(text: str) -> list[str]:
@@ -120,7 +132,7 @@ def _sentencepiece(folder: Path, tokenizer: PreTrainedTokenizerBase) -> _Referen
         names = tokenizer.convert_ids_to_tokens(list(ids))
         return [_UNKNOWN if token == tokenizer.unk_token_id else name for token, name in zip(ids, names, strict=True)]
 
-    return _Reference(files[0].name, wanted, named)
+    return _Reference(path.name, wanted, named)
 
 
 def _prepared(text: str, tokenizer: PreTrainedTokenizerBase) -> str:

@@ -15,7 +15,7 @@ from compress.errors import CompressError, first_line
 from compress.memory import check_memory
 from compress.models.checks import Loading, check_complete, check_finite, check_reads, check_types
 from compress.models.intake import check_split
-from compress.models.load import load_config, load_tokenizer
+from compress.models.load import load_config, load_tokenizer_of
 from compress.models.pooling import mean_pooled_class
 from compress.models.source import Source, fetch
 from compress.models.tokenizer_files import compare_with_file
@@ -52,7 +52,7 @@ def trim_model(teacher: Teacher, output: Path, texts: Texts, held_out: Texts) ->
     with atomic_folder(output) as filling:
         (filling / place).mkdir(exist_ok=True)
         with working(f"trim: loading {source}"):
-            config, tokenizer = load_config(source), load_tokenizer(source)
+            config, tokenizer = load_config(source), load_tokenizer_of(source)
             _check_tokenizer(source, tokenizer, texts)
             model, poolers = _loaded(source, config)
             check_reads(source, model, tokenizer, 0)
