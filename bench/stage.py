@@ -29,11 +29,12 @@ from compress.evaluation.predicted import Predicted
 from compress.evaluation.stage import load_predicted
 from compress.evaluation.summary import EVALUATION
 from compress.metrics.languages import signatures
-from compress.reports.bench import NotMeasured, Report, Rows, read_report
+from compress.reports.bench import BroughtReport, NotMeasured, Report, Rows, Size, read_report
 from compress.runs.directory import Run
 from compress.runs.stages import run_stage
 from compress.runs.versions import recorded_versions
 from compress.student.summary import reference_stages
+from compress.teacher.summary import source_stage
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def _build(run: Run, plan: BenchPlan, scratch: Path) -> Report:
         rows=Rows(latency=len(chosen), quality=len(rows), digest=rows_digest(rows), sampled=chosen),
         labelled=run.summary(DATA).labelled,
         models=model_reports(findings),
+        brought=_brought(run),
         reference=times.figures(REFERENCE)[str(settings.batch_sizes[0])],
         not_measured=[*plan.missing, *not_measured(run, findings)],
         samples_ms={
@@ -118,6 +120,16 @@ def _build(run: Run, plan: BenchPlan, scratch: Path) -> Report:
         },
         predictions={name: found.predictions for name, found in predicted.items()},
     )
+
+
+def _brought(run: Run) -> BroughtReport | None:
+    """The model that the user brought, where it was trimmed since."""
+    summary = run.summary(source_stage(run))
+    found = summary.brought
+    if found is None or run.recipe.teacher.predictions:  # who is not asked is not compared with
+        return None
+    size = Size(total=found.bytes, embeddings=found.embeddings, rest=found.bytes - found.embeddings)
+    return BroughtReport(size=size, tokens=found.tokens, shape=summary.shape)
 
 
 def _predicted(run: Run, plan: BenchPlan, workers: Mapping[str, Worker], scratch: Path) -> dict[str, Predicted]:

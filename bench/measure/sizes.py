@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from compress.models.describe import stored_weights
 from compress.reports.bench import Size
 from compress.runtimes.openvino import OPENVINO_MODEL
 from compress.variants.files import engines_in
@@ -43,19 +44,10 @@ def _weights(files: Sequence[Path]) -> Iterator[tuple[tuple[int, ...], int]]:
     """Shape and bytes of each weight in the files of a model."""
     for path in files:
         if path.suffix == ".safetensors":
-            yield from _of_safetensors(path)
+            yield from stored_weights(path)
         elif path.name == OPENVINO_MODEL:
             yield from _of_openvino(path)
     yield from _of_graphs([path for path in files if path.suffix == ".onnx"])
-
-
-def _of_safetensors(path: Path) -> Iterator[tuple[tuple[int, ...], int]]:
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    for name, entry in header.items():
-        if name != "__metadata__":
-            start, end = entry["data_offsets"]
-            yield tuple(entry["shape"]), end - start
 
 
 def _of_graphs(paths: Sequence[Path]) -> Iterator[tuple[tuple[int, ...], int]]:

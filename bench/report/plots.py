@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.report.tables import worst_languages
+from bench.report.tables import BROUGHT, worst_languages
 from compress.console import visible
 from compress.evaluation.tables import MOST_SHOWN, extract_note
 from compress.metrics.languages import ALL
@@ -81,6 +81,9 @@ def _frontier(report: Report) -> Plot:
             place = (model.size.total / 1e6, model.latency[size].p50_ms)
             marker = "x" if model.made_for_another_target else "o"
             axes.scatter(*place, s=70, color=colour, marker=marker, zorder=3, label=told)
+        if report.brought:
+            place = (report.brought.size.total / 1e6, report.models[report.original].latency[size].p50_ms)
+            axes.scatter(*place, s=70, facecolors="none", edgecolors=_INK, zorder=3, label=BROUGHT)
         _logarithmic(axes.xaxis, axes.yaxis)
         axes.margins(0.1)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)

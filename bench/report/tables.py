@@ -16,6 +16,8 @@ from compress.reports.bench import Comparison, ModelReport, Report
 from compress.timing import rate
 
 _SURE = 0.05
+BROUGHT = "original"
+"""What tables call the model that the user brought, where its vocabulary was trimmed."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ def latency_table(report: Report) -> ReportTable:
                 [*([name, _runtime(model)] if position == 0 else ["", ""]), size, *cells, _faster(report, model, size)]
             )
     headings = ["model", "runtime", "batch", "p50 ms", "p90", "p95", "p99", "mean", "rows/s", *extra, "× faster"]
+    if report.brought:
+        rows.insert(0, [BROUGHT, f"times of the {report.original}", *([""] * (len(headings) - 3)), "1.0"])
     title = (
         f"{report.rows.latency} test rows, {report.rounds} rounds, run by run in turn; {machine.processor}, "
         f"{machine.threads} thread{'s' if machine.threads > 1 else ''}, kept on processor "
@@ -55,8 +59,12 @@ def cost_table(report: Report) -> ReportTable:
     """Size, memory and start-up."""
     gpu = any(entry.gpu is not None for model in report.models.values() for entry in model.memory)
     rows = []
+    if report.brought:
+        size = report.brought.size
+        cells = [f"{size.total / 1e6:.2f}", _megabytes(size.embeddings), _megabytes(size.rest), "1.0"]
+        rows.append([BROUGHT, report.brought.shape, *cells, *([""] * (4 if gpu else 3))])
     for name, model in report.models.items():
-        size, against = model.size, model.against.get(report.original)
+        size = model.size
         rows.append(
             [
                 name,
@@ -64,7 +72,7 @@ def cost_table(report: Report) -> ReportTable:
                 f"{size.total / 1e6:.2f}",
                 _megabytes(size.embeddings),
                 _megabytes(size.rest),
-                f"{against.smaller:.1f}" if against else "1.0",
+                f"{report.times_smaller(name):.1f}",
                 _median_megabytes([entry.needed for entry in model.memory]),
                 _median_megabytes([entry.peak for entry in model.memory]),
                 *([_megabytes(model.memory[-1].gpu)] if gpu else []),
@@ -254,11 +262,17 @@ def load_table(report: Report) -> ReportTable | None:
 
 
 def sentences(report: Report) -> list[str]:
-    """One sentence for each model, and how sacrebleu can compute the same."""
+    """One sentence for each model, what the original is, and how sacrebleu can compute the same."""
     lines = [
         comparison_line(model.against[report.original], name, report.original)
         for name, model in _others(report).items()
     ]
+    if report.brought:
+        lines.append(
+            f"{BROUGHT}: the model before its vocabulary of {report.brought.tokens:,} tokens was trimmed, "
+            f"{report.brought.size.total / 1e6:.2f} MB; × smaller is against it, and so is × faster: trimming leaves "
+            f"all layers as they are, so that its times are the {report.original}'s"
+        )
     if not report.labelled:
         metric = report.metrics[0]
         lines.append(f"the rows have no labels: {metric} is told against what the {report.original} says of them")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from compress.cli import commands, predict, recipe, trim
+from compress.cli import commands, fit, predict, recipe, trim
 from compress.cli.options import (
     ARTIFACTS,
     Json,
@@ -368,6 +368,7 @@ def run(
 
 
 app.command(epilog=trim.EPILOG)(trim.trim)
+app.command(epilog=fit.EPILOG)(fit.fit)
 
 
 @app.command(epilog="Example:\n\n  compress doctor --json")

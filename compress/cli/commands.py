@@ -18,31 +18,24 @@ if TYPE_CHECKING:
     from bench.gate.result import CheckReport
     from compress.cli.export_results import BundleResult, EngineResult, ExplainResult, ExportResult
     from compress.cli.results import BenchResult, DistillResult
+    from compress.data.summary import DataSummary
     from compress.runs.directory import Run
     from compress.student.summary import StudentSummary
-    from compress.teacher.summary import OutputsSummary, SequencesSummary
+    from compress.teacher.summary import OutputsSummary, PredictionsSummary, SequencesSummary, TeacherSummary
     from export.bundle.stage import Wanted
     from export.bundle.trust.result import Verification
 
 
 def distill(run: Run, in_json: bool) -> DistillResult:
     """Teacher, student, and both compared; or the model that is taken as it is."""
-    from compress.data.stage import run_data_stage
     from compress.runs.directory import keep_recipe
 
-    say(f"run: {run.folder}")
-    data = run_data_stage(run)
-    quiet_transformers()
+    data, predictions, teacher = taught(run)
     from compress.cli.results import DistillResult
     from compress.evaluation.answers import run_answers_stage
     from compress.evaluation.stage import run_evaluation_stage
     from compress.evaluation.tables import comparison_lines, evaluation_table, label_table
-    from compress.teacher.predictions import run_predictions_stage
-    from compress.teacher.stage import run_teacher_stage
 
-    predictions = run_predictions_stage(run) if run.recipe.teacher.predictions else None
-    _try_export(run)
-    teacher = run_teacher_stage(run)
     if not data.labelled:
         run_answers_stage(run)
     sequences, cache, student = _learnt(run) if run.recipe.student.kind == "distilled" else (None, None, None)
@@ -62,6 +55,21 @@ def distill(run: Run, in_json: bool) -> DistillResult:
         student=student,
         evaluation=evaluation,
     )
+
+
+def taught(run: Run) -> tuple[DataSummary, PredictionsSummary | None, TeacherSummary]:
+    """Data and teacher, or what stands in its place."""
+    from compress.data.stage import run_data_stage
+
+    say(f"run: {run.folder}")
+    data = run_data_stage(run)
+    quiet_transformers()
+    from compress.teacher.predictions import run_predictions_stage
+    from compress.teacher.stage import run_teacher_stage
+
+    predictions = run_predictions_stage(run) if run.recipe.teacher.predictions else None
+    _try_export(run)
+    return data, predictions, run_teacher_stage(run)
 
 
 def _learnt(run: Run) -> tuple[SequencesSummary | None, OutputsSummary, StudentSummary]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from bench.fit.report import FitReport
 from compress.cli.results import BenchResult, DistillResult
 from compress.contract import Contract
 from compress.variants.engine import EngineSidecar
@@ -41,6 +42,13 @@ class EngineResult(Contract):
     """Of `compress export --onnx`."""
 
     engine: BuiltEngine
+
+
+class FitResult(FitReport):
+    """Of `compress fit`."""
+
+    run: str
+    recipe: str | None = Field(description="of the chosen student, or the nearest; null: none was trained")
 
 
 class RunResult(DistillResult, ExportResult, BenchResult):

@@ -79,6 +79,15 @@ def student_config(teacher: PreTrainedConfig, student: Student) -> PreTrainedCon
     )
 
 
+def feed_forward_size(config: PreTrainedConfig) -> int:
+    """The width of a model's feed-forward part.
+
+    :raises CompressError: If its architecture does not let it be set.
+    """
+    content = config.to_dict()
+    return int(content[_feed_forward_field(config, content)])
+
+
 def exchange_tokenizer(
     model: PreTrainedModel, old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase
 ) -> PreTrainedModel:
@@ -102,9 +111,7 @@ def exchange_tokenizer(
 
 def _with_shape(config: PreTrainedConfig, student: Student) -> PreTrainedConfig:
     content = config.to_dict()
-    feed_forward = next((name for name in _FEED_FORWARD_NAMES if name in content), None)
-    if feed_forward is None:
-        raise CompressError(f"{config.model_type}: its feed-forward size cannot be set; use student.every_nth_layer")
+    feed_forward = _feed_forward_field(config, content)
     aliases = config.attribute_map
     shape = {
         "num_hidden_layers": student.layers,
@@ -114,6 +121,13 @@ def _with_shape(config: PreTrainedConfig, student: Student) -> PreTrainedConfig:
     }
     shape = {aliases.get(name, name): value for name, value in shape.items()}
     return _rebuilt(config, {**_per_layer(content, config, range(student.layers)), **shape})
+
+
+def _feed_forward_field(config: PreTrainedConfig, content: Mapping[str, Any]) -> str:
+    found = next((name for name in _FEED_FORWARD_NAMES if name in content), None)
+    if found is None:
+        raise CompressError(f"{config.model_type}: its feed-forward size cannot be set; use student.every_nth_layer")
+    return found
 
 
 def _kept_layers(config: PreTrainedConfig, every_nth: int) -> Sequence[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -72,6 +72,37 @@ def thresholds_in(folder: Path) -> list[float]:
 def head_names(task: Task, labels: Sequence[str]) -> Sequence[str]:
     """The names of a head's outputs: the labels', or that of a number; none where a task has neither."""
     return ["LABEL_0"] if task.PROBLEM_TYPE == "regression" else labels
+
+
+def stored_weights(path: Path) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Shape and bytes of each weight in a file of safetensors, none of which is read."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start, end = entry["data_offsets"]
+            yield tuple(entry["shape"]), end - start
+
+
+class BroughtModel(Contract):
+    """A model as the user brought it, before its vocabulary was trimmed."""
+
+    bytes: int = Field(description="of its files of weights")
+    embeddings: int = Field(description="of these, of weights with an axis as long as the vocabulary")
+    tokens: int = Field(description="rows of the embeddings")
+
+
+def brought_model(folder: Path, tokens: int) -> BroughtModel:
+    """The size of a model in a folder.
+
+    :param tokens: Rows of its embeddings.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    return BroughtModel(
+        bytes=sum(path.stat().st_size for path in files),
+        embeddings=sum(size for path in files for shape, size in stored_weights(path) if tokens in shape),
+        tokens=tokens,
+    )
 
 
 class ModelSummary(Contract):

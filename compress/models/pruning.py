@@ -75,6 +75,16 @@ def prune(
     student.load_state_dict(filled, strict=False)
 
 
+def can_be_pruned(model: PreTrainedModel) -> bool:
+    """Whether a narrower student can be cut out of it: whether its architecture is known."""
+    try:
+        for name, weight in model.named_parameters():
+            _axes(name, weight)
+    except CompressError:
+        return False
+    return True
+
+
 def _check(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
     for name, weight in teacher.named_parameters():
         _axes(name, weight)

@@ -12,6 +12,9 @@ from compress.recipe.training import NewTokenizer, StudentTraining
 Temperature = Annotated[float, Field(ge=0.01, le=1000)]
 
 
+Initialization = Literal["random", "embeddings", "importance", "svd"]
+
+
 class LayerSignal(Section):
     """A signal that student layers take from teacher layers."""
 
@@ -122,7 +125,7 @@ class Student(Section):
     hidden_size: Width = Field(128, description="width: a multiple of `heads`")
     heads: Width = Field(2, description="attention heads of a layer")
     feed_forward_size: Width = Field(256, description="width of the feed-forward part")
-    initialization: Literal["random", "embeddings", "importance", "svd"] = Field(
+    initialization: Initialization = Field(
         "embeddings",
         description="start from new weights, the teacher's embeddings, its most important heads, neurons and channels, "
         "or the leading singular directions of its weights",

@@ -179,6 +179,15 @@ class ModelReport(Contract):
     )
 
 
+class BroughtReport(Contract):
+    """The model that the user brought, before its vocabulary was trimmed: how much smaller others are is told against
+    it. A run of it takes what one of the trimmed model takes: its layers are the same."""
+
+    size: Size
+    tokens: int = Field(description="rows of the embeddings")
+    shape: str
+
+
 class MachineFacts(Contract):
     """What machine was measured on, and which part of it."""
 
@@ -225,6 +234,7 @@ class Report(Contract):
     rows: Rows
     labelled: bool = Field(True, description="false: rows have no labels, and what the model says takes their place")
     models: dict[str, ModelReport]
+    brought: BroughtReport | None = Field(None, description="null: the vocabulary was not trimmed")
     reference: RowTimes = Field(description="a fixed piece of work, measured beside the models")
     not_measured: list[NotMeasured]
     samples_ms: dict[str, dict[str, list[float]]] = Field(
@@ -258,6 +268,11 @@ class Report(Contract):
     def original(self) -> str:
         """The first of them, which a run starts from."""
         return self.references[0]
+
+    def times_smaller(self, name: str) -> float:
+        """How many times smaller a model is than the one that the user brought."""
+        first = self.brought.size if self.brought else self.models[self.original].size
+        return first.total / (self.models[name].size.total or 1)
 
     @property
     def without_raw(self) -> dict[str, JsonValue]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from compress.models.outputs import outputs_of
 from compress.models.pruning import prune
 from compress.models.tokenizers import train_tokenizer, unknown_shares
 from compress.processes import is_main_process
-from compress.recipe.training import Training
+from compress.recipe.training import NewTokenizer, Training
 from compress.runs.directory import Run
 from compress.runs.stages import run_stage
 from compress.runtimes.thresholds import tune_thresholds
@@ -42,7 +43,7 @@ from compress.teacher.summary import CACHE, source_stage
 from compress.training.collator import Collator
 from compress.training.losses import hard_loss
 from compress.training.rows import TrainingData, training_data
-from compress.training.trainer import TrainingJob, train
+from compress.training.trainer import TrainingJob, last_whole_checkpoint, train
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -53,6 +54,20 @@ _SAMPLE_BATCH = 32
 
 def run_student_stage(run: Run) -> StudentSummary:
     """Fill ``student/`` with a ``save_pretrained`` folder, distilled from the teacher."""
+    return _run_stage(run, lambda folder, scratch: distil(run, folder, scratch))
+
+
+def adopt_student(run: Run, student: Path, summary: StudentSummary) -> StudentSummary:
+    """Fill ``student/`` with what `distil` has made of the same run elsewhere, as if it had been made there."""
+
+    def build(folder: Path, _: Path) -> StudentSummary:
+        shutil.copytree(student, folder, dirs_exist_ok=True)
+        return summary
+
+    return _run_stage(run, build)
+
+
+def _run_stage(run: Run, build: Callable[[Path, Path], StudentSummary]) -> StudentSummary:
     inputs = {
         **run.tokenisation,
         **run.recipe.student.model_dump(mode="json", exclude={"cache"}),
@@ -60,7 +75,7 @@ def run_student_stage(run: Run) -> StudentSummary:
         "seed": run.recipe.seed,
     }
     parents = (DATA.name, source_stage(run).name, *wanted_stages(run), CACHE.name)
-    return run_stage(run, STUDENT, inputs, parents, lambda folder, scratch: distil(run, folder, scratch), parallel=True)
+    return run_stage(run, STUDENT, inputs, parents, build, parallel=True)
 
 
 @dataclass(frozen=True)
@@ -75,10 +90,25 @@ class Continuation:
     around: Callable[[PreTrainedModel], AbstractContextManager[None]]
 
 
-def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = None) -> StudentSummary:
+@dataclass(frozen=True)
+class TrialTraining:
+    """The training of one of several students, called by a title, that ends after some of its epochs (none: after all);
+    what it has come to lies in its scratch folder, and it can go on from there."""
+
+    title: str
+    until: int | None = None
+
+
+_WHOLE = TrialTraining("student")
+
+
+def distil(
+    run: Run, folder: Path, scratch: Path, more: Continuation | None = None, trial: TrialTraining = _WHOLE
+) -> StudentSummary:
     """Fill a folder with a student that learned from the run's teacher: a new one, or one that goes on.
 
     :param scratch: Survives an interruption.
+    :param trial: What else than the run's student is trained; left out: that student.
     """
     torch.manual_seed(run.recipe.seed)
     data, student = load_student_data(run), run.recipe.student
@@ -87,7 +117,7 @@ def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = No
         chosen = choose_rows(pool, outputs.logits(), data, student.rows, run.recipe.data.labelled_languages)
     else:
         chosen = labelled_rows(pool, run.recipe.data.labelled_languages)
-    say(f"student: {chosen.counts.told}")
+    say(f"{trial.title}: {chosen.counts.told}")
     teacher = load_model(run.task, run.path_of(source_stage(run).name), data.labels, run.trusts_code)
     if more:
         model, tokenizer = (
@@ -95,7 +125,8 @@ def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = No
             load_tokenizer(more.source, run.trusts_code),
         )
     else:
-        model, tokenizer = _first_student(run, teacher, data, pool, chosen)
+        begun = last_whole_checkpoint(scratch / "training") is not None
+        model, tokenizer = _first_student(run, teacher, data, pool, chosen, pruned=not begun)
     plan = plan_signals(student.distillation, model.config.num_hidden_layers, teacher.config.num_hidden_layers)
     usual_attention = model.config._attn_implementation
     prepare(model, plan.student)
@@ -107,8 +138,8 @@ def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = No
     )
     del teacher
     shape = summary_of(model)
-    say(f"student: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.2f} million weights")
-    job = _job(run, more.training if more else student.training, tokenizer, (rows, plan, outputs), scratch)
+    say(f"{trial.title}: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.2f} million weights")
+    job = _job(run, more.training if more else student.training, tokenizer, (rows, plan, outputs), scratch, trial)
     with more.around(model) if more else nullcontext():
         training = train(model, job)
         learnt = data.splits["train"].in_languages(run.recipe.data.labelled_languages)
@@ -127,13 +158,16 @@ def distil(run: Run, folder: Path, scratch: Path, more: Continuation | None = No
 
 
 def _first_student(
-    run: Run, teacher: PreTrainedModel, data: DataSet, pool: Pool, chosen: ChosenRows
+    run: Run, teacher: PreTrainedModel, data: DataSet, pool: Pool, chosen: ChosenRows, *, pruned: bool
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The untrained student and its tokenizer."""
+    """The untrained student and its tokenizer.
+
+    :param pruned: Weights are cut out of the teacher where the recipe says so; those of a checkpoint take their place.
+    """
     student = run.recipe.student
     tokenizer = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
     model = build_student(teacher, student)
-    if student.initialization in ("importance", "svd") and not student.every_nth_layer:
+    if pruned and student.initialization in ("importance", "svd") and not student.every_nth_layer:
 
         def loss(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
             inputs = {name: values for name, values in batch.items() if name != "labels"}
@@ -149,14 +183,20 @@ def _first_student(
             prune(teacher, model, kept, batches, loss, student.initialization, lambda rows: bar.advance(task, rows))
     if student.tokenizer is None:
         return model, tokenizer
-    texts = [text for row in pool.rows for text in run.task.texts(row)]
-    own = train_tokenizer(texts, student.tokenizer, run.recipe.data.max_length)
-    say(f"student: trained a tokenizer with {len(own):,} tokens")
+    own = own_tokenizer(run, pool, student.tokenizer)
     learned = set(pool.rows.column("lang"))
     sample = {language: some for language, some in sampled_texts(run, data).items() if language in learned}
     mend = "raise student.tokenizer.vocabulary_size, or let student.tokenizer.model be byte-level"
     check_known("student", unknown_shares(own, sample), mend)
     return exchange_tokenizer(model, tokenizer, own), own
+
+
+def own_tokenizer(run: Run, pool: Pool, settings: NewTokenizer) -> PreTrainedTokenizerBase:
+    """The tokenizer that a student is given on the text of its rows."""
+    texts = [text for row in pool.rows for text in run.task.texts(row)]
+    own = train_tokenizer(texts, settings, run.recipe.data.max_length)
+    say(f"student: trained a tokenizer with {len(own):,} tokens")
+    return own
 
 
 def _sample(
@@ -202,20 +242,22 @@ def _job(
     tokenizer: PreTrainedTokenizerBase,
     material: tuple[TrainingData, SignalPlan, TeacherOutputs],
     scratch: Path,
+    trial: TrialTraining,
 ) -> TrainingJob:
     """The student's training; ``material`` is what it learns from."""
     seed, (rows, plan, outputs) = run.recipe.seed, material
     return TrainingJob(
-        title="student",
+        title=trial.title,
         task=run.task,
         data=rows,
         settings=training,
         seed=seed,
         scratch=scratch / "training",
-        logs=run.folder / "logs" / "student",
+        logs=run.folder / "logs" / trial.title.replace(" ", "-"),
         collate=DistillationCollator(
             Collator(tokenizer, training.mask_probability, seed), outputs, run.task.OUTPUT_AXIS
         ),
         by_accuracy=run.task.BEST_EPOCH == "accuracy",
         trainer=partial(DistillationTrainer, distillation=run.recipe.student.distillation, plan=plan),
+        until=trial.until,
     )

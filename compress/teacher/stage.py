@@ -15,7 +15,7 @@ from compress.data.summary import DATA
 from compress.data.table import RowTable
 from compress.models.build import scratch_config
 from compress.models.checks import check_finite
-from compress.models.describe import head_names, summary_of, thresholds_of
+from compress.models.describe import brought_model, head_names, summary_of, thresholds_of
 from compress.models.encoder_decoder import translation_config
 from compress.models.intake import Intake, check_teacher_knows, take_in
 from compress.models.load import model_class, save_tokenizer
@@ -113,7 +113,8 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     if is_main_process():
         model.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)
-    return TeacherSummary(**dict(shape), intake=intake, vocabulary=trimming, training=training)
+    brought = brought_model(fetch(teacher).folder, trimming.tokens_before) if trimming and teacher.model else None
+    return TeacherSummary(**dict(shape), intake=intake, vocabulary=trimming, brought=brought, training=training)
 
 
 def sampled_texts(run: Run, data: DataSet) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from compress.contract import Contract
-from compress.models.describe import ModelSummary
+from compress.models.describe import BroughtModel, ModelSummary
 from compress.models.intake import Intake
 from compress.models.vocabulary.summary import TrimmingSummary
 from compress.runs.directory import Run
@@ -18,6 +18,9 @@ class TeacherSummary(ModelSummary):
 
     intake: Intake | None = Field(None, description="null: made from scratch")
     vocabulary: TrimmingSummary | None = None
+    brought: BroughtModel | None = Field(
+        None, description="what the user brought, where its vocabulary was trimmed: others are compared with its size"
+    )
     training: TrainingSummary | None = Field(None, description="null: taken as it is")
 
 

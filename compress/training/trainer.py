@@ -124,7 +124,8 @@ class TrainingJob:
     ``title`` is shown to people. ``scratch`` holds the checkpoints: a training that was interrupted goes on from the
     last whole one; ``logs`` is the folder of the TensorBoard log. ``collate`` makes batches of examples. The best epoch
     is chosen by the accuracy on the validation rows, or where ``by_accuracy`` is false by their loss. ``trainer`` is
-    called as `BucketTrainer` is.
+    called as `BucketTrainer` is. ``until`` stops after so many whole epochs of those that the settings plan, of which
+    the learning rate hangs: the same job without it goes on from there, as if nothing had been.
     """
 
     title: str
@@ -137,6 +138,7 @@ class TrainingJob:
     collate: Callable[[list[Example]], dict[str, torch.Tensor]]
     by_accuracy: bool = True
     trainer: Callable[..., BucketTrainer] = BucketTrainer
+    until: int | None = None
 
 
 def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
@@ -178,7 +180,7 @@ def _train(model: PreTrainedModel, job: TrainingJob, unit: Unit | None) -> Train
         data_collator=job.collate,
         compute_metrics=partial(_accuracies, languages=data.validation_languages) if job.by_accuracy else None,
         preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(dim=-1),
-        callbacks=[_Course(job.title, settings.checkpoint_steps)],
+        callbacks=[_Course(job.title, settings.checkpoint_steps, job.until)],
         title=job.title,
         task=job.task,
         settings=settings,
@@ -189,7 +191,7 @@ def _train(model: PreTrainedModel, job: TrainingJob, unit: Unit | None) -> Train
     if trainer.is_world_process_zero():
         trainer.add_callback(Reporter(job.title, settings.batch_size))
         trainer.add_callback(TensorBoardCallback(_summary_writer(job.logs)))
-    checkpoint = _last_whole_checkpoint(job.scratch)
+    checkpoint = last_whole_checkpoint(job.scratch)
     if checkpoint:
         say(f"{job.title}: going on from {checkpoint.name}")
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -276,7 +278,7 @@ def _summary_writer(folder: Path) -> Any:
     return SummaryWriter(str(folder))
 
 
-def _last_whole_checkpoint(scratch: Path) -> Path | None:
+def last_whole_checkpoint(scratch: Path) -> Path | None:
     """The newest checkpoint that was written to its end: the trainer writes its state last."""
     found = sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
     for path in found:
@@ -289,10 +291,11 @@ def _last_whole_checkpoint(scratch: Path) -> Path | None:
 
 
 class _Course(TrainerCallback):
-    """A checkpoint every so many steps, besides the one of each epoch; and a log in each epoch, however short."""
+    """A checkpoint every so many steps, besides the one of each epoch; a log in each epoch, however short; and an end
+    after some of the epochs, where that is asked for."""
 
-    def __init__(self, title: str, steps: int):
-        self._title, self._steps, self._has_logged = title, steps, False
+    def __init__(self, title: str, steps: int, until: int | None):
+        self._title, self._steps, self._until, self._has_logged = title, steps, until, False
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._has_logged = False
@@ -307,6 +310,8 @@ class _Course(TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         control.should_log = not self._has_logged
+        if self._until is not None and round(state.epoch or 0) >= self._until:
+            control.should_training_stop = True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         check_loss(

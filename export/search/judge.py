@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from compress.data.encode import pad
 from compress.metrics.comparison import compare
 from compress.metrics.figures import LanguageLosses
 from compress.runtimes.contract import Predict
 from compress.runtimes.predict import load_predict, predict_examples
 from compress.tasks.contract import Prediction
 from compress.tasks.rows import Row
-from compress.timing import Timing, timed
 from export.onnx.graphs import graph_bytes
 from export.search.report import Candidate, Trial
+from export.search.timing import timed_in_turn
 from export.variants.sample import Sample
 
-_TIMED_EXAMPLES = 64
-_TIMED_ROUNDS = 20
-_TIMED_SECONDS, _PATIENT_SECONDS = 4.0, 20.0
 _SENSITIVITY_EXAMPLES = 200
 
 
@@ -36,16 +30,6 @@ def halves_of(rows: Sequence[Row]) -> tuple[list[int], list[int]]:
         turn = seen[row.lang] = seen.get(row.lang, 0) + 1
         halves[turn % 2].append(number)
     return halves
-
-
-@dataclass(frozen=True)
-class FormTimes:
-    """Median milliseconds of one example, how many times faster than the reference, and whether too little of that was
-    measured while no other work had the processor."""
-
-    milliseconds: float
-    faster: float
-    noisy: bool
 
 
 class Judge:
@@ -65,7 +49,8 @@ class Judge:
         :param folder: With the candidate's graphs.
         """
         predict = self._load(folder)
-        times = self._timed(predict)
+        pad_id = self.sample.tokenizer.pad_token_id
+        times = timed_in_turn(predict, self._reference, self.sample.examples, pad_id)
         predictions = self._predictions(predict)
         search, confirmation = (self._losses(predictions, numbers) for numbers in halves_of(self.sample.rows))
         return Trial(
@@ -111,34 +96,3 @@ class Judge:
             for found in (self._reference_predictions, predictions)
         )
         return compare(reference, other, [row.lang for row in rows])
-
-    def _timed(self, predict: Predict) -> FormTimes:
-        """Time one example after the other by both models, one right after the other.
-
-        Pairs in which other work had the processor do not count; where that leaves too few it goes on for longer.
-        """
-        pad_id = self.sample.tokenizer.pad_token_id
-        feeds = [pad([example], pad_id) for example in self.sample.examples[:_TIMED_EXAMPLES]]
-        quiet: list[tuple[float, float]] = []
-        disturbed: list[tuple[float, float]] = []
-        began = time.monotonic()
-        for turn in range(_TIMED_ROUNDS * len(feeds)):
-            own, reference = _timed_pair(predict, self._reference, feeds[turn % len(feeds)], turn // len(feeds))
-            kept = disturbed if own.is_disturbed or reference.is_disturbed else quiet
-            kept.append((own.milliseconds, reference.milliseconds))
-            limit = _TIMED_SECONDS if len(quiet) >= len(feeds) else _PATIENT_SECONDS
-            if time.monotonic() - began > limit:
-                break
-        noisy = len(quiet) < len(feeds)
-        # The first round warms up, unless there is not much more.
-        owns, references = np.array(disturbed if noisy else quiet[len(feeds) :] or quiet).T
-        return FormTimes(float(np.median(owns)), float(np.median(references / owns)), noisy)
-
-
-def _timed_pair(predict: Predict, reference: Predict, feed: dict[str, np.ndarray], turn: int) -> tuple[Timing, Timing]:
-    """Time both, each after an untimed run that brings it into the processor's caches; in odd turns the other first."""
-    found = {}
-    for name, model in ((0, predict), (1, reference)) if turn % 2 == 0 else ((1, reference), (0, predict)):
-        model(feed)
-        found[name] = timed(partial(model, feed))
-    return found[0], found[1]

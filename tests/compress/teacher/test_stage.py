@@ -112,8 +112,15 @@ def test_a_translation_teacher_is_trimmed_by_both_languages_text(tmp_path: Path)
     }
     run = open_run(Recipe.model_validate(recipe), tmp_path / "runs")
     run_data_stage(run)
-    trimming = run_teacher_stage(run).vocabulary
+    summary = run_teacher_stage(run)
+    trimming, brought = summary.vocabulary, summary.brought
     assert trimming is not None
+    assert brought is not None
+    assert brought.bytes == (tmp_path / "teacher/model.safetensors").stat().st_size
+    assert brought.tokens == trimming.tokens_before
+    assert brought.bytes / 1.02 < (run.folder / "teacher/model.safetensors").stat().st_size + (
+        1e6 * trimming.saved_megabytes
+    )
     assert trimming.used.keys() == trimming.held_out.keys() == {"de", "ru"}
     assert trimming.tokens_after < trimming.tokens_before
     trimmed = AutoTokenizer.from_pretrained(run.folder / "teacher")

@@ -21,7 +21,7 @@ from compress.tasks.rows import Row
 from compress.training import memory
 from compress.training.collator import Collator
 from compress.training.rows import TrainingData, training_data
-from compress.training.trainer import TrainingJob, _accuracies, _arguments, _last_whole_checkpoint, train
+from compress.training.trainer import TrainingJob, _accuracies, _arguments, last_whole_checkpoint, train
 
 TEXTS = ("eins zwei drei vier fünf sechs", "eins", "zwei drei vier")
 ROWS = RowTable.from_rows([Row(text, label, "de") for text, label in zip(TEXTS, "abc", strict=True)])
@@ -98,7 +98,7 @@ def test_a_checkpoint_that_was_not_written_to_its_end_is_left_out(tmp_path):
         (tmp_path / f"checkpoint-{step}").mkdir()
         if state is not None:
             (tmp_path / f"checkpoint-{step}/trainer_state.json").write_text(state)
-    assert _last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]
 
 

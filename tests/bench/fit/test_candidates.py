@@ -1,0 +1,106 @@
+"""The shapes that a student may have, for teachers of several architectures."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import small_encoders
+import transformers
+
+from bench.fit.candidates import candidates_of, recipe_of, student_of
+from bench.fit.report import FitCandidate
+from compress.errors import CompressError
+from compress.models.build import student_config
+from compress.recipe.recipe import Recipe
+from compress.recipe.student import Student
+from compress.tasks.registry import task_named
+
+LAYERS, WIDTH, HEADS, FEED_FORWARD = 6, 96, 12, 384
+SIZES = {
+    "hidden_size": WIDTH,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "intermediate_size": FEED_FORWARD,
+}
+
+
+def taught(folder: Path, architecture: str = "bert", **student: Any) -> Any:
+    """A run with a teacher, as far as its shape is concerned."""
+    config = small_encoders.CONFIGS[architecture]().to_dict()
+    names = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads"}
+    renamed = {**names, "intermediate_size": "hidden_dim"} if architecture == "distilbert" else {}
+    kind = type(small_encoders.CONFIGS[architecture]())
+    sizes = {renamed.get(name, name): size for name, size in SIZES.items()}
+    layers = {"layer_types": ["full_attention"] * LAYERS} if architecture == "modernbert" else {}
+    kind.from_dict({**config, **sizes, **layers}).save_pretrained(folder)
+    (folder / "model.safetensors").touch()  # no weight is read
+    return SimpleNamespace(
+        task=task_named("text-classification"),
+        recipe=Recipe.model_validate({"student": student}),
+        trusts_code=False,
+        summary=lambda stage: SimpleNamespace(layers=LAYERS, width=WIDTH, heads=HEADS),
+        path_of=lambda stage: folder,
+    )
+
+
+@pytest.mark.parametrize("architecture", small_encoders.CONFIGS)
+def test_every_candidate_is_a_student_of_this_teacher(architecture: str, tmp_path: Path):
+    run = taught(tmp_path, architecture)
+    found = candidates_of(run)
+    assert len(found) == 40
+    teacher = transformers.AutoConfig.from_pretrained(tmp_path)
+    for candidate in list(found)[::7]:
+        config = student_config(teacher, student_of(candidate, run.recipe.student))
+        model = transformers.AutoModelForSequenceClassification.from_config(config)
+        assert config.num_hidden_layers == candidate.layers
+        assert config.hidden_size == candidate.hidden_size
+        assert sum(weight.numel() for weight in model.parameters()) == sum(dict(found[candidate]).values())
+    narrow = {candidate.initialization for candidate in found if not candidate.every_nth_layer}
+    assert narrow == {"embeddings" if architecture == "deberta-v2" else "svd"}
+
+
+def test_wide_ones_copy_layers_and_narrow_ones_keep_the_width_of_heads(tmp_path: Path):
+    found = list(candidates_of(taught(tmp_path)))
+    steps = {one.layers: one.every_nth_layer for one in found if one.every_nth_layer}
+    assert steps == {1: 6, 2: 3, 3: 2}
+    assert all(one.hidden_size == 8 * one.heads for one in found)
+    assert max(one.layers for one in found) < LAYERS
+    assert {one.hidden_size for one in found} == {24, 32, 48, 64, 96}
+
+
+def test_the_recipe_says_what_narrow_ones_begin_from(tmp_path: Path):
+    found = candidates_of(taught(tmp_path, initialization="importance"))
+    assert {one.initialization for one in found} == {"importance"}
+    random = candidates_of(taught(tmp_path, initialization="random"))
+    assert all(one.every_nth_layer is None for one in random)
+
+
+def test_all_else_of_the_recipe_stays(tmp_path: Path):
+    run = taught(tmp_path, training={"epochs": 5}, distillation={"alpha": 0.3})
+    candidate = next(one for one in candidates_of(run) if not one.every_nth_layer)
+    student = recipe_of(candidate, run.recipe).student
+    assert (student.training.epochs, student.distillation.alpha) == (5, 0.3)
+    assert (student.layers, student.hidden_size, student.heads) == (
+        candidate.layers,
+        candidate.hidden_size,
+        candidate.heads,
+    )
+
+
+def test_shapes_that_cannot_learn_what_the_recipe_asks_for_are_none(tmp_path: Path):
+    run = taught(tmp_path, distillation={"attention": {"weight": 1.0}})
+    assert {one.heads for one in candidates_of(run)} == {HEADS}
+    run = taught(tmp_path, distillation={"relations": {"weight": 1.0, "heads": 7}})
+    with pytest.raises(CompressError, match=r"relations.heads: 7 does not divide the widths"):
+        candidates_of(run)
+
+
+def test_a_larger_candidate_covers_a_smaller_one():
+    def shape(layers: int, width: int, wide: int) -> FitCandidate:
+        return FitCandidate(
+            layers=layers, hidden_size=width, heads=2, feed_forward_size=wide, initialization=Student().initialization
+        )
+
+    assert shape(2, 64, 128).covers(shape(1, 64, 128))
+    assert not shape(2, 64, 128).covers(shape(1, 64, 256))
