@@ -33,6 +33,7 @@ from compress.reports.bench import BroughtReport, NotMeasured, Report, Rows, Siz
 from compress.runs.directory import Run
 from compress.runs.stages import run_stage
 from compress.runs.versions import recorded_versions
+from compress.runtimes.memory import check_row
 from compress.student.summary import reference_stages
 from compress.teacher.summary import source_stage
 
@@ -83,7 +84,12 @@ def _build(run: Run, plan: BenchPlan, scratch: Path) -> Report:
     settings, rows = run.recipe.bench, list(plan.data.splits["test"])
     chosen = spread_over_languages([row.lang for row in rows], settings.rows, run.recipe.seed)
     machine = Machine.with_threads(settings.threads)
-    bench = Measurement(run.recipe, rows, machine, scratch, largest_batch(run))
+    largest = largest_batch(run)
+    for contender in plan.contenders.values():
+        check_row(
+            contender.model, run.task, largest.length, rows=largest.batch, trust_remote_code=contender.trusts_code
+        )
+    bench = Measurement(run.recipe, rows, machine, scratch, largest)
     setups = {name: bench.setup(contender) for name, contender in plan.contenders.items()}
     say(f"bench: starting {len(setups)} models in fresh processes, {settings.starts} × each")
     with started({**setups, REFERENCE: bench.reference()}, settings.starts, plan.command) as (workers, starts):

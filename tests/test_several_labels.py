@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pairings
 import pytest
 import task_rows
 import transformers
+from google.protobuf import text_format
 from sklearn.metrics import f1_score
 from tiny_runs import tiny_recipe
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from compress import load
 from compress.cli import commands
@@ -29,6 +32,8 @@ from compress.teacher.summary import TEACHER
 from export.bundle.stage import Wanted, run_bundle_stage
 from export.bundle.trust.verify import verify
 from export.variants.summary import variant_stage
+
+_PACKED = ("onnx", "onnx-int8", "onnx-fp16", "tensorrt-fp16")
 
 
 def kinds(expressions: list[dict[str, str]], generator: random.Random) -> Iterator[dict[str, object]]:
@@ -52,13 +57,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "learning_rate": 0.003,
     }
     recipe["student"] |= {"hidden_size": 64, "feed_forward_size": 128}
-    recipe["export"]["variants"] = ["onnx-int8"]
+    recipe["export"] |= {"variants": ["onnx-int8"], "tensorrt": {"enabled": True, "sm": [86]}}
     recipe["export"]["parity"]["int8"] = {"max_difference": 6.0, "agreement": 0.8}
     recipe |= {"task": "multi-label-classification", "evaluation": {"baseline": False}}
     this = open_run(load_recipe(None, recipe), root / "runs")
     commands.distill(this, in_json=True)
     commands.export(this, in_json=True)
-    run_bundle_stage(this, Wanted(("onnx", "onnx-int8"), ("onnx", "onnx-int8")), None)
+    run_bundle_stage(this, Wanted(_PACKED, _PACKED), None)
     return find_run(this.folder, root)
 
 
@@ -92,6 +97,29 @@ def test_thresholds_are_each_models_own_and_go_with_it(run: Run):
     about = json.loads((run.folder / "bundle/models/cpu/onnx-int8/1/compress.json").read_text("utf-8"))
     assert about["thresholds"] == run.summary(STUDENT).training.thresholds
     assert run.summary(variant_stage("onnx")).parity.agreement == 1
+
+
+def test_a_search_tells_what_a_form_loses_and_the_gate_names_a_label_that_is_lost(run: Run, tmp_path: Path):
+    trial = pairings.tried(run, tmp_path / "trials")
+    assert (trial.search.metric, set(trial.search.drop)) == ("micro-F1", {"de", "en", "ja", "all"})
+    assert abs(trial.search.worst_language_drop.value) < 0.2
+    said = [row.label for row in load_data(run).splits["test"]]
+    found = pairings.judged(run, said, [[label for label in labels if label != "date"] for labels in said])
+    verdicts = {finding.place: finding.verdict for finding in found}
+    assert verdicts["date"] == "fail"
+    assert "fail" not in {verdicts[label] for label in ("money", "percentage", "time")}
+
+
+def test_an_engine_is_built_ahead_of_time_and_triton_is_told_of_every_form(run: Run):
+    assert list((run.folder / "tensorrt-fp16").glob("*.engine"))
+    told = {
+        "cpu/onnx-int8": {"logits": [4]},
+        "tensorrt-rtx/tensorrt-fp16": {"PREDICTION": [1], "PROBABILITIES": [4]},
+    }
+    for name, outputs in told.items():
+        path = run.folder / "bundle/models" / name / "config.pbtxt"
+        config = text_format.Parse(path.read_text("utf-8"), ModelConfig())
+        assert {output.name: list(output.dims) for output in config.output} == outputs
 
 
 def test_everyone_says_the_same(run: Run, monkeypatch: pytest.MonkeyPatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+import pairings
 import pytest
 import torch
 import transformers
@@ -76,6 +77,17 @@ def test_questions_without_an_answer_get_none_from_every_model(run):
         assert 0 < report.predictions[name].count("") < len(report.predictions[name]) / 2
     (threshold,) = result["student"]["training"]["thresholds"]
     assert json.loads((this.folder / "onnx/config.json").read_text("utf-8"))["decision_thresholds"] == [threshold]
+
+
+@pytest.mark.parametrize("run", ["question-answering"], indirect=True)
+def test_a_search_and_the_gate_count_answers_where_there_are_none(run, tmp_path):
+    this, _, _ = run
+    trial = pairings.tried(this, tmp_path / "trials")
+    assert (trial.search.metric, set(trial.search.drop)) == ("F1", {"de", "en", "ja", "all"})
+    said = [(row.label["text"] or [""])[0] for row in load_data(this).splits["test"]]
+    found = pairings.judged(this, said, [text or "an answer" for text in said])
+    assert {finding.place: finding.verdict for finding in found}["all"] == "fail"
+    assert "fail" not in {finding.verdict for finding in pairings.judged(this, said, said)}
 
 
 @translation_only

@@ -53,7 +53,7 @@ def not_measured(run: Run, findings: Findings) -> list[NotMeasured]:
         why = "NVML does not tell; install the extra `gpu`" if gpus() else "there is no NVIDIA GPU"
         found.append(NotMeasured(what="GPU memory", why=why))
     if findings.accuracy.calibration(exported_name(run)) is None:
-        found.append(NotMeasured(what="calibration error", why="rows of this task have no label"))
+        found.append(NotMeasured(what="calibration error", why="rows of this task do not have one label"))
     if 1 not in run.recipe.bench.batch_sizes:
         why = "batch size 1 is not among bench.batch_sizes"
         found.append(NotMeasured(what="latency by language", why=why))

@@ -98,6 +98,7 @@ def _try_export(run: Run) -> None:
     from compress.models.build import student_config
     from compress.models.load import load_config, load_tokenizer
     from compress.models.source import fetch
+    from compress.runtimes.memory import tell_of_rows
     from compress.teacher.stage import try_teacher_of
     from export.onnx.trial import try_export
 
@@ -106,6 +107,7 @@ def _try_export(run: Run) -> None:
     config = load_config(source, trusted)
     if recipe.student.kind == "distilled":
         config = student_config(config, recipe.student)
+    tell_of_rows(config, recipe.data.max_length)
     with working("export: trying it untrained"):
         try:
             try_export(run.task, config, load_tokenizer(source, trusted).model_input_names, trusted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,7 +67,7 @@ def predict(
         wanted = task_called(task) if task else None
         with working(f"predict: opening {model}"):
             opened = open_to_try(model, variant, wanted)
-        asked = _asked_in(opened, file, languages) if file else _asked(opened, text, pair, languages)
+        asked = rows_to_ask(opened, file, languages) if file else _asked(opened, text, pair, languages)
         return _answered(opened, asked, json_)
 
     finish(work, json_, verbose)
@@ -110,13 +110,13 @@ def _asked(model: Model, texts: Sequence[str] | None, pairs: Sequence[str] | Non
     return Asked(_as_read(model, given), second or None, languages)
 
 
-def _asked_in(model: Model, path: Path, languages: str | None) -> Asked:
+def rows_to_ask(model: Model, path: Path, languages: str | None) -> Asked:
     """The rows of a file, with the task's fields; of a plain text, its lines.
 
     :raises CompressError: If it cannot be read, or a row lacks a field.
     """
     if path.suffix == ".txt":
-        return Asked(_as_read(model, list(_lines(path))), None, languages)
+        return Asked(_as_read(model, _lines(path)), None, languages)
     from compress.data.read import read_file
     from compress.tasks.registry import task_named
 
@@ -132,12 +132,15 @@ def _asked_in(model: Model, path: Path, languages: str | None) -> Asked:
     return Asked(texts, pairs, list(map("-".join, zip(*ends, strict=True))))
 
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from (line.strip() for line in file if line.strip())
-    except UnicodeDecodeError as error:
-        raise CompressError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+def _lines(path: Path) -> list[str]:
+    from compress.data.plain_text import TextFile, read_texts
+
+    if not path.is_file():
+        raise CompressError(f"{path}: no such file")
+    lines = [text.strip() for _, text in read_texts([TextFile(path, "")])]
+    if not lines:
+        raise CompressError(f"{path}: there are no lines")
+    return lines
 
 
 def _field(row: tuple[str, Mapping[str, Any]], name: str) -> Any:

@@ -88,6 +88,8 @@ def _lines(file: TextFile) -> Iterator[tuple[str, str]]:
                 yield file.language, line.rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise CompressError(f"{file.path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise CompressError(f"{file.path}: cannot be read ({error.strerror or error})") from error
 
 
 def _texts_of_rows(file: TextFile) -> Iterator[tuple[str, str]]:

@@ -36,6 +36,13 @@ def alike(before: Sequence[float], after: Sequence[float]) -> list[bool]:
     return close
 
 
+def concordance(predicted: np.ndarray, wanted: np.ndarray) -> Metric:
+    """Concordance correlation of numbers (Lin, 1989), both float (rows,): Pearson's, less what a shift or another scale
+    makes of it; 0 where all are the same."""
+    scaled = (np.stack([predicted, wanted], axis=1) - wanted.mean()) / (wanted.std() or 1)
+    return Metric(_moments(scaled), _concordance, _correlation_bounds)
+
+
 def pearson(predicted: np.ndarray, wanted: np.ndarray) -> Metric:
     """Correlation of numbers, both float (rows,); 0 where either are all the same."""
     return Metric(_moments(_standardised(np.stack([predicted, wanted], axis=1))), _correlation, _correlation_bounds)
@@ -74,6 +81,12 @@ def _moments_of_ranks(pairs: np.ndarray) -> np.ndarray:
 def _correlation(sums: np.ndarray) -> np.ndarray:
     _, covariance, deviations = _deviations(sums)
     return np.where(deviations > _NOTHING, np.clip(covariance / np.maximum(deviations, _NOTHING), -1, 1), 0.0)
+
+
+def _concordance(sums: np.ndarray) -> np.ndarray:
+    one, other, squares, other_squares, products = (sums[..., place] / sums[..., 0] for place in range(1, 6))
+    apart = squares + other_squares - 2 * one * other  # both variances, and the square of what is between the means
+    return np.where(apart > _NOTHING, np.clip(2 * (products - one * other) / np.maximum(apart, _NOTHING), -1, 1), 0.0)
 
 
 def _deviations(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

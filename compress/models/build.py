@@ -6,16 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError
-from compress.models.describe import embeddings_of, label_maps
+from compress.models.describe import FEED_FORWARD_NAMES, embeddings_of, label_maps
 from compress.models.encoder_decoder import copy_spread_layers, fewer_layers, reshaped
 from compress.recipe.student import Student
 from compress.recipe.teacher import Scratch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-
-_FEED_FORWARD_NAMES = ("intermediate_size", "hidden_dim", "ffn_dim", "d_ff", "n_inner")
 
 
 def scratch_config(
@@ -124,7 +121,7 @@ def _with_shape(config: PreTrainedConfig, student: Student) -> PreTrainedConfig:
 
 
 def _feed_forward_field(config: PreTrainedConfig, content: Mapping[str, Any]) -> str:
-    found = next((name for name in _FEED_FORWARD_NAMES if name in content), None)
+    found = next((name for name in FEED_FORWARD_NAMES if name in content), None)
     if found is None:
         raise CompressError(f"{config.model_type}: its feed-forward size cannot be set; use student.every_nth_layer")
     return found

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel
 
+FEED_FORWARD_NAMES = ("intermediate_size", "hidden_dim", "ffn_dim", "encoder_ffn_dim", "d_ff", "n_inner")
+"""What architectures call the width of a layer's feed-forward part."""
 _THRESHOLDS = "decision_thresholds"
 """What a configuration calls them."""
 
@@ -67,6 +69,12 @@ def thresholds_in(folder: Path) -> list[float]:
         return list(json.loads(path.read_text("utf-8")).get(_THRESHOLDS) or [])
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CompressError(f"{path}: cannot be read ({first_line(error)})") from error
+
+
+def feed_forward_width(config: PreTrainedConfig) -> int:
+    """The width of its layers' feed-forward part; four times its own, as usual, where it does not tell."""
+    told = (getattr(config, name, None) for name in FEED_FORWARD_NAMES)
+    return next((width for width in told if isinstance(width, int)), 4 * config.hidden_size)
 
 
 def head_names(task: Task, labels: Sequence[str]) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -21,12 +22,19 @@ _SECONDS, _SECONDS_A_MEGABYTE = 300, 60
 """For opening it, and for splitting text: tokenizers written in Python split a megabyte in ten."""
 _MEMORY = 8_000_000_000
 """Bytes for PyTorch and a tokenizer; no weights are loaded."""
-_ODD_TEXTS = ("", " ", "a" * 10_000, "日本語 e\u0301 👩‍👩‍👧‍👦 \u202eعالم", "\x01\ufffd<unk>[MASK]</s>")
+_ODD_TEXTS = (
+    "",
+    " ",
+    string.printable,
+    "a" * 10_000,
+    "日本語 e\u0301 👩‍👩‍👧‍👦 \u202eعالم",
+    "\x01\ufffd<unk>[MASK]</s>",
+)
 _BATCH = 1000
 
 
 class _TeacherQuestion(Contract):
-    task: TaskName
+    task: TaskName | None
     settings: Teacher
     labels: list[str]
     max_length: int
@@ -44,14 +52,21 @@ def try_teacher(
     :param rows: Files that the data stage has written.
     :raises CompressError: If it did not come back, or as `compress.models.load.check_teacher`.
     """
-    source = fetch(settings)
-    question = _TeacherQuestion(
-        task=task,
-        settings=settings.model_copy(update={"revision": source.revision}),  # not one that came in between
-        labels=list(labels),
-        max_length=max_length,
-        rows=list(rows),
-    )
+    _ask(_TeacherQuestion(task=task, settings=settings, labels=list(labels), max_length=max_length, rows=list(rows)))
+
+
+def try_tokenizer(settings: Teacher) -> None:
+    """The same of a model whatever it is for: that its tokenizer can be opened, and splits odd text.
+
+    :raises CompressError: If it did not come back, or as `compress.models.load.load_tokenizer_of`.
+    """
+    _ask(_TeacherQuestion(task=None, settings=settings, labels=[], max_length=0, rows=[]))
+
+
+def _ask(question: _TeacherQuestion) -> None:
+    source = fetch(question.settings)
+    settings = question.settings.model_copy(update={"revision": source.revision})  # not one that came in between
+    question = question.model_copy(update={"settings": settings})
     opened = sorted(path for path in source.folder.iterdir() if path.is_file())
     states = ((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in opened)
     if problem := _problem(question.model_dump_json(), tuple(states)):
@@ -78,17 +93,22 @@ def _problem(text: str, states: tuple[tuple[str, int, int], ...]) -> str | None:
 
 def main() -> None:
     """Open the teacher that standard input names, and answer with what is wrong with it, if anything."""
-    from compress.models.load import check_teacher
+    from compress.models.load import check_teacher, load_config, load_tokenizer_of
     from compress.models.tokenizer_files import compare_with_file
     from compress.models.tokenizers import token_ids
 
     question = _TeacherQuestion.model_validate_json(sys.stdin.read())
-    task, answers = task_named(question.task), answers_alone()
+    task, answers = task_named(question.task) if question.task else None, answers_alone()
     try:
-        _, tokenizer = check_teacher(task, question.settings, question.labels, question.max_length)
+        if task:
+            _, tokenizer = check_teacher(task, question.settings, question.labels, question.max_length)
+        else:
+            source, trusted = fetch(question.settings), question.settings.trust_remote_code
+            load_config(source, trusted)
+            tokenizer = load_tokenizer_of(source, trusted)
         odd = list(zip(_ODD_TEXTS, token_ids(tokenizer, _ODD_TEXTS), strict=True))
         compare_with_file(tokenizer, fetch(question.settings).folder, {"odd": odd})
-        texts = (text for row in _rows(question.rows) for text in task.texts(row))
+        texts = (text for row in _rows(question.rows) for text in (task.texts(row) if task else ()))
         while batch := list(islice(texts, _BATCH)):
             token_ids(tokenizer, batch)
     except CompressError as error:

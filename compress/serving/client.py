@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _BATCH_SIZE = 64
-_ASK_ANOTHER = "ask another model of the bundle"
+_ASK_ANOTHER = "ask another model"
 
 
 @dataclass(frozen=True)

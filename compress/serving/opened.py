@@ -60,6 +60,7 @@ def _of_model(model: str, task: TaskName | None) -> Model:
     from compress.models.load import load_config, load_teacher
     from compress.models.source import fetch
     from compress.models.taken import readable_tokens, task_of
+    from compress.models.trial import try_tokenizer
     from compress.recipe.teacher import Teacher
     from compress.runtimes.generation import Search, generator_with
     from compress.runtimes.pytorch import predict_with
@@ -71,6 +72,7 @@ def _of_model(model: str, task: TaskName | None) -> Model:
     found = task or task_of(model, config)
     module = task_named(found)
     labels = [] if refuses(module, "data.label_names", "") else label_names(model, config)
+    try_tokenizer(settings)
     max_length = readable_tokens(found, settings)
     loaded, tokenizer = load_teacher(module, settings, labels, max_length)
     description = Description(

@@ -12,7 +12,7 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.metrics.metric import Metric
-from compress.metrics.numbers import alike, mean_absolute_error, pearson, spearman
+from compress.metrics.numbers import alike, concordance, mean_absolute_error, pearson, spearman
 from compress.tasks import texts as shared
 from compress.tasks.contract import (
     ENCODER_GRAPHS,
@@ -116,6 +116,7 @@ def answered(row: Row, prediction: float, thresholds: Sequence[float] = ()) -> R
 def metrics(predictions: Sequence[float], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
     found, wanted = (np.array(every, dtype=np.float64) for every in (predictions, [row.label for row in rows]))
     return {
+        "CCC": concordance(found, wanted),  # models are compared by it: correlations do not see a shift
         "Pearson": pearson(found, wanted),
         "Spearman": spearman(found, wanted),
         "MAE": mean_absolute_error(found, wanted),

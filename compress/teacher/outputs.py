@@ -30,6 +30,7 @@ from compress.models.load import load_model, load_tokenizer
 from compress.runs.directory import Run
 from compress.runs.files import atomic_file, content_hash, file_sha256, write_json
 from compress.runs.stages import run_stage
+from compress.runtimes.memory import check_row
 from compress.tasks.contract import NO_LABEL, Example, Task
 from compress.teacher.pool import build_pool
 from compress.teacher.predictions import training_logits
@@ -221,6 +222,8 @@ def _model(run: Run, work: _Work) -> _Says:
     """What the teacher says, a batch at a time."""
     folder, labels = run.path_of(TEACHER.name), load_data(run).labels
     teacher = load_model(run.task, folder, labels, run.trusts_code, run.recipe.teacher.dtype)
+    longest = int(work.encoded.lengths.max())
+    check_row(folder, run.task, longest, vocabulary=run.task.GENERATES, trust_remote_code=run.trusts_code)
     prepare(teacher, work.signals)
     teacher = teacher.to("cuda" if torch.cuda.is_available() else "cpu").eval()  # type: ignore[arg-type]
     vocabulary = teacher.config.vocab_size if work.task.GENERATES else 1

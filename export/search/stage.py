@@ -113,7 +113,8 @@ def search(runner: Runner, points: float) -> SearchReport:
     :raises CompressError: If other work kept a form from being timed.
     """
     halves = halves_of(runner.sample.rows)
-    _tell_resolution([runner.sample.rows[number].lang for number in halves[0]], points)
+    if runner.sample.task.SINGLE_LABEL:  # elsewhere a row may be better or worse, not right or wrong alone
+        _tell_resolution([runner.sample.rows[number].lang for number in halves[0]], points)
     trials = [trial for candidate in runner.candidates for trial in _tried(runner, candidate)]
     worth_it = max(_WORTH_IT, _noise_of(trials))
     sensitivity: list[LayerSensitivity] = []

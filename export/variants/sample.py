@@ -15,6 +15,7 @@ from compress.models.describe import thresholds_in
 from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
 from compress.runtimes.generation import Search
+from compress.runtimes.memory import check_row
 from compress.runtimes.predict import load_predict, predict_examples
 from compress.student.summary import exported_name
 from compress.tasks.contract import Example, Prediction, Task
@@ -62,6 +63,8 @@ class Sample:
             load_predict(folder, self.task, self.search, trust_remote_code=self.trusts_code),
             self.tokenizer.pad_token_id,
         )
+        longest = max(len(example["input_ids"]) for example in self.examples)
+        check_row(folder, self.task, longest, vocabulary=self.task.GENERATES, trust_remote_code=self.trusts_code)
         outputs = predict_examples(predict, self.task, self.examples, pad_id, batch_size)
         predictions = self.predictions(outputs)
         if self.task.GENERATES:  # what is written differs from the first other token on: the rows' own text is rated

@@ -20,6 +20,7 @@ from compress.models.pooling import mean_pooled_class
 from compress.models.source import Source, fetch
 from compress.models.tokenizer_files import compare_with_file
 from compress.models.tokenizers import token_ids
+from compress.models.trial import try_tokenizer
 from compress.models.vocabulary.anatomy import Texts
 from compress.models.vocabulary.summary import TrimmingSummary
 from compress.models.vocabulary.trim import trim_vocabulary
@@ -52,6 +53,7 @@ def trim_model(teacher: Teacher, output: Path, texts: Texts, held_out: Texts) ->
     with atomic_folder(output) as filling:
         (filling / place).mkdir(exist_ok=True)
         with working(f"trim: loading {source}"):
+            try_tokenizer(Teacher(model=str(source.folder)))
             config, tokenizer = load_config(source), load_tokenizer_of(source)
             _check_tokenizer(source, tokenizer, texts)
             model, poolers = _loaded(source, config)

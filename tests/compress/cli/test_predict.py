@@ -13,6 +13,7 @@ from compress.cli.app import app
 from compress.cli.predict import _table
 from compress.cli.results import Said
 
+pytestmark = pytest.mark.usefixtures("forked_trials")
 _TEXTS = ("5 %", "14. März 2024")
 
 
@@ -65,6 +66,9 @@ def test_how_sure_a_model_is_is_shown_of_one_label_alone():
         (["RUN"], "standard input has no lines; give texts, --file, or lines on standard input"),
         (["RUN", "a", "--file", "rows.csv"], "--file: its rows are what is asked; leave out texts and --pair"),
         (["RUN", "--file", "none.csv"], "none.csv: no such file"),
+        (["RUN", "--file", "none.txt"], "none.txt: no such file"),
+        (["RUN", "--file", "BINARY"], "binary.txt:1: not text but binary data (a zero byte)"),
+        (["RUN", "--file", "BLANK"], "blank.txt: there are no lines"),
         (["RUN", "--file", "ROWS"], "rows.jsonl:1: field 'text' is missing; it has words"),
         (["RUN", "a", "--pair", "b"], "student reads single texts: leave out text_pairs"),
         (["EMPTY", "a"], "not a model folder (config.json is missing)"),
@@ -75,7 +79,10 @@ def test_how_sure_a_model_is_is_shown_of_one_label_alone():
 def test_bad_input_is_told_in_one_line(arguments: list[str], message: str, finished_run: Path, tmp_path: Path):
     (tmp_path / "rows.jsonl").write_text('{"words": "a"}\n')
     (tmp_path / "empty").mkdir()
+    (tmp_path / "binary.txt").write_bytes(b"a\0b")
+    (tmp_path / "blank.txt").write_text(" \n\n")
     places = {"RUN": finished_run, "MODEL": finished_run / "student", "ROWS": tmp_path / "rows.jsonl"}
+    places |= {"BINARY": tmp_path / "binary.txt", "BLANK": tmp_path / "blank.txt"}
     given = [str(places.get(argument, argument)) for argument in arguments]
     done = CliRunner().invoke(app, ["predict", *(given if given[0] != "EMPTY" else [str(tmp_path / "empty"), "a"])])
     assert done.exit_code == 2

@@ -4,7 +4,15 @@ from scipy.stats import pearsonr, spearmanr
 
 from compress.metrics.comparison import compare
 from compress.metrics.languages import per_language
-from compress.metrics.numbers import alike, figure_text, mean_absolute_error, metric_title, pearson, spearman
+from compress.metrics.numbers import (
+    alike,
+    concordance,
+    figure_text,
+    mean_absolute_error,
+    metric_title,
+    pearson,
+    spearman,
+)
 
 GENERATOR = np.random.default_rng(0)
 WANTED = GENERATOR.normal(3, 2, 400)
@@ -23,10 +31,31 @@ def test_correlations_are_scipys_in_each_language():
     assert (figures["all"]["Pearson"].low, figures["all"]["Pearson"].high) == pytest.approx(interval, abs=0.02)
 
 
+@pytest.mark.parametrize(("scale", "shift"), [(1, 0), (1, 2), (0.5, 0), (3, -4)])
+def test_concordance_is_pearsons_correlation_less_a_shift_and_another_scale(scale: float, shift: float):
+    found = scale * (WANTED + GENERATOR.normal(0, 1, 400)) + shift
+    covariance = np.cov(found, WANTED, bias=True)[0, 1]
+    known = 2 * covariance / (found.var() + WANTED.var() + (found.mean() - WANTED.mean()) ** 2)
+    figure = concordance(found, WANTED).figure(np.arange(400))
+    assert figure.value == pytest.approx(known)
+    assert figure.low < figure.value < figure.high
+    correlation = pearson(found, WANTED).figure(np.arange(400)).value
+    assert (figure.value < correlation - 0.1) is ((scale, shift) != (1, 0))
+
+
+def test_a_shift_is_a_drop():
+    losses = compare(*({"CCC": concordance(WANTED + shift, WANTED)} for shift in (0, 1)), LANGUAGES)
+    assert losses.drop["all"].low > 0.05
+    losses = compare(*({"Pearson": pearson(WANTED + shift, WANTED)} for shift in (0, 1)), LANGUAGES)
+    assert losses.drop["all"].value == pytest.approx(0)
+
+
 def test_numbers_that_are_all_the_same_do_not_correlate():
-    figure = pearson(np.ones(20), WANTED[:20]).figure(np.arange(20))
-    assert figure.value == 0
-    assert -1 <= figure.low <= figure.high <= 1
+    for metric in (pearson, concordance):
+        figure = metric(np.ones(20), WANTED[:20]).figure(np.arange(20))
+        assert figure.value == pytest.approx(0)
+        assert -1 <= figure.low <= figure.high <= 1
+    assert concordance(np.ones(20), np.ones(20)).figure(np.arange(20)).value == 0
 
 
 def test_the_mean_absolute_error_is_in_the_unit_of_the_labels():

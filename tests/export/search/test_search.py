@@ -48,7 +48,7 @@ class MadeUp:
         self.figures = figures
         self.tried: list[Candidate] = []
         self.target, self.retrains = TARGETS["cpu-vnni"], True
-        self.sample = SimpleNamespace(rows=[SimpleNamespace(lang="en")] * 200)
+        self.sample = SimpleNamespace(rows=[SimpleNamespace(lang="en")] * 200, task=task_named("text-classification"))
         self.candidates = [
             Candidate(variant="onnx-fused"),
             Candidate(variant="onnx-int8"),
@@ -78,6 +78,14 @@ def test_the_fastest_within_the_budget_is_chosen():
     assert report.sensitivity == []  # nothing to find out
     assert [trial.chosen for trial in report.trials].count(True) == 1
     assert report.trials[0].chosen
+
+
+@pytest.mark.parametrize(("task", "told"), [("text-classification", True), ("regression", False)])
+def test_few_rows_are_too_few_where_a_row_is_right_or_wrong(task: str, told: bool, capsys: pytest.CaptureFixture[str]):
+    runner = MadeUp()
+    runner.sample.rows, runner.sample.task = runner.sample.rows[:20], task_named(task)
+    searched_with(runner, 1.0)
+    assert ("no row may change" in " ".join(capsys.readouterr().err.split())) is told
 
 
 def test_what_does_not_hold_on_the_other_half_is_not_chosen(capsys: pytest.CaptureFixture[str]):
