@@ -41,6 +41,8 @@ class TextSetup:
     max_length: int
     language_codes: Mapping[str, str]
     prefix: str | None
+    prompts: Mapping[str, str] | None
+    default_prompt: str | None
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ def predict_rows(run: Run, data: DataSet, contender: Contender, worker: Worker, 
     file.unlink()
     check_outputs(contender.name, outputs, "leave it out, or make it again")
     tokenizer, rows = load_tokenizer(contender.tokenizer, contender.trusts_code), list(data.splits["test"])
-    thresholds = thresholds_in(contender.tokenizer)
-    return predicted_of(run.task, outputs, worker.setup.examples, rows, contender.labels, tokenizer, thresholds)
+    how = (tokenizer, thresholds_in(contender.tokenizer), run.recipe.teacher.embedding.compared_by)
+    return predicted_of(run.task, outputs, worker.setup.examples, rows, contender.labels, *how)
 
 
 def check_classes(contender: Contender, classes: int) -> None:

@@ -87,6 +87,8 @@ class Measurement:
             max_length=data.max_length,
             language_codes=dict(data.language_codes),
             prefix=data.prefix,
+            prompts=data.prompts,
+            default_prompt=data.default_prompt,
         )
         told = self._told(path, str(contender.model), tokenizer.pad_token_id, text, contender.trusts_code)
         return ModelSetup(told, examples)

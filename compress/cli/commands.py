@@ -255,11 +255,12 @@ def verify(
 
 def new_run(recipe: Path | None, values: Overrides, set_: list[str] | None, output: Path) -> Run:
     """The run of a recipe, created or gone on with; its log is kept from now on."""
+    from compress.cli.taken import with_what_the_model_says
     from compress.console import start_log
     from compress.recipe.file import load_recipe
     from compress.runs.directory import open_run
 
-    found = open_run(load_recipe(recipe, {**values, **assigned(set_)}), output)
+    found = open_run(with_what_the_model_says(load_recipe(recipe, {**values, **assigned(set_)})), output)
     start_log(found.folder)
     return found
 

@@ -28,6 +28,7 @@ EPILOG = (
     "  compress predict bundle --file rows.jsonl --json\n\n"
     "  compress predict my-model/ < lines.txt                 a model of your own, a text a line"
 )
+_NUMBERS_SHOWN = 4  # of a vector
 _MOST_SHOWN = 80  # characters of a text in the table
 
 
@@ -163,6 +164,8 @@ def _table(said: Sequence[Said]) -> Table:
     from compress.console import table, visible
 
     def words(content: JsonValue) -> str:
+        if isinstance(content, list) and content and isinstance(content[0], float):
+            return f"{', '.join(f'{value:.4f}' for value in content[:_NUMBERS_SHOWN])}, … ({len(content)} numbers)"
         return visible(" ".join(map(str, content)) if isinstance(content, list) else str(content))
 
     rows = [[f"{words(one.text):.{_MOST_SHOWN}}", words(one.prediction)] for one in said]

@@ -45,7 +45,8 @@ def clean(
     :param learnt: Whether labels are learnt from the rows of the train split, which must have all of them.
     :raises CompressError: Naming the row and what is wrong with it, or the split that is left empty.
     """
-    seen = {split: _Seen(labelled and split != UNLABELLED) for split in (*SPLITS, UNLABELLED) if split in raw}
+    has_labels = labelled and (not task.VECTORS or data.fields.label is not None)
+    seen = {split: _Seen(has_labels and split != UNLABELLED) for split in (*SPLITS, UNLABELLED) if split in raw}
     for split, found in seen.items():
         columns = columns_of(task, data.fields, labelled=found.labelled)
         for place, content in raw[split]:

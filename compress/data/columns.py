@@ -27,6 +27,7 @@ def columns_of(task: Task, fields: Fields, *, labelled: bool) -> dict[str, str]:
     given = {role: name for role, name in fields.model_dump().items() if name}
     roles = [*task.FIELDS, *(["text_pair"] if "text_pair" in given and "text_pair" not in task.FIELDS else [])]
     roles += ["lang"] if "lang" in given and "source_lang" not in roles else []
+    roles += ["label"] if "label" in given and "label" not in roles else []
     roles += ["parallel"] if "parallel" in given else []
     return {role: given.get(role) or task.FIELDS[role] for role in roles if labelled or role != "label"}
 

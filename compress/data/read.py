@@ -53,7 +53,12 @@ def read_splits(
 
 
 def have_labels(data: Data, task: TaskName) -> bool:
-    """Whether any row to measure on has a label, so that all must; built-in rows and those of the hub do."""
+    """Whether any row to measure on has a label, so that all must; built-in rows and those of the hub do.
+
+    Where vectors are compared, rows have what labels are for others if they come in pairs, or are parallel.
+    """
+    if task_named(task).VECTORS:
+        return bool(data.fields.text_pair or data.fields.parallel)
     source = Path(data.source)
     files = [Path(data.test)] if data.test else _split_files(source, "test") if source.is_dir() else [source]
     if not files[0].is_file():

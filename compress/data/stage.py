@@ -68,7 +68,7 @@ def run_data_stage(run: Run) -> DataSummary:
     data = run.recipe.data
     inputs = {
         "task": run.recipe.task,
-        **data.model_dump(exclude={"max_length", "labelled_languages", "language_codes", "prefix"}),
+        **data.model_dump(exclude={"labelled_languages", *run.tokenisation}),
         "seed": run.recipe.seed,
         "files": _fingerprints(run),
         "teacher_labels": (own := _labels_of_teacher(run.recipe.teacher)),
@@ -106,7 +106,7 @@ def _labels_of_teacher(teacher: Teacher) -> list[str] | None:
 
 def _build(run: Run, folder: Path, own: Sequence[str] | None) -> DataSummary:
     data, task, trains = run.recipe.data, run.recipe.task, run.recipe.trains
-    labelled = trains or have_labels(data, task)
+    labelled = (trains and not run.task.VECTORS) or have_labels(data, task)
     shares = SHARES if trains else MEASURING_SHARES
     raw = read_splits(data, run.recipe.seed, task, labelled=labelled, shares=shares)
     with ExitStack() as stack:

@@ -185,7 +185,8 @@ def _features(row: Mapping[str, Any]) -> Features:
         if isinstance(value, Mapping):
             return {key: feature(key, part) for key, part in value.items()}
         if isinstance(value, list):  # which may be empty in the first row
-            return List(Value("int64" if name == "answer_start" else "string"))
+            numbers = bool(value) and isinstance(value[0], float)
+            return List(Value("int64" if name == "answer_start" else "float64" if numbers else "string"))
         return Value("float64" if isinstance(value, float) else "string")
 
     return Features({name: feature(name, value) for name, value in row.items()})

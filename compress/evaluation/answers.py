@@ -32,7 +32,7 @@ def _build(run: Run, data: DataSet, folder: Path) -> AnswersSummary:
     thresholds = thresholds_in(run.path_of(source))
     for split in _ANSWERED:
         rows = list(data.splits[split])
-        said = ask_stage(run, source, rows, data.labels).predictions
+        said = ask_stage(run, source, rows, data.labels).said
         answered = [run.task.answered(row, prediction, thresholds) for row, prediction in zip(rows, said, strict=True)]
         lines = [json.dumps(row_as_dict(row), ensure_ascii=False) for row in answered if row is not None]
         if not lines:

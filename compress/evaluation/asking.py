@@ -58,4 +58,5 @@ def ask(run: Run, model: AskedModel, rows: Sequence[Row], labels: Sequence[str])
             advance=lambda count: bar.advance(task, count),
         )
     check_outputs(model.name, outputs, "its weights are damaged, or too large; take another model, or train it again")
-    return predicted_of(run.task, outputs, examples, rows, labels, model.tokenizer, model.thresholds)
+    how = (model.tokenizer, model.thresholds, run.recipe.teacher.embedding.compared_by)
+    return predicted_of(run.task, outputs, examples, rows, labels, *how)

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a model says of the rows: a prediction for each and, where rows have one label, how sure it is of it."""
+    """What a model says of the rows: a prediction for each, or what is found with it, as `Task.findings` has it; where
+    rows have one label how sure it is of it; and, while it is asked, what it ``said`` itself."""
 
     predictions: list[Prediction]
     confidences: list[float] | None
+    said: Sequence[Prediction] = ()
 
 
 def predicted_of(
@@ -31,8 +33,13 @@ def predicted_of(
     labels: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
     thresholds: Sequence[float],
+    similarity: str,
 ) -> Predicted:
-    """What a model's outputs say of the rows, as `Task.decode` takes them."""
+    """What a model's outputs say of the rows, as `Task.decode` takes them.
+
+    :param similarity: How vectors are compared.
+    """
     found = task.probabilities(outputs) if task.SINGLE_LABEL else None
     rounded = None if found is None else [round(value, 5) for value in found.max(axis=-1).tolist()]
-    return Predicted(task.decode(outputs, examples, rows, labels, tokenizer, thresholds), rounded)
+    said = task.decode(outputs, examples, rows, labels, tokenizer, thresholds)
+    return Predicted(task.findings(said, rows, similarity), rounded, said)

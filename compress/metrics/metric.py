@@ -87,7 +87,7 @@ def mean(scores: Sequence[float] | np.ndarray) -> Metric:
     return Metric(statistics, lambda sums: sums[..., 0] / sums[..., 1], _share_bounds, right_or_wrong)
 
 
-def share(counts: Sequence[tuple[int, int]]) -> Metric:
+def share(counts: Sequence[tuple[float, float]]) -> Metric:
     """Of the parts of all rows the share that is right.
 
     :param counts: For each row the number of its parts that are right, and of all its parts.

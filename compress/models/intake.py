@@ -78,7 +78,7 @@ def take_in(task: Task, settings: Teacher, labels: Sequence[str], max_length: in
         embeddings=token_embeddings(model),
         tokenizer=compared,
         unknown_tokens={language: unknown_share(tokenizer, own) for language, own in ids.items()},
-        left_out=_left_out(source, model),
+        left_out=[] if task.VECTORS else _left_out(source, model),
     )
     _tell(source, intake, settings)
     warn_of_bare_texts(source, tokenizer)

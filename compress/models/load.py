@@ -23,6 +23,7 @@ from compress.models.checks import (
 )
 from compress.models.describe import head_names, label_maps, label_names
 from compress.models.pooling import register_mean_pooled, with_pooling
+from compress.models.sentence_folder import keep_head, read_head
 from compress.models.source import Source, StrPath, fetch
 from compress.models.tokenizer_of_file import as_its_file_says, names_class
 from compress.models.tokenizers import sentencepiece_problem
@@ -102,6 +103,14 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
+def save_model(model: Any, folder: Path) -> None:
+    """Save a finished model as those load it who know it: one that gives vectors with its modules."""
+    if hasattr(model, "save_folder"):
+        model.save_folder(folder)
+    else:
+        model.save_pretrained(folder)
+
+
 def load_model(
     task: Task,
     name: StrPath,
@@ -158,11 +167,13 @@ def check_teacher(
     config = load_config(name, settings.trust_remote_code)
     if not settings.fine_tune:
         check_head(name, config, task)
+    if task.VECTORS:
+        keep_head(config, read_head(name, settings, config))
     config.update(dict(label_maps(head_names(task, labels))))
     if settings.fine_tune or task.PROBLEM_TYPE:
         config.problem_type = task.PROBLEM_TYPE
     if settings.fine_tune:
-        config = with_pooling(config, name, settings.pooling, task.AUTO_CLASS)
+        config = with_pooling(config, name, settings.read_by_classifiers, task.AUTO_CLASS)
     tokenizer = load_tokenizer_of(name, settings.trust_remote_code)
     try:
         with torch.device("meta"):
@@ -233,7 +244,7 @@ def _loaded(task: Task, name: StrPath, config: PreTrainedConfig, how: _How) -> P
         raise CompressError(f"{name}: the model cannot be loaded ({first_line(error)})") from error
     mismatched = [key for key, *_ in told["mismatched_keys"]]
     loading = Loading(told["missing_keys"], told["unexpected_keys"], mismatched, sentence_modules(name))
-    check_complete(name, model, loading, new_head=how.new_head)
+    check_complete(name, model.base_model if task.VECTORS else model, loading, new_head=how.new_head)
     check_types(name, model, sorted(folder.glob("model*.safetensors")))
     check_finite(name, model, "train or save the model again")
     loaded: PreTrainedModel = model
@@ -241,7 +252,11 @@ def _loaded(task: Task, name: StrPath, config: PreTrainedConfig, how: _How) -> P
 
 
 def model_class(task: Task) -> Any:
-    """The class of transformers that loads the models of a task."""
+    """The class of transformers that loads the models of a task, or ours that does it as they do."""
+    if task.VECTORS:
+        from compress.models.sentence import SentenceEncoder
+
+        return SentenceEncoder
     import transformers
 
     register_mean_pooled()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from compress.errors import CompressError
 from compress.models.checks import architectures_of, longest_input, task_of_head
 from compress.models.load import load_config, load_tokenizer_of, model_class
-from compress.models.source import fetch
+from compress.models.sentence_folder import gives_vectors, keep_head, read_head
+from compress.models.source import Source, fetch
 from compress.recipe.teacher import Teacher
 from compress.tasks.registry import TASKS, TaskName, task_named
 
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
 _MOST_TOKENS = 512  # what is longer is read on request: most rows are short, and long ones take much time
 
 
-def task_of(name: str, config: PreTrainedConfig) -> TaskName:
-    """What a model does, by the head that its configuration names.
+def task_of(name: Source, config: PreTrainedConfig) -> TaskName:
+    """What a model does, by the head that its configuration names, or the modules beside it.
 
     :raises CompressError: If it names none, or one that no task here has.
     """
     named, found = architectures_of(config), task_of_head(config)
     if found is not None:
         return found
+    if gives_vectors(name):
+        return "embedding"
     told = f"its config.json names {', '.join(named)}" if named else "its config.json names no architecture"
     raise CompressError(f"{name}: what it is for cannot be told ({told}); say it with --task: {', '.join(TASKS)}")
 
@@ -35,10 +38,13 @@ def readable_tokens(task: TaskName, settings: Teacher) -> int:
 
     source = fetch(settings)
     config = load_config(source, settings.trust_remote_code)
-    tokenizer = load_tokenizer_of(source, settings.trust_remote_code)
+    tokenizer, most = load_tokenizer_of(source, settings.trust_remote_code), _MOST_TOKENS
+    if task_named(task).VECTORS:
+        keep_head(config, head := read_head(source, settings, config))
+        most = min(most, head.max_length or most)
     try:
         with torch.device("meta"):
             model = model_class(task_named(task)).from_config(config, trust_remote_code=settings.trust_remote_code)
     except Exception:  # what is wrong with it is told where it is loaded
-        return _MOST_TOKENS
-    return min(longest_input(model) or _MOST_TOKENS, int(tokenizer.model_max_length), _MOST_TOKENS)
+        return most
+    return min(longest_input(model) or most, int(tokenizer.model_max_length), most)

@@ -82,6 +82,21 @@ class Data(Section):
         description="text put before each row's text (of pairs the first, before a question, before the first word): "
         '"query: "; translation: before the source, "translate {source} to {target}: "',
     )
+    prompts: dict[str, str] | None = Field(
+        None,
+        description='embedding: what stands before a text, by what it is: {query: "query: ", passage: "passage: "}; '
+        "null: the model's own",
+    )
+    default_prompt: str | None = Field(
+        None, description="embedding: which of them stands before texts of which nothing is said; null: none"
+    )
+
+    @model_validator(mode="after")
+    def _the_default_is_one_of_them(self) -> Data:
+        if self.default_prompt is not None and self.default_prompt not in (self.prompts or {}):
+            known = ", ".join(self.prompts or {}) or "none"
+            raise ValueError(f"default_prompt: there is no prompt {self.default_prompt}; there is {known}")
+        return self
 
     @model_validator(mode="after")
     def _splits_come_together(self) -> Data:

@@ -55,6 +55,7 @@ class Tolerance(Section):
 
     max_difference: Annotated[float, Field(ge=0)] = Field(description="largest difference of an output")
     agreement: Fraction = Field(description="smallest share of rows with the same prediction")
+    cosine: Fraction = Field(0.9, description="embedding, in place of both: smallest cosine of a text's two vectors")
 
 
 class ParityLimits(Section):
@@ -63,10 +64,10 @@ class ParityLimits(Section):
     rows: Positive = Field(
         500, description="validation rows that both are compared on, drawn evenly over the languages"
     )
-    onnx: Tolerance = Tolerance(max_difference=1e-3, agreement=0.999)
-    int8: Tolerance = Tolerance(max_difference=2.0, agreement=0.97)
-    int4: Tolerance = Tolerance(max_difference=4.0, agreement=0.9)
-    fp16: Tolerance = Tolerance(max_difference=0.1, agreement=0.99)
+    onnx: Tolerance = Tolerance(max_difference=1e-3, agreement=0.999, cosine=0.99999)
+    int8: Tolerance = Tolerance(max_difference=2.0, agreement=0.97, cosine=0.95)
+    int4: Tolerance = Tolerance(max_difference=4.0, agreement=0.9, cosine=0.9)
+    fp16: Tolerance = Tolerance(max_difference=0.1, agreement=0.99, cosine=0.999)
 
 
 CalibrationMethod = Literal["minmax", "entropy", "percentile"]

@@ -81,6 +81,32 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _a_head_that_is_trained_can_read_otherwise(self) -> Recipe:
+        teacher = self.teacher
+        if task_named(self.task).VECTORS or teacher.pooling is None:
+            return self
+        if not (teacher.model and teacher.fine_tune):
+            raise ValueError("teacher.pooling is for a model that is fine-tuned; leave it out")
+        if teacher.read_by_classifiers is None:
+            raise ValueError("teacher.pooling: a classifier reads the first token or the mean of all: first, or mean")
+        return self
+
+    @model_validator(mode="after")
+    def _models_that_give_vectors_are_there_already(self) -> Recipe:
+        if not task_named(self.task).VECTORS:
+            return self
+        teacher, fields = self.teacher, self.data.fields
+        if teacher.model is None or teacher.fine_tune:
+            raise ValueError(
+                f"the task {self.task} takes a model as it is: name teacher.model, and set teacher.fine_tune: false"
+            )
+        if fields.label and not fields.text_pair:
+            raise ValueError(
+                "data.fields.label says how alike the two texts of a pair are; name the second in data.fields.text_pair"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _the_task_has_a_use_for_it(self) -> Recipe:
         task = task_named(self.task)
         if self.data.source == "cldr" and not self.data.train and not task.BUILT_IN:

@@ -11,6 +11,9 @@ from compress.recipe.section import Few, Fraction, NonEmpty, Positive, Section, 
 from compress.recipe.training import NewTokenizer, Training
 
 Precision = Literal["float32", "bfloat16", "float16"]
+PoolingMode = Literal["first", "last", "max", "mean", "mean-sqrt", "weighted-mean"]
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
+"""How vectors are compared: of distances the smallest is the most alike."""
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # tokens have small letters: none is taken for a variable's name
 
 
@@ -50,6 +53,23 @@ class Vocabulary(Section):
     )
 
 
+class Embedding(Section):
+    """What a text's vector is made of its tokens' besides pooling, where the task is embedding."""
+
+    normalize: bool | None = Field(
+        None, description="length one; null: as `modules.json` beside the model says, and where there is none, yes"
+    )
+    dimensions: Positive | None = Field(None, description="keep so many numbers of a vector, the first; null: all")
+    similarity: Similarity | None = Field(
+        None, description="how vectors are compared; null: as the model says, and where it does not, cosine"
+    )
+
+    @property
+    def compared_by(self) -> Similarity:
+        """How vectors are compared, where what the model says has been taken over."""
+        return self.similarity or "cosine"
+
+
 class Teacher(Section):
     """The large model that the student learns from."""
 
@@ -74,12 +94,14 @@ class Teacher(Section):
         "its tokenizer and first weights alone",
     )
     fine_tune: bool = Field(True, description="false: take `model` as it is")
-    pooling: Literal["first", "mean"] | None = Field(
+    pooling: PoolingMode | Annotated[list[PoolingMode], Field(min_length=1)] | None = Field(
         None,
         description="what a classifier that is fine-tuned reads of a text's tokens: the first, or the mean of all, for "
         "which embedding models are made; null: the mean where `modules.json` beside the model says so, else what its "
-        "architecture is used to",
+        "architecture is used to. Embedding: how the tokens' vectors become one, where no `modules.json` says it; of "
+        "several the vectors stand side by side",
     )
+    embedding: Embedding = Embedding()
     allow_unknown_tokens: list[str] = Field(
         default_factory=list,
         description="languages that may have more than 30 % of tokens that the teacher's tokenizer does not know",
@@ -97,6 +119,11 @@ class Teacher(Section):
         raise ValueError("must be the name of an environment variable in capital letters, or true; not the token")
 
     @property
+    def read_by_classifiers(self) -> Literal["first", "mean"] | None:
+        """What a classifier reads of a text's tokens."""
+        return self.pooling if self.pooling == "first" or self.pooling == "mean" else None
+
+    @property
     def is_trained(self) -> bool:
         """Whether it learns the rows' labels."""
         return self.predictions is None and (self.fine_tune or self.model is None)
@@ -107,12 +134,6 @@ class Teacher(Section):
         given = [name for name in ("fine_tune", "training") if getattr(self, name) != getattr(usual, name)]
         if self.predictions and given:
             raise ValueError(f"{given[0]} is for a teacher that is asked, and predictions are given; leave it out")
-        return self
-
-    @model_validator(mode="after")
-    def _a_head_that_is_trained_can_read_otherwise(self) -> Teacher:
-        if self.pooling and not (self.model and self.fine_tune):
-            raise ValueError("pooling is for a model that is fine-tuned; leave it out")
         return self
 
     @model_validator(mode="after")

@@ -47,8 +47,8 @@ class Run:
     def tokenisation(self) -> Mapping[str, object]:
         """The part of the recipe that decides, with a tokenizer, what models read of the rows; JSON values."""
         data = self.recipe.data
-        fields = {"max_length": data.max_length, "language_codes": data.language_codes, "prefix": data.prefix}
-        return {"task": self.recipe.task, **fields}
+        names = ("max_length", "language_codes", "prefix", "prompts", "default_prompt")
+        return {"task": self.recipe.task, **{name: getattr(data, name) for name in names}}
 
     @property
     def as_made(self) -> Run:

@@ -41,7 +41,7 @@ class Answer:
     """What a model says of one text.
 
     ``prediction`` is a label; a list of labels, one a word, or those that a text has; the text of an answer; or a
-    translation. ``probabilities`` are those of all labels, 0 to 1, where a text as a whole has labels.
+    translation, or numbers. ``probabilities`` are those of all labels, 0 to 1, where a text as a whole has labels.
     """
 
     prediction: Prediction
@@ -82,6 +82,30 @@ class Model:
         )
         self._encode = self._task.encoder(self._tokenizer, description, self.labels)
 
+    def encode(self, texts: Sequence[str], kind: Sequence[str | None] | str | None = None) -> NDArray[np.float32]:
+        """The vectors of texts, float32 (texts, dimensions), in their order; batches are made by length.
+
+        :param kind: What the texts are, ``query`` or ``passage`` or another prompt of the model: of all, or of each;
+            none: what the model takes for granted.
+        :raises CompressError: If the model gives no vectors, there is no such prompt, or the input is no texts.
+        """
+        if not self._task.VECTORS:
+            raise CompressError(f"encode: {self.description.name} is for {self.description.task}; ask predict")
+        rows = self._rows(texts, None, None)
+        kinds = [kind] * len(rows) if kind is None or isinstance(kind, str) else list(kind)
+        if len(kinds) != len(rows):
+            raise CompressError(f"encode: {len(rows)} texts, {len(kinds)} kinds; there must be as many")
+        with self._tokenizing:
+            examples = [self._example(row, of) for row, of in zip(rows, kinds, strict=True)]
+        found = predict_examples(self._predict, self._task, examples, self._tokenizer.pad_token_id, _BATCH_SIZE)
+        check_outputs(self.description.name, found, _ASK_ANOTHER)
+        return np.stack(found).astype(np.float32) if found else np.zeros((0, 0), np.float32)
+
+    def _example(self, row: Row, kind: str | None) -> Example:
+        """A text behind its prompt."""
+        (example,) = self._task.encoder(self._tokenizer, self.description.asked_as(kind), self.labels)([row])
+        return example
+
     def predict(
         self,
         texts: Sequence[Any],
@@ -116,7 +140,7 @@ class Model:
         outputs, predictions = self.outputs(rows)
         probabilities = self._task.probabilities(outputs)
         if probabilities is None:
-            return [Answer(prediction) for prediction in predictions]
+            return [Answer(said.tolist() if isinstance(said, np.ndarray) else said) for said in predictions]
         return [
             Answer(prediction, _by_label(self.labels, found))
             for prediction, found in zip(predictions, probabilities, strict=True)

@@ -15,7 +15,9 @@ from compress.errors import CompressError, first_problem
 from compress.files import read_limited
 from compress.recipe.data import Prefix, check_prefix
 from compress.recipe.export import Tolerance
+from compress.recipe.teacher import Similarity
 from compress.targets import is_for_gpu
+from compress.tasks.embedding import prompt_of
 from compress.tasks.registry import TaskName, task_named
 from compress.variants.registry import Runtime
 
@@ -63,6 +65,7 @@ class BundleParity(Contract):
     max_difference: float
     mean_difference: float
     agreement: float = Field(description="share of rows with the same prediction")
+    cosine: float | None = Field(None, description="of vectors the smallest of a text's two; null: no vectors")
     largest_value: float | None = Field(
         None,
         description="null: compared as it runs; else it calculates in half precision, up to 65,504, and was "
@@ -130,6 +133,9 @@ class Description(Contract):
     max_length: Annotated[int, Field(ge=8, le=8192)]
     language_codes: dict[str, str] = Field(default_factory=dict)
     prefix: Prefix | None = None
+    prompts: dict[str, str] | None = Field(None, description="what stands before a text, by what it is")
+    default_prompt: str | None = Field(None, description="which of them where nothing is said; null: none")
+    similarity: Similarity | None = Field(None, description="how vectors are compared; null: it gives none")
     beams: Annotated[int, Field(gt=0)] = 1
     length_penalty: float = 1.0
     thresholds: list[float] = Field(
@@ -137,6 +143,16 @@ class Description(Contract):
         description="the probability from which on each label is said, where a text may have several (empty: 0.5); or "
         "by how much no answer must beat the best one (empty: every question is answered)",
     )
+
+    def asked_as(self, kind: str | None) -> Description:
+        """The same where texts of which nothing is said are of a kind.
+
+        :raises CompressError: If it has no such prompt.
+        """
+        if not kind:
+            return self
+        prompts = {**(self.prompts or {}), kind: prompt_of(self, kind)}
+        return self.model_copy(update={"prompts": prompts, "default_prompt": kind})
 
     @model_validator(mode="after")
     def _the_prefix_can_be_filled_in(self) -> Description:
@@ -170,7 +186,7 @@ def description_of(
     :param labels: Of the model, by number.
     :param thresholds: Where its configuration has some.
     """
-    data = recipe.data
+    data, task = recipe.data, task_named(recipe.task)
     return Description(
         name=name,
         task=recipe.task,
@@ -178,10 +194,13 @@ def description_of(
         runtime=runtime,
         target=target,
         reads=reads,
-        pairs=bool(data.fields.text_pair) or "text_pair" in task_named(recipe.task).FIELDS,
+        pairs=not task.VECTORS and (bool(data.fields.text_pair) or "text_pair" in task.FIELDS),
         max_length=data.max_length,
         language_codes=data.language_codes,
         prefix=data.prefix,
+        prompts=data.prompts,
+        default_prompt=data.default_prompt,
+        similarity=recipe.teacher.embedding.compared_by if task.VECTORS else None,
         beams=recipe.generation.beams,
         length_penalty=recipe.generation.length_penalty,
         thresholds=list(thresholds),

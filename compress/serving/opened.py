@@ -58,6 +58,7 @@ def _of_run(folder: Path, variant: str | None) -> Model:
 def _of_model(model: str, task: TaskName | None) -> Model:
     from compress.models.describe import label_names, thresholds_of
     from compress.models.load import load_config, load_teacher
+    from compress.models.sentence_folder import head_of
     from compress.models.source import fetch
     from compress.models.taken import readable_tokens, task_of
     from compress.models.trial import try_tokenizer
@@ -69,12 +70,13 @@ def _of_model(model: str, task: TaskName | None) -> Model:
 
     settings = Teacher(model=model, fine_tune=False)
     config = load_config(fetch(settings))
-    found = task or task_of(model, config)
+    found = task or task_of(fetch(settings), config)
     module = task_named(found)
     labels = [] if refuses(module, "data.label_names", "") else label_names(model, config)
     try_tokenizer(settings)
     max_length = readable_tokens(found, settings)
     loaded, tokenizer = load_teacher(module, settings, labels, max_length)
+    head = head_of(loaded.config) if module.VECTORS else None
     description = Description(
         name=Path(model).name,
         task=found,
@@ -84,6 +86,9 @@ def _of_model(model: str, task: TaskName | None) -> Model:
         pairs="text_pair" in module.FIELDS,
         max_length=max_length,
         thresholds=thresholds_of(loaded.config),
+        prompts=head.prompts if head else None,
+        default_prompt=head.default_prompt if head and head.default_prompt in head.prompts else None,
+        similarity=(head.similarity or "cosine") if head else None,
     )
     search = Search(description.beams, description.length_penalty, max_length)
     predict = generator_with(loaded, search) if module.GENERATES else predict_with(loaded, module)

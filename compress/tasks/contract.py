@@ -55,6 +55,14 @@ class TextSettings(Protocol):
     def prefix(self) -> str | None:
         """What stands before the text, for `str.format`; of a translation with ``{source}`` and ``{target}``."""
 
+    @property
+    def prompts(self) -> Mapping[str, str] | None:
+        """What stands before a text, by what it is (query, passage); none where a model has none."""
+
+    @property
+    def default_prompt(self) -> str | None:
+        """Which of them stands before texts of which nothing is said."""
+
 
 class Task(Protocol):
     """What the stages ask of a task.
@@ -65,7 +73,8 @@ class Task(Protocol):
     ``GRAPHS`` are the files of its models in ONNX. ``OUTPUT_AXIS`` names the list of an example, ``input_ids`` or
     ``labels``, each element of which has an output of its own; none where there is one for the whole example.
     ``SINGLE_LABEL`` tells whether a row has one label of a closed set, which a teacher may give it, ``SEVERAL_LABELS``
-    whether it may have more than one, ``GENERATES`` whether models predict by writing text, token by token;
+    whether it may have more than one, ``GENERATES`` whether models predict by writing text, token by token, ``VECTORS``
+    whether they give vectors, which are compared with one another and need no labels;
     ``BEST_EPOCH`` by what a training's best epoch is chosen. ``REFUSED_FIELDS`` are the recipe's fields that it has no
     use for (``field``, or ``field=value`` where only a value is refused), with whom they are for; ``BUILT_IN`` tells
     whether there is built-in data. ``SPLIT_BY`` is what rows must not share with those of another split: who has seen
@@ -83,6 +92,7 @@ class Task(Protocol):
     SINGLE_LABEL: bool
     SEVERAL_LABELS: bool
     GENERATES: bool
+    VECTORS: bool
     BEST_EPOCH: TrainingMetric
     REFUSED_FIELDS: Mapping[str, str]
     BUILT_IN: bool
@@ -140,10 +150,17 @@ class Task(Protocol):
     def answered(self, row: Row, prediction: Prediction, thresholds: Sequence[float] = ()) -> Row | None:
         """A row whose label is what a model with these thresholds predicts; none where it predicts nothing."""
 
+    def findings(self, predictions: Sequence[Prediction], rows: Sequence[Row], similarity: str) -> list[Prediction]:
+        """What reports keep of predictions, and `metrics` and `agreed` read: they themselves or, of vectors, what is
+        found with them among all rows.
+
+        :param similarity: How vectors are compared.
+        """
+
     def metrics(
         self, predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequence[str]
     ) -> dict[str, Metric]:
-        """How good the predictions are; what models are compared by comes first."""
+        """How good the predictions are, as `findings` has them; what models are compared by comes first."""
 
     def label_counts(
         self, predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequence[str]
@@ -217,6 +234,13 @@ GENERATION_ONLY: Mapping[str, str] = {
 }
 """Fields that ask for models that write text, by whom they are for."""
 
+VECTORS_ONLY: Mapping[str, str] = {
+    "data.prompts": "embedding",
+    "data.default_prompt": "embedding",
+    "teacher.embedding": "embedding",
+}
+"""Fields that ask for models that give vectors, by whom they are for."""
+
 
 def written_prefix(settings: TextSettings) -> str:
     """What stands before the text, where rows have one language."""
@@ -260,6 +284,11 @@ def without_thresholds(rows: Iterable[Row]) -> bool:
 def no_thresholds(outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row]) -> list[float]:
     """`Task.thresholds` where none are needed."""
     return []
+
+
+def as_predicted(predictions: Sequence[Prediction], rows: Sequence[Row], similarity: str) -> list[Prediction]:
+    """`Task.findings` where predictions are no vectors."""
+    return list(predictions)
 
 
 def rows_agreed(before: Sequence[Prediction], after: Sequence[Prediction]) -> list[Agreed]:

@@ -23,6 +23,7 @@ from compress.tasks.contract import (
     GENERATION_ONLY,
     LABELLED_ROWS_ONLY,
     NO_LABEL,
+    VECTORS_ONLY,
     Agreed,
     Encode,
     Example,
@@ -30,6 +31,7 @@ from compress.tasks.contract import (
     SplitBy,
     TextSettings,
     TrainingMetric,
+    as_predicted,
     encoder_inputs,
     one_language,
     plain_text,
@@ -50,9 +52,10 @@ KEPT_LOGITS: int | None = None
 SINGLE_LABEL = False
 SEVERAL_LABELS = True
 GENERATES = False
+VECTORS = False
 BEST_EPOCH: TrainingMetric = "loss"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
-REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **GENERATION_ONLY}
+REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **GENERATION_ONLY, **VECTORS_ONLY}
 BUILT_IN = False
 SPLIT_BY: SplitBy = "text"
 
@@ -126,6 +129,9 @@ def decode(
 
 def answered(row: Row, prediction: list[str], thresholds: Sequence[float] = ()) -> Row | None:
     return replace(row, label=prediction)
+
+
+findings = as_predicted
 
 
 def metrics(predictions: Sequence[list[str]], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:

@@ -24,6 +24,7 @@ from compress.tasks.contract import (
     GENERATION_ONLY,
     LABELLED_ROWS_ONLY,
     LABELS_ONLY,
+    VECTORS_ONLY,
     WHOLE_TEXTS_ONLY,
     Encode,
     Example,
@@ -31,6 +32,7 @@ from compress.tasks.contract import (
     SplitBy,
     TextSettings,
     TrainingMetric,
+    as_predicted,
     encoder_inputs,
     no_label_counts,
     no_probabilities,
@@ -55,9 +57,16 @@ KEPT_LOGITS: int | None = None
 SINGLE_LABEL = False
 SEVERAL_LABELS = False
 GENERATES = False
+VECTORS = False
 BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
-REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **WHOLE_TEXTS_ONLY, **LABELS_ONLY, **GENERATION_ONLY}
+REFUSED_FIELDS: Mapping[str, str] = {
+    **LABELLED_ROWS_ONLY,
+    **WHOLE_TEXTS_ONLY,
+    **LABELS_ONLY,
+    **GENERATION_ONLY,
+    **VECTORS_ONLY,
+}
 BUILT_IN = False
 SPLIT_BY: SplitBy = "text_pair"  # questions about one context
 LONGEST_ANSWER = 30  # tokens
@@ -245,6 +254,9 @@ def answered(row: Row, prediction: str, thresholds: Sequence[float] = ()) -> Row
         return replace(row, label={"text": [], "answer_start": []}) if thresholds else None
     answers = {"text": [prediction], "answer_start": [(row.text_pair or "").find(prediction)]}
     return replace(row, label=answers)
+
+
+findings = as_predicted
 
 
 def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:

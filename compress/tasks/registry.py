@@ -7,6 +7,7 @@ from typing import Literal
 
 from compress.errors import CompressError
 from compress.tasks import (
+    embedding,
     multi_label_classification,
     question_answering,
     regression,
@@ -23,6 +24,7 @@ TaskName = Literal[
     "token-classification",
     "question-answering",
     "translation",
+    "embedding",
 ]
 TASKS: Mapping[TaskName, Task] = {
     "text-classification": text_classification,
@@ -31,6 +33,7 @@ TASKS: Mapping[TaskName, Task] = {
     "token-classification": token_classification,
     "question-answering": question_answering,
     "translation": translation,
+    "embedding": embedding,
 }
 
 

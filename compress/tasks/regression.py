@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.errors import CompressError
 from compress.metrics.metric import Metric
 from compress.metrics.numbers import alike, concordance, mean_absolute_error, pearson, spearman
 from compress.tasks import texts as shared
@@ -19,6 +17,7 @@ from compress.tasks.contract import (
     GENERATION_ONLY,
     LABELLED_ROWS_ONLY,
     LABELS_ONLY,
+    VECTORS_ONLY,
     Agreed,
     Encode,
     Example,
@@ -26,6 +25,7 @@ from compress.tasks.contract import (
     SplitBy,
     TextSettings,
     TrainingMetric,
+    as_predicted,
     encoder_inputs,
     no_label_counts,
     no_probabilities,
@@ -34,7 +34,7 @@ from compress.tasks.contract import (
     plain_text,
     without_thresholds,
 )
-from compress.tasks.rows import Row, value_in
+from compress.tasks.rows import Row, number_in
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,9 +50,11 @@ KEPT_LOGITS: int | None = None
 SINGLE_LABEL = False
 SEVERAL_LABELS = False
 GENERATES = False
+VECTORS = False
 BEST_EPOCH: TrainingMetric = "loss"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {
+    **VECTORS_ONLY,
     **LABELLED_ROWS_ONLY,
     **LABELS_ONLY,
     **GENERATION_ONLY,
@@ -66,18 +68,7 @@ SPLIT_BY: SplitBy = "text"
 
 
 def read_row(place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
-    return shared.text_row(place, content, columns, _number)
-
-
-def _number(place: str, content: Mapping[str, Any], columns: Mapping[str, str], role: str) -> float:
-    value = value_in(place, content, columns, role)
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise CompressError(f"{place}: field '{columns[role]}' must be a number, got {reprlib.repr(value)}")
-    return number
+    return shared.text_row(place, content, columns, number_in)
 
 
 def label_names(row: Row) -> Sequence[str]:
@@ -111,6 +102,9 @@ def decode(
 
 def answered(row: Row, prediction: float, thresholds: Sequence[float] = ()) -> Row | None:
     return replace(row, label=prediction)
+
+
+findings = as_predicted
 
 
 def metrics(predictions: Sequence[float], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 import unicodedata
 from collections.abc import Mapping
@@ -50,6 +51,21 @@ def name_in(place: str, content: Mapping[str, Any], columns: Mapping[str, str], 
             f"{place}: field '{columns[role]}' must be a name or a whole number, got {reprlib.repr(value)}"
         )
     return normalised(place, columns[role], str(value)).strip()
+
+
+def number_in(place: str, content: Mapping[str, Any], columns: Mapping[str, str], role: str) -> float:
+    """A number in a field.
+
+    :raises CompressError: If it is missing or something else.
+    """
+    value = value_in(place, content, columns, role)
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise CompressError(f"{place}: field '{columns[role]}' must be a number, got {reprlib.repr(value)}")
+    return number
 
 
 def normalised(place: str, field: str, text: str) -> str:

@@ -15,12 +15,14 @@ from compress.tasks.contract import (
     ENCODER_GRAPHS,
     GENERATION_ONLY,
     NO_LABEL,
+    VECTORS_ONLY,
     Encode,
     Example,
     ProblemType,
     SplitBy,
     TextSettings,
     TrainingMetric,
+    as_predicted,
     encoder_inputs,
     no_thresholds,
     one_language,
@@ -44,9 +46,10 @@ KEPT_LOGITS: int | None = None
 SINGLE_LABEL = True
 SEVERAL_LABELS = False
 GENERATES = False
+VECTORS = False
 BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
-REFUSED_FIELDS: Mapping[str, str] = GENERATION_ONLY
+REFUSED_FIELDS: Mapping[str, str] = {**GENERATION_ONLY, **VECTORS_ONLY}
 BUILT_IN = True
 SPLIT_BY: SplitBy = "text"  # of pairs the first: a premise, a query or a sentence has several others
 
@@ -87,6 +90,9 @@ def decode(
 
 def answered(row: Row, prediction: str, thresholds: Sequence[float] = ()) -> Row | None:
     return replace(row, label=prediction)
+
+
+findings = as_predicted
 
 
 def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:

@@ -18,6 +18,7 @@ from compress.tasks.contract import (
     GENERATION_ONLY,
     LABELLED_ROWS_ONLY,
     NO_LABEL,
+    VECTORS_ONLY,
     WHOLE_TEXTS_ONLY,
     Agreed,
     Encode,
@@ -26,6 +27,7 @@ from compress.tasks.contract import (
     SplitBy,
     TextSettings,
     TrainingMetric,
+    as_predicted,
     encoder_inputs,
     no_probabilities,
     no_thresholds,
@@ -49,9 +51,10 @@ KEPT_LOGITS: int | None = None
 SINGLE_LABEL = False
 SEVERAL_LABELS = False
 GENERATES = False
+VECTORS = False
 BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
-REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **WHOLE_TEXTS_ONLY, **GENERATION_ONLY}
+REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **WHOLE_TEXTS_ONLY, **GENERATION_ONLY, **VECTORS_ONLY}
 BUILT_IN = True
 SPLIT_BY: SplitBy = "text"
 OUTSIDE = "O"
@@ -136,6 +139,9 @@ def decode(
 
 def answered(row: Row, prediction: list[str], thresholds: Sequence[float] = ()) -> Row | None:
     return replace(row, label=prediction)
+
+
+findings = as_predicted
 
 
 def metrics(predictions: Sequence[list[str]], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:

@@ -19,6 +19,7 @@ from compress.tasks.contract import (
     LABELLED_ROWS_ONLY,
     LABELS_ONLY,
     NO_LABEL,
+    VECTORS_ONLY,
     WHOLE_TEXTS_ONLY,
     Encode,
     Example,
@@ -26,6 +27,7 @@ from compress.tasks.contract import (
     SplitBy,
     TextSettings,
     TrainingMetric,
+    as_predicted,
     no_label_counts,
     no_probabilities,
     no_thresholds,
@@ -54,9 +56,11 @@ KEPT_LOGITS: int | None = 16
 SINGLE_LABEL = False
 SEVERAL_LABELS = False
 GENERATES = True
+VECTORS = False
 BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ("encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx")
 REFUSED_FIELDS: Mapping[str, str] = {
+    **VECTORS_ONLY,
     **LABELLED_ROWS_ONLY,
     **WHOLE_TEXTS_ONLY,
     **LABELS_ONLY,
@@ -193,6 +197,9 @@ def decode(
 
 def answered(row: Row, prediction: str, thresholds: Sequence[float] = ()) -> Row | None:
     return replace(row, label=prediction) if prediction else None
+
+
+findings = as_predicted
 
 
 def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:

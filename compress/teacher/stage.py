@@ -18,7 +18,8 @@ from compress.models.checks import check_finite
 from compress.models.describe import brought_model, head_names, summary_of, thresholds_of
 from compress.models.encoder_decoder import translation_config
 from compress.models.intake import Intake, check_teacher_knows, take_in
-from compress.models.load import model_class, save_tokenizer
+from compress.models.load import model_class, save_model, save_tokenizer
+from compress.models.sentence_folder import take_over
 from compress.models.source import fetch
 from compress.models.tokenizers import train_tokenizer, unknown_shares
 from compress.models.trial import try_teacher
@@ -110,8 +111,10 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
         training = training.model_copy(update={"thresholds": tune_thresholds(run, model, tokenizer, learnt)})
     elif run.summary(DATA).labelled and not run.task.SEVERAL_LABELS and not thresholds_of(model.config):
         tune_thresholds(run, model, tokenizer, data.splits["validation"])  # several labels: one half, as others have it
+    if run.task.VECTORS:
+        take_over(model.config, run.recipe.data, teacher)
     if is_main_process():
-        model.save_pretrained(folder)
+        save_model(model, folder)
         save_tokenizer(tokenizer, folder)
     brought = brought_model(fetch(teacher).folder, trimming.tokens_before) if trimming and teacher.model else None
     return TeacherSummary(**dict(shape), intake=intake, vocabulary=trimming, brought=brought, training=training)
@@ -244,5 +247,6 @@ def _fingerprints(teacher: Teacher) -> dict[str, str]:
     """Hashes of the files of a teacher from elsewhere, so that another one under the same name is noticed."""
     if teacher.model is None:
         return {}
-    files = sorted(path for path in fetch(teacher).folder.iterdir() if path.is_file())
-    return {path.name: file_sha256(path) for path in files}
+    folder = fetch(teacher).folder
+    files = sorted(path for pattern in ("*", "[0-9]*_*/*") for path in folder.glob(pattern) if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}

@@ -101,7 +101,7 @@ def not_exported(task: Task, config: PreTrainedConfig, reason: str) -> str:
 def _encoder_graph(model: Any, inputs: Sequence[str]) -> Any:
     import torch
 
-    accepted = inspect.signature(model.forward).parameters
+    accepted = getattr(model, "accepted", None) or inspect.signature(model.forward).parameters
     names = [name for name in inputs if name in accepted]
     model.config.use_cache = False  # a decoder with a head (Llama, Qwen3) would give its keys and values too
     # Sizes that no other dimension has, so that nothing is taken for a constant.

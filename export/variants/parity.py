@@ -15,6 +15,7 @@ from compress.errors import RejectedVariantError
 from compress.metrics.comparison import agreement
 from compress.metrics.labels import label_agreement
 from compress.metrics.numbers import spread
+from compress.metrics.vectors import cosines
 from compress.recipe.export import ParityLimits, Tolerance
 from compress.runtimes.generation import ENCODER, OnnxDecoder, log_probabilities
 from compress.tasks.contract import NO_LABEL, Example, Prediction, Task
@@ -82,7 +83,10 @@ def log_probabilities_of_labels(
 
 
 def measure_parity(task: Task, parent: Answers, variant: Answers) -> Parity:
-    """Compare what two models answer to the same rows; numbers in standard deviations of the parent's."""
+    """Compare what two models answer to the same rows; numbers in standard deviations of the parent's, of vectors what
+    their cosines lack of 1."""
+    if task.VECTORS:
+        return _parity_of_vectors(task, parent, variant)
     one, other = (np.concatenate([output.ravel() for output in answers.outputs]) for answers in (parent, variant))
     difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
     if task.PROBLEM_TYPE == "regression":
@@ -94,6 +98,17 @@ def measure_parity(task: Task, parent: Answers, variant: Answers) -> Parity:
         mean_difference=float(difference.mean()),
         agreement=agreement(agreed),
         labels=dict(label_agreement(agreed)) if parent.labelled else {},
+    )
+
+
+def _parity_of_vectors(task: Task, parent: Answers, variant: Answers) -> Parity:
+    found = cosines(np.stack(parent.outputs), np.stack(variant.outputs))
+    return Parity(
+        rows=len(parent.predictions),
+        max_difference=float(1 - found.min()),
+        mean_difference=float(1 - found.mean()),
+        agreement=agreement(task.agreed(parent.predictions, variant.predictions)),
+        cosine=float(found.min()),
     )
 
 
@@ -119,6 +134,24 @@ def check_parity(name: str, parent: str, parity: Parity, tolerance: Tolerance) -
 
     :raises RejectedVariantError: Naming the variant, its parent, the figure and the limit.
     """
+    if parity.cosine is not None:
+        problems = _too_far(parity.cosine, tolerance)
+    else:
+        problems = _too_different(parent, parity, tolerance)
+    if problems:
+        raise RejectedVariantError(
+            f"{name}: too far from {parent} on {parity.rows} rows: {' and '.join(problems)}; "
+            "nothing was written; raise export.parity in the recipe only if you can accept this"
+        )
+
+
+def _too_far(cosine: float, tolerance: Tolerance) -> list[str]:
+    if cosine >= tolerance.cosine:
+        return []
+    return [f"the cosine of a text's two vectors is {cosine:.5f} (limit {tolerance.cosine:g})"]
+
+
+def _too_different(parent: str, parity: Parity, tolerance: Tolerance) -> list[str]:
     problems = []
     if not parity.max_difference <= tolerance.max_difference:  # also for not-a-number
         problems.append(f"outputs differ by up to {parity.max_difference:.4g} (limit {tolerance.max_difference:g})")
@@ -129,8 +162,4 @@ def check_parity(name: str, parent: str, parity: Parity, tolerance: Tolerance) -
     for label in lost_labels(parity, tolerance.agreement):
         found = parity.labels[label]
         problems.append(f"where {parent} predicts '{label}' ({found.rows} rows), {100 * found.agreement:.1f} % agree")
-    if problems:
-        raise RejectedVariantError(
-            f"{name}: too far from {parent} on {parity.rows} rows: {' and '.join(problems)}; "
-            "nothing was written; raise export.parity in the recipe only if you can accept this"
-        )
+    return problems

@@ -41,6 +41,7 @@ class Sample:
     thresholds: list[float]
     search: Search
     trusts_code: bool = False
+    similarity: str = "cosine"
     _of_stages: dict[Path, Answers] = field(default_factory=dict, repr=False)
 
     def answers_of(self, stage: Path) -> Answers:
@@ -72,8 +73,9 @@ class Sample:
         return Answers(outputs, predictions, labelled=bool(self.labels))
 
     def predictions(self, outputs: Sequence[np.ndarray]) -> list[Prediction]:
-        """What a model's outputs say of the rows."""
-        return self.task.decode(outputs, self.examples, self.rows, self.labels, self.tokenizer, self.thresholds)
+        """What a model's outputs say of the rows, as `Task.findings` has it."""
+        how = (self.labels, self.tokenizer, self.thresholds)
+        return self.task.findings(self.task.decode(outputs, self.examples, self.rows, *how), self.rows, self.similarity)
 
 
 def draw_sample(run: Run, data: DataSet, count: int) -> Sample:
@@ -96,4 +98,5 @@ def draw_sample(run: Run, data: DataSet, count: int) -> Sample:
         thresholds_in(folder),
         Search.of(run.recipe),
         run.trusts_code,
+        run.recipe.teacher.embedding.compared_by,
     )

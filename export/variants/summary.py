@@ -25,6 +25,9 @@ class Parity(Contract):
         description="of any node of its parent on the rows, where the variant is for a GPU and calculates in half "
         "precision, which a CPU widens: it was compared with weights in half precision alone; null: as it will run",
     )
+    cosine: float | None = Field(
+        None, description="of vectors the smallest of a text's two; differences are then what cosines lack of 1"
+    )
     labels: dict[str, LabelAgreement] = Field(
         default_factory=dict, description="by what the parent predicts; empty where labels are no closed set"
     )

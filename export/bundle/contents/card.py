@@ -54,6 +54,7 @@ def write_card(
         models=models,
         materials=materials_of(recipe, run.summary(source_stage(run))),
         canary_rows=len(rows),
+        asking="encode" if task.VECTORS else "predict",
         example_call=task.example_call(min(rows, key=lambda row: row.lang)),
         served_by_graph=len(task.GRAPHS) == 1,
         changing=[model for model in models if _depends_on_batch(folder / model.folder)],
@@ -204,6 +205,10 @@ def comparison_with_parent(model: BundleModel) -> str:
     if model.parity is None:
         return f"the same tokens as {model.parent}'s" if model.reads == "text" else ""
     agreement = f"{100 * model.parity.agreement:.2f} % of {model.parity.rows} predictions are {model.parent}'s"
+    if model.parity.cosine is not None:
+        agreement = (
+            f"cosines to {model.parent}'s vectors of {model.parity.rows} rows are {model.parity.cosine:.4f} or more"
+        )
     if model.parity.largest_value is None:
         return agreement
     return (

@@ -96,11 +96,13 @@ def tensor_configuration(serving: Serving, inputs: Sequence[Value], outputs: Seq
 def text_configuration(serving: Serving, task: Task, classes: int, row: Row) -> Message:
     """Text in, predictions out, by the Python backend.
 
-    :param classes: Number of labels.
+    :param classes: Number of labels, or of a vector's numbers.
     :param row: One of the rows, which tells what a text comes with.
     """
     inputs = list(task.question(row))
     outputs: list[Message] = [{"name": "PREDICTION", "data_type": Name("TYPE_STRING"), "dims": [1]}]
+    if task.VECTORS:
+        outputs = [{"name": "EMBEDDING", "data_type": Name("TYPE_FP32"), "dims": [classes]}]
     if task.SINGLE_LABEL or task.SEVERAL_LABELS:
         outputs.append({"name": "PROBABILITIES", "data_type": Name("TYPE_FP32"), "dims": [classes]})
     return {

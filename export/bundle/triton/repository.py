@@ -54,6 +54,8 @@ def write_serving(
         return  # nothing here runs three engines in turn
     folder = version.parent
     serving = serving_of(model, model.name, report, version)
+    if task.VECTORS:
+        classes = graph_values(version, model.runtime)[1][0].shape[-1]
     text = text_configuration(serving, task, classes, warm_up.row)
     write_text_warm_up(folder / "warmup", task, warm_up.row)
     shutil.copy(str(resources.files("export.bundle.contents") / "files" / "model.py"), version / "model.py")

@@ -12,6 +12,7 @@ import numpy as np
 from compress.console import say
 from compress.errors import UnavailableError
 from compress.metrics.numbers import alike, spread
+from compress.metrics.vectors import cosines
 from compress.serving.client import open_model
 from compress.serving.format import (
     CANARY,
@@ -31,6 +32,8 @@ _SAME_TARGET = 0.01
 """What outputs may differ where they were recorded on the same kind of processor: other versions of a runtime add up
 in another order."""
 _FALSE_ALARMS = 0.001
+_SAME_VECTOR = 1e-4
+"""What a cosine may lack of 1 there."""
 
 
 def record_canary(folder: Path, models: Sequence[BundleModel], rows: Sequence[Row]) -> None:
@@ -68,6 +71,8 @@ def canary_problem(folder: Path, model: BundleModel) -> tuple[str | None, str]:
     rows, limit = len(canary.rows), _SAME_TARGET if same_target else model.tolerance.max_difference
     fewest = rows if same_target else _fewest_same(rows, model.tolerance.agreement)
     task = task_named(read_description(folder / model.folder).task)
+    if task.VECTORS:
+        return _vector_problem(found, recorded, 1 - _SAME_VECTOR if same_target else model.tolerance.cosine)
     is_number = task.PROBLEM_TYPE == "regression"
     if is_number and len(found.predictions) == len(recorded.predictions):
         same = sum(alike(recorded.predictions, found.predictions))
@@ -80,6 +85,15 @@ def canary_problem(folder: Path, model: BundleModel) -> tuple[str | None, str]:
         told, limits = f"{told}, outputs differ by up to {difference:.2g}", f"{limits}, {limit:g}"
         failed |= not difference <= limit
     return (f"{told} ({limits})" if failed else None), told
+
+
+def _vector_problem(found: RecordedAnswers, recorded: RecordedAnswers, limit: float) -> tuple[str | None, str]:
+    """What is wrong with vectors, whose cosines to the recorded ones must be no less than this, if anything."""
+    if _difference(found.outputs, recorded.outputs) == float("inf") or not found.outputs:
+        return "its vectors are not of the recorded number and length", "other vectors"
+    one, other = (np.asarray(answers.outputs, np.float64) for answers in (found, recorded))
+    told = f"the cosines of {len(one)} vectors to the recorded ones are {cosines(one, other).min():.5f} or more"
+    return (None if cosines(one, other).min() >= limit else f"{told} (limit {limit:g})"), told
 
 
 def _fewest_same(rows: int, agreement: float) -> int:
@@ -100,7 +114,8 @@ def _ask(folder: Path, rows: Sequence[Row]) -> RecordedAnswers:
         outputs = [list((answer.probabilities or {}).values()) for answer in answers]
         return RecordedAnswers(outputs=_rounded(outputs), predictions=[answer.prediction for answer in answers])
     found, predictions = model.outputs(rows)
-    return RecordedAnswers(outputs=_rounded(found), predictions=predictions)
+    said = [] if task_named(model.description.task).VECTORS else predictions  # which the outputs are
+    return RecordedAnswers(outputs=_rounded(found), predictions=said)
 
 
 def _rounded(outputs: Sequence[Any]) -> list[Any]:

@@ -195,6 +195,12 @@ _ELSEWHERE = {
     "teacher.token": "compress/models/test_source.py::test_the_hub_is_shown_what_the_variable_holds",
     "teacher.dtype": "compress/models/test_intake.py::"
     "test_a_teacher_that_is_taken_as_it_is_may_be_held_in_half_precision",
+    "teacher.embedding.dimensions": "test_vectors.py::"
+    "test_texts_alone_are_held_against_the_model_s_own_vectors_and_an_encoder_needs_its_pooling_named",
+    **dict.fromkeys(
+        ("data.prompts", "data.default_prompt", "teacher.embedding.normalize", "teacher.embedding.similarity"),
+        "test_vectors.py::test_prompts_length_and_comparing_may_be_the_recipe_s",
+    ),
     "teacher.predictions": "compress/teacher/test_predictions.py::"
     "test_there_is_no_teacher_and_the_store_holds_what_the_file_says",
     "teacher.trust_remote_code": "test_own_code.py::test_code_runs_in_every_stage_of_a_run_that_trusts_it",

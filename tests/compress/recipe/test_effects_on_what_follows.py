@@ -69,6 +69,7 @@ EXPORT = {
     "parity.rows": Change(9),
     **{f"parity.{precision}.max_difference": Change(9.0, _ALL) for precision in ("onnx", "int8", "int4", "fp16")},
     **{f"parity.{precision}.agreement": Change(0.5, _ALL) for precision in ("onnx", "int8", "int4", "fp16")},
+    **{f"parity.{precision}.cosine": Change(0.5, _ALL) for precision in ("onnx", "int8", "int4", "fp16")},
     "tensorrt.enabled": Change(False, _ENGINES),
     "tensorrt.sm": Change([80], _ENGINES),
     "tensorrt.precisions": Change(["fp32"], _ENGINES),

@@ -37,16 +37,22 @@ class TritonPythonModel:
         try:
             asked = [self._asked(request) for request in requests]
             together = {name: [text for each in asked for text in each[name]] for name in self._inputs}
-            answers = iter(self._answers(together))
+            answers = iter(self._said(together))
         except Exception:  # whatever one of them may raise: it must not fail the others
             return [self._alone(request) for request in requests]
         return [self._response([next(answers) for _ in each["TEXT"]]) for each in asked]
 
     def _alone(self, request: Any) -> Any:
         try:
-            return self._response(self._answers(self._asked(request)))
+            return self._response(self._said(self._asked(request)))
         except Exception as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(plain(str(error) or type(error).__name__)))
+
+    def _said(self, asked: Asked) -> list[Any]:
+        """Vectors, where the model gives some, else answers."""
+        if self._task.VECTORS:
+            return list(self._model.encode(asked["TEXT"], [kind or None for kind in asked["KIND"]]))
+        return list(self._answers(asked))
 
     def _answers(self, asked: Asked) -> list[Answer]:
         texts = [self._task.served_text(text) for text in asked["TEXT"]]
@@ -56,7 +62,9 @@ class TritonPythonModel:
         arrays = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
         return {name: [row[0].decode() for row in array] for name, array in arrays.items()}
 
-    def _response(self, answers: Sequence[Answer]) -> Any:
+    def _response(self, answers: Sequence[Any]) -> Any:
+        if self._task.VECTORS:
+            return pb_utils.InferenceResponse([pb_utils.Tensor("EMBEDDING", np.stack(answers))])
         said = [answer.prediction for answer in answers]
         texts = [text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for text in said]
         predictions = np.array([[text.encode()] for text in texts], dtype=object)

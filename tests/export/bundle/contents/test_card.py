@@ -22,6 +22,7 @@ ROWS: dict[TaskName, Row] = {
     "token-classification": Row(["at", "12:30"], ["O", "B-time"], "en"),
     "question-answering": Row("when?", {"text": ["12:30"], "answer_start": [3]}, "en", text_pair="at 12:30"),
     "translation": Row("January", "Januar", "en-de"),
+    "embedding": Row("12:30", "", "en"),
 }
 
 
@@ -77,6 +78,7 @@ def test_too_few_rows_are_said_to_tell_nothing():
         ("token-classification", ROWS["token-classification"], '[["some", "words"]]'),
         ("question-answering", ROWS["question-answering"], '["a question"], ["a text that answers it"]'),
         ("translation", ROWS["translation"], '["…"], languages="en-de"'),
+        ("embedding", ROWS["embedding"], '["a text"], kind="query"'),
     ],
 )
 def test_every_task_has_a_call_to_show(name: TaskName, row: Row, call: str):
@@ -88,7 +90,7 @@ def test_every_task_has_a_client(name: TaskName):
     script = client_script(name, plain=True)
     compile(script, f"{name}.py", "exec")
     assert "MODEL_FOLDER" in script
-    assert "def predict(" in script
+    assert f"def {'encode' if TASKS[name].VECTORS else 'predict'}(" in script
     assert '["CPUExecutionProvider"]' in script
 
 

@@ -1,0 +1,356 @@
+"""How token vectors become one of the text, as sentence-transformers keeps it: ``modules.json`` and what it names.
+
+What is there is used or refused in one line: nothing is left out silently.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from compress.contract import Contract
+from compress.errors import CompressError, first_line, first_problem
+from compress.models.source import StrPath
+from compress.recipe.data import Data
+from compress.recipe.teacher import PoolingMode, Similarity, Teacher
+from compress.runs.files import write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+MODULES = "modules.json"
+_SETTINGS, _TRANSFORMER_SETTINGS = "config_sentence_transformers.json", "sentence_bert_config.json"
+_ATTRIBUTE = "sentence_embedding"
+"""What a configuration calls it."""
+_MODES: Mapping[str, PoolingMode] = {
+    "cls": "first",
+    "lasttoken": "last",
+    "max": "max",
+    "mean": "mean",
+    "mean_sqrt_len_tokens": "mean-sqrt",
+    "weightedmean": "weighted-mean",
+}
+"""The names of sentence-transformers, in the order in which several are put side by side, and ours."""
+_OLD_MODES = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_NO_LENGTH = 1_000_000  # tokenizers that know none say a far larger number
+_ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid")
+_IN_ORDINARY = {"model_args", "tokenizer_args", "config_args", "model_kwargs", "processor_kwargs", "config_kwargs"}
+
+
+class SentenceModule(Contract):
+    """One step from token vectors to the vector of a text; ``folder`` has its weights, where it has some."""
+
+    kind: Literal["Pooling", "Dense", "Normalize", "LayerNorm"]
+    modes: list[PoolingMode] = Field(default_factory=list, description="of pooling: several stand side by side")
+    width: int = 0
+    out: int = 0
+    bias: bool = False
+    activation: str = "Identity"
+    folder: str | None = None
+
+
+class SentenceHead(Contract):
+    """All steps, and what else sentence-transformers keeps of a model."""
+
+    modules: list[SentenceModule]
+    prompts: dict[str, str] = Field(default_factory=dict)
+    default_prompt: str | None = None
+    similarity: Similarity | None = None
+    max_length: int | None = None
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether vectors have length one."""
+        return self.modules[-1].kind == "Normalize"
+
+    def dimensions(self, width: int) -> int:
+        """Numbers of a vector.
+
+        :param width: Of the transformer.
+        """
+        for module in self.modules:
+            width = width * len(module.modes) if module.kind == "Pooling" else module.out or width
+        return width
+
+
+def head_of(config: PreTrainedConfig) -> SentenceHead:
+    """The head that a configuration has been given.
+
+    :raises CompressError: If there is none, or not as it must be.
+    """
+    told = getattr(config, _ATTRIBUTE, None)
+    if told is None:
+        raise CompressError(f"{config.model_type}: its config.json does not say how token vectors become one")
+    try:
+        return SentenceHead.model_validate(told)
+    except ValidationError as error:
+        raise CompressError(
+            f"config.json: {_ATTRIBUTE} is not as it must be: {first_problem(error)}; make the folder again"
+        ) from error
+
+
+def keep_head(config: PreTrainedConfig, head: SentenceHead) -> None:
+    """Let a configuration have this one."""
+    setattr(config, _ATTRIBUTE, head.model_dump(mode="json"))
+
+
+def take_over(config: PreTrainedConfig, data: Data, teacher: Teacher) -> None:
+    """Let a configuration say what the recipe says of prompts, length and comparing.
+
+    :raises CompressError: If the recipe leaves open what the model tells: texts were read without its prompts.
+    """
+    head = head_of(config)
+    if (head.prompts and data.prompts is None) or (head.similarity and teacher.embedding.similarity is None):
+        raise CompressError(
+            f"{teacher.model}: it has prompts ({', '.join(head.prompts) or 'none'}) and compares by "
+            f"{head.similarity or 'cosine'}; say so in data.prompts and teacher.embedding.similarity, or say others"
+        )
+    if head.max_length and data.max_length > head.max_length:
+        raise CompressError(
+            f"data.max_length: {data.max_length} tokens are more than the {head.max_length} that {teacher.model} is "
+            "read with (max_seq_length)"
+        )
+    told = {"prompts": data.prompts or {}, "default_prompt": data.default_prompt, "max_length": data.max_length}
+    keep_head(config, head.model_copy(update={**told, "similarity": teacher.embedding.compared_by}))
+
+
+def has_modules(name: StrPath) -> bool:
+    """Whether a model's folder says how token vectors become one."""
+    return (Path(name) / MODULES).is_file()
+
+
+def gives_vectors(name: StrPath) -> bool:
+    """Whether sentence-transformers keeps a model that gives a vector a text in a folder."""
+    kind = _object(Path(name) / _SETTINGS).get("model_type")
+    return has_modules(name) and kind in (None, "SentenceTransformer")
+
+
+def read_head(name: StrPath, settings: Teacher, config: PreTrainedConfig) -> SentenceHead:
+    """The head of a model from elsewhere, by its modules or, where it has none, by the recipe.
+
+    :param config: Of the transformer.
+    :raises CompressError: If something of it is not known here, or nobody says how tokens are pooled.
+    """
+    if config.is_encoder_decoder:
+        raise CompressError(f"{name}: {config.model_type} writes too; a model that gives vectors has an encoder alone")
+    wanted, width = settings.embedding, config.hidden_size
+    if has_modules(name):
+        if settings.pooling:
+            raise CompressError(f"teacher.pooling: {name} says it in its {MODULES}; leave it out")
+        head = _folders_head(name, width)
+    elif settings.pooling:
+        modes = settings.pooling if isinstance(settings.pooling, list) else [settings.pooling]
+        head = SentenceHead(modules=[SentenceModule(kind="Pooling", modes=modes)])
+    else:
+        raise CompressError(
+            f"{name}: it has no {MODULES} and does not say how token vectors become one; name what it was trained "
+            "with: teacher.pooling: mean, first, …"
+        )
+    modules, unit = list(head.modules), [SentenceModule(kind="Normalize")]
+    normalize = wanted.normalize if wanted.normalize is not None else (head.normalizes or not has_modules(name))
+    if wanted.dimensions:
+        before = head.dimensions(width)
+        if wanted.dimensions > before:
+            raise CompressError(
+                f"teacher.embedding.dimensions: {wanted.dimensions} are more than the {before} of {name}"
+            )
+        # Cut before length one is given back: so every reader of the folder gets vectors of length one.
+        modules = [module for place, module in enumerate(modules) if place + 1 < len(modules) or not head.normalizes]
+        modules.append(SentenceModule(kind="Dense", width=before, out=wanted.dimensions))
+    if head.normalizes and not normalize:
+        modules = [module for module in modules if module.kind != "Normalize"]
+    if normalize and modules[-1].kind != "Normalize":
+        modules += unit
+    return head.model_copy(update={"modules": modules, "similarity": wanted.similarity or head.similarity})
+
+
+def _folders_head(name: StrPath, width: int) -> SentenceHead:
+    folder = Path(name)
+    if not gives_vectors(name):
+        kind = _object(folder / _SETTINGS)["model_type"]
+        raise CompressError(f"{name}: its {_SETTINGS} says that it is a {kind}, which gives no vectors of texts")
+    listed = [(str(module["type"]).rpartition(".")[2], str(module.get("path", ""))) for module in _list(name)]
+    if not listed or listed[0][0] != "Transformer":
+        raise CompressError(f"{name}: its {MODULES} begins with {listed[0][0] if listed else 'nothing'}, and only a "
+                            "Transformer can be exported; name a model with one")  # fmt: skip
+    if listed[0][1]:
+        raise CompressError(
+            f"{name}: its transformer lies in {listed[0][1]}; save it again with sentence-transformers 5 or later, "
+            "which puts it beside modules.json"
+        )
+    modules = []
+    for kind, place in listed[1:]:
+        modules += _module(name, kind, place)
+    if not any(module.kind == "Pooling" for module in modules):
+        raise CompressError(f"{name}: its {MODULES} has no Pooling: it gives a vector a token, and none a text")
+    told, transformer = (_object(folder / file) for file in (_SETTINGS, _TRANSFORMER_SETTINGS))
+    _check_transformer(name, transformer)
+    head = _checked(name, {
+        "modules": modules,
+        "prompts": {key: text for key, text in (told.get("prompts") or {}).items() if text},
+        "default_prompt": told.get("default_prompt_name"),
+        "similarity": told.get("similarity_fn_name"),
+        "max_length": transformer.get("max_seq_length") or _tokens_of_tokenizer(folder),
+    })  # fmt: skip
+    pooling = next(place for kind, place in listed if kind == "Pooling")
+    if head.prompts and _object(folder / pooling / "config.json").get("include_prompt") is False:
+        raise CompressError(f"{name}: its pooling leaves prompts out (include_prompt: false), which graphs cannot; "
+                            "name a model that pools them too")  # fmt: skip
+    return _cut(name, head, told["truncate_dim"], width) if told.get("truncate_dim") else head
+
+
+def _cut(name: StrPath, head: SentenceHead, dimensions: int, width: int) -> SentenceHead:
+    """With what the folder cuts off in the end: a product with the first rows of the unit matrix."""
+    before = head.dimensions(width)
+    if dimensions > before:
+        raise CompressError(f"{name}: its truncate_dim {dimensions} is more than the {before} dimensions that it has")
+    cut = SentenceModule(kind="Dense", width=before, out=dimensions)
+    return head.model_copy(update={"modules": [*head.modules, cut]})
+
+
+def _module(name: StrPath, kind: str, place: str) -> list[SentenceModule]:
+    folder = Path(name) / place
+    told = _object(folder / "config.json")
+    for key in ("module_input_name", "module_output_name"):
+        if told.get(key) not in (None, "sentence_embedding"):
+            raise CompressError(f"{name}: {place} works on {told[key]}, only the vectors of texts can be exported")
+    match kind:
+        case "Pooling":
+            named = told.get("pooling_mode") or [new for old, new in _OLD_MODES.items() if told.get(old)] or "mean"
+            modes = [named] if isinstance(named, str) else [mode for mode in _MODES if mode in named]
+            if not modes or any(mode not in _MODES for mode in [named] * isinstance(named, str)):
+                raise CompressError(f"{name}: its pooling '{named}' is not known; it may be {', '.join(_MODES)}")
+            return [SentenceModule(kind="Pooling", modes=[_MODES[mode] for mode in modes])]
+        case "Dense":
+            if told.get("use_residual"):
+                raise CompressError(f"{name}: its {place} adds what it reads (use_residual), which is not known here")
+            activation = str(told.get("activation_function", "Tanh")).rpartition(".")[2]
+            if activation not in _ACTIVATIONS:
+                raise CompressError(
+                    f"{name}: the activation {activation} of its {place} is not known; it may be "
+                    f"{', '.join(_ACTIVATIONS)}"
+                )
+            found = {"width": told.get("in_features"), "out": told.get("out_features"), "bias": told.get("bias", True)}
+            return [_checked_module(name, {"kind": kind, **found, "activation": activation, "folder": place})]
+        case "LayerNorm":
+            width = told.get("dimension")
+            return [_checked_module(name, {"kind": kind, "width": width, "out": width, "folder": place})]
+        case "Normalize":
+            return [SentenceModule(kind="Normalize")]
+        case "Dropout":  # does nothing outside of training
+            return []
+    raise CompressError(
+        f"{name}: its {MODULES} names {kind}, which is not known here; Pooling, Dense, LayerNorm and Normalize are"
+    )
+
+
+def _check_transformer(name: StrPath, told: Mapping[str, Any]) -> None:
+    if told.get("do_lower_case"):
+        raise CompressError(
+            f"{name}: its {_TRANSFORMER_SETTINGS} has text put into small letters before its tokenizer reads it; let "
+            "the tokenizer do that (a Lowercase normaliser in tokenizer.json) and set do_lower_case: false"
+        )
+    for key in sorted(_IN_ORDINARY & told.keys()):
+        if told[key]:
+            raise CompressError(f"{name}: {key} in its {_TRANSFORMER_SETTINGS} cannot be followed; save it without")
+
+
+def _tokens_of_tokenizer(folder: Path) -> int | None:
+    """Where sentence-transformers from 6 on keeps how long texts may be."""
+    told = _object(folder / "tokenizer_config.json").get("model_max_length")
+    return int(told) if isinstance(told, int | float) and told < _NO_LENGTH else None
+
+
+def _checked(name: StrPath, content: Mapping[str, Any]) -> SentenceHead:
+    try:
+        return SentenceHead.model_validate(content)
+    except ValidationError as error:
+        raise CompressError(f"{name}: its {_SETTINGS} is not as it must be: {first_problem(error)}") from error
+
+
+def _checked_module(name: StrPath, content: Mapping[str, Any]) -> SentenceModule:
+    try:
+        return SentenceModule.model_validate(content)
+    except ValidationError as error:
+        place = content.get("folder") or "1_Pooling"
+        raise CompressError(f"{name}: {place}/config.json is not as it must be: {first_problem(error)}") from error
+
+
+def _list(name: StrPath) -> Sequence[Mapping[str, Any]]:
+    path = Path(name) / MODULES
+    try:
+        content = json.loads(path.read_bytes())
+        places = [Path(str(module.get("path", ""))) for module in content if module["type"]]
+        if any(place.is_absolute() or ".." in place.parts for place in places):
+            raise ValueError("it names a folder that is elsewhere")
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise CompressError(
+            f"{name}: its {MODULES} is no list of modules ({first_line(error)}); copy it again"
+        ) from error
+    found: Sequence[Mapping[str, Any]] = content
+    return found
+
+
+def _object(path: Path) -> Mapping[str, Any]:
+    """What a file in JSON holds; nothing where there is none."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CompressError(f"{path}: cannot be read ({first_line(error)}); copy it again") from error
+    if not isinstance(content, dict):
+        raise CompressError(f"{path}: not an object in JSON; copy it again")
+    return content
+
+
+def write_head(folder: Path, head: SentenceHead, width: int) -> None:
+    """Write what sentence-transformers (from 5 on) opens a folder by; weights lie in the modules' folders already.
+
+    :param width: Of the transformer.
+    """
+    library = "sentence_transformers.models"
+    listed: list[dict[str, object]] = [{"idx": 0, "name": "0", "path": "", "type": f"{library}.Transformer"}]
+    for number, module in enumerate(head.modules, 1):
+        place = module_folder(number, module)
+        listed.append({"idx": number, "name": str(number), "path": place, "type": f"{library}.{module.kind}"})
+        (folder / place).mkdir(exist_ok=True)
+        content: dict[str, object]
+        if module.kind == "Pooling":
+            modes = {old: _MODES[new] in module.modes for old, new in _OLD_MODES.items()}
+            content = {"word_embedding_dimension": width, **modes, "include_prompt": True}
+            write_json(folder / place / "config.json", content)
+        elif module.kind == "Dense":
+            content = {
+                "in_features": module.width,
+                "out_features": module.out,
+                "bias": module.bias,
+                "activation_function": f"torch.nn.modules.{_modules_of(module.activation)}.{module.activation}",
+            }
+            write_json(folder / place / "config.json", content)
+        elif module.kind == "LayerNorm":
+            write_json(folder / place / "config.json", {"dimension": module.width})
+    write_json(folder / MODULES, listed)
+    told = {"prompts": head.prompts, "default_prompt_name": head.default_prompt}
+    write_json(folder / _SETTINGS, {**told, "similarity_fn_name": head.similarity or "cosine"})
+    write_json(folder / _TRANSFORMER_SETTINGS, {"max_seq_length": head.max_length, "do_lower_case": False})
+
+
+def module_folder(number: int, module: SentenceModule) -> str:
+    """Where sentence-transformers keeps a module; the transformer has the number 0."""
+    return f"{number}_{module.kind}"
+
+
+def _modules_of(activation: str) -> str:
+    return "linear" if activation == "Identity" else "activation"
