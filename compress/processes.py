@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 _LONGEST_WAIT = timedelta(days=7)  # for the others, while one of them works on a stage
 _interrupted = False
+_waits = False
 
 
 def process_count() -> int:
@@ -35,13 +38,32 @@ def remember_interrupts() -> None:
 
     def remember(number: int, frame: object) -> None:
         global _interrupted
-        _interrupted = True
-        raise KeyboardInterrupt
+        again, _interrupted = _interrupted, True
+        if again or not _waits:
+            raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, remember)
 
 
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Let the first Ctrl-C raise nothing while the block runs, which asks `is_interrupted` and ends of itself; a second
+    one does."""
+    global _waits
+    _waits = True
+    try:
+        yield
+    finally:
+        _waits = False
+    raise_if_interrupted()
+
+
+def is_interrupted() -> bool:
+    """Whether there was a Ctrl-C."""
+    return _interrupted
+
+
 def raise_if_interrupted() -> None:
-    """Raise KeyboardInterrupt if there was a Ctrl-C that got lost."""
+    """Raise KeyboardInterrupt if there was a Ctrl-C that got lost, or waits."""
     if _interrupted:
         raise KeyboardInterrupt

@@ -44,7 +44,7 @@ def scratch_config(
 
 
 def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
-    """A student of the teacher's architecture and vocabulary: every n-th of its layers, or a shape of its own.
+    """A student of the teacher's architecture and vocabulary: every n-th of its layers, a shape of its own, or both.
 
     A student of another shape starts from new weights but, unless they are to be random, for the token embeddings:
     those are the teacher's, projected onto their principal components. What `compress.models.pruning` cuts out of the
@@ -55,8 +55,9 @@ def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel
     model = type(teacher)(student_config(teacher.config, student))
     if student.every_nth_layer and teacher.config.is_encoder_decoder:
         copy_spread_layers(teacher, model)
-    elif student.every_nth_layer:
-        _copy_layers(teacher, model, _kept_layers(teacher.config, student.every_nth_layer))
+    elif student.copies_layers:
+        assert student.every_nth_layer is not None
+        _copy_layers(teacher, model, kept_layers(teacher.config.num_hidden_layers, student.every_nth_layer))
     elif student.initialization != "random":
         _project_embeddings(teacher, model)
     return model
@@ -69,11 +70,10 @@ def student_config(teacher: PreTrainedConfig, student: Student) -> PreTrainedCon
     """
     if teacher.is_encoder_decoder:
         return (fewer_layers if student.every_nth_layer else reshaped)(teacher, student)
-    return (
-        _with_fewer_layers(teacher, student.every_nth_layer)
-        if student.every_nth_layer
-        else _with_shape(teacher, student)
-    )
+    if student.every_nth_layer is None:
+        return _with_shape(teacher, student, range(student.layers))
+    kept = kept_layers(teacher.num_hidden_layers, student.every_nth_layer)
+    return _with_shape(teacher, student, kept) if student.is_cut else _with_fewer_layers(teacher, kept)
 
 
 def feed_forward_size(config: PreTrainedConfig) -> int:
@@ -106,18 +106,18 @@ def exchange_tokenizer(
     return model
 
 
-def _with_shape(config: PreTrainedConfig, student: Student) -> PreTrainedConfig:
+def _with_shape(config: PreTrainedConfig, student: Student, kept: Sequence[int]) -> PreTrainedConfig:
     content = config.to_dict()
     feed_forward = _feed_forward_field(config, content)
     aliases = config.attribute_map
     shape = {
-        "num_hidden_layers": student.layers,
+        "num_hidden_layers": len(kept),
         "hidden_size": student.hidden_size,
         "num_attention_heads": student.heads,
         feed_forward: student.feed_forward_size,
     }
     shape = {aliases.get(name, name): value for name, value in shape.items()}
-    return _rebuilt(config, {**_per_layer(content, config, range(student.layers)), **shape})
+    return _rebuilt(config, {**_per_layer(content, config, kept), **shape})
 
 
 def _feed_forward_field(config: PreTrainedConfig, content: Mapping[str, Any]) -> str:
@@ -127,16 +127,18 @@ def _feed_forward_field(config: PreTrainedConfig, content: Mapping[str, Any]) ->
     return found
 
 
-def _kept_layers(config: PreTrainedConfig, every_nth: int) -> Sequence[int]:
-    depth = config.num_hidden_layers
+def kept_layers(depth: int, every_nth: int) -> Sequence[int]:
+    """Every n-th of a teacher's layers, counted from 0.
+
+    :raises CompressError: If it has fewer.
+    """
     kept = range(every_nth - 1, depth, every_nth)
     if not kept:
         raise CompressError(f"student.every_nth_layer: {every_nth} leaves none of the teacher's {depth} layers")
     return kept
 
 
-def _with_fewer_layers(config: PreTrainedConfig, every_nth: int) -> PreTrainedConfig:
-    kept = _kept_layers(config, every_nth)
+def _with_fewer_layers(config: PreTrainedConfig, kept: Sequence[int]) -> PreTrainedConfig:
     depth_field = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
     return _rebuilt(config, {**_per_layer(config.to_dict(), config, kept), depth_field: len(kept)})
 

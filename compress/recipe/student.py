@@ -117,8 +117,12 @@ class Student(Section):
     kind: Literal["distilled", "as-is"] = Field(
         "distilled", description="as-is: there is no student; the model that `teacher` describes is exported"
     )
-    every_nth_layer: Positive | None = Field(None, description="copy every n-th teacher layer; the shape is ignored")
-    layers: Few = Field(1, description="layers; translation: of the encoder")
+    every_nth_layer: Positive | None = Field(
+        None,
+        description="copy every n-th teacher layer, in its width; cut to `hidden_size`, `heads` and "
+        "`feed_forward_size` where `initialization` is `importance` or `svd`",
+    )
+    layers: Few = Field(1, description="layers, unless every n-th is taken; translation: of the encoder")
     decoder_layers: Few | None = Field(
         None, description="translation; null: as many as `layers`, or every n-th of the teacher's"
     )
@@ -136,6 +140,16 @@ class Student(Section):
     distillation: Distillation = Distillation()
     cache: Cache = Cache()
     training: StudentTraining = StudentTraining()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it is cut out of its teacher in a width of its own."""
+        return self.initialization in ("importance", "svd")
+
+    @property
+    def copies_layers(self) -> bool:
+        """Whether its layers are some of its teacher's as they are."""
+        return self.every_nth_layer is not None and not self.is_cut
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Student:

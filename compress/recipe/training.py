@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from compress.recipe.section import Epochs, Fraction, LearningRate, Positive, Section, Weight
+from compress.recipe.section import Epochs, Few, Fraction, LearningRate, Positive, Section, Weight
+
+Freeze = Literal["embeddings"] | Few
 
 
 class Training(Section):
@@ -23,7 +25,23 @@ class Training(Section):
     language_exponent: Fraction = Field(
         1.0, description="languages are drawn with their number of rows to this power: 1 as they are, 0 all alike"
     )
-    checkpoint_steps: Positive = Field(1000, description="steps between checkpoints; one is written each epoch too")
+    freeze: Freeze | None = Field(
+        None,
+        description="what stays as it is, and is not computed backwards: `embeddings`, or a number of lower layers "
+        "with them",
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="what products are computed in; weights stay in 32 bits. auto: half precision on GPUs and on CPUs "
+        "that multiply in it (AMX, AVX512-BF16)",
+    )
+    threads: Few | None = Field(None, description="null: all processors, or what OMP_NUM_THREADS says")
+    checkpoint_steps: Positive = Field(
+        1000, description="steps between checkpoints; one is written each epoch and on Ctrl-C too"
+    )
+    checkpoint_minutes: Annotated[float, Field(gt=0, le=100_000)] = Field(
+        5, description="minutes after which one is written too, where one process trains"
+    )
     compile: bool = Field(False, description="torch.compile: pays on GPUs and in long trainings")
 
 

@@ -17,7 +17,7 @@ from compress.console import progress, say
 from compress.data.encode import spread_over_languages
 from compress.data.stage import DataSet
 from compress.data.summary import DATA
-from compress.models.build import build_student, exchange_tokenizer
+from compress.models.build import build_student, exchange_tokenizer, kept_layers
 from compress.models.checks import check_finite
 from compress.models.describe import summary_of
 from compress.models.intake import check_known
@@ -167,7 +167,7 @@ def _first_student(
     student = run.recipe.student
     tokenizer = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
     model = build_student(teacher, student)
-    if pruned and student.initialization in ("importance", "svd") and not student.every_nth_layer:
+    if pruned and student.is_cut:
 
         def loss(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
             inputs = {name: values for name, values in batch.items() if name != "labels"}
@@ -176,7 +176,11 @@ def _first_student(
             return hard_loss(run.task.positions(outputs, batch["attention_mask"]), batch["labels"]).mean()
 
         depth = teacher.config.num_hidden_layers
-        kept = [layer - 1 for layer in mapped_layers("uniform", student.layers, depth)]
+        kept = (
+            kept_layers(depth, student.every_nth_layer)
+            if student.every_nth_layer
+            else [layer - 1 for layer in mapped_layers("uniform", student.layers, depth)]
+        )
         with progress() as bar:
             task = bar.add_task("weighing the teacher's parts", total=min(_SAMPLE_ROWS, len(chosen.indices)))
             batches = _sample(run, data, pool, chosen, tokenizer)
@@ -258,6 +262,7 @@ def _job(
             Collator(tokenizer, training.mask_probability, seed), outputs, run.task.OUTPUT_AXIS
         ),
         by_accuracy=run.task.BEST_EPOCH == "accuracy",
+        special=tokenizer.all_special_ids,
         trainer=partial(DistillationTrainer, distillation=run.recipe.student.distillation, plan=plan),
         until=trial.until,
     )

@@ -103,9 +103,9 @@ def _signals(run: Run) -> Signals:
     """
     student, summary = run.recipe.student, run.summary(source_stage(run))
     teacher = Shape(summary.layers, summary.width, summary.heads)
-    own = Shape(student.layers, student.hidden_size, student.heads)
-    if student.every_nth_layer:
-        own = Shape(teacher.layers // student.every_nth_layer, teacher.width, teacher.heads)
+    layers = teacher.layers // student.every_nth_layer if student.every_nth_layer else student.layers
+    width, heads = (teacher.width, teacher.heads) if student.copies_layers else (student.hidden_size, student.heads)
+    own = Shape(layers, width, heads)
     check_comparable(student.distillation, own, teacher)
     return plan_signals(student.distillation, own.layers, teacher.layers).teacher
 

@@ -210,6 +210,7 @@ def _fine_tune(
         logs=run.folder / "logs" / "teacher",
         collate=Collator(tokenizer, settings.mask_probability, recipe.seed),
         by_accuracy=run.task.BEST_EPOCH == "accuracy",
+        special=tokenizer.all_special_ids,
     )
     return train(model, job)
 

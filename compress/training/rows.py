@@ -21,6 +21,7 @@ class TrainingRows(Sequence[Example]):
         self._columns = columns
         self.lengths = encoded.lengths
         self.rows = encoded.rows
+        self.values_of = encoded.values_of
 
     @property
     def labels(self) -> np.ndarray:

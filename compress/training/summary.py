@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from compress.contract import Contract
@@ -20,4 +22,5 @@ class TrainingSummary(Contract):
         description="tuned on the validation rows: the probability from which on each of several labels is said, or by "
         "how much no answer must beat the best one; empty where there are none",
     )
+    precision: Literal["fp32", "bf16", "fp16"] = Field(description="that products were computed in")
     seconds: float

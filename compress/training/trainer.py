@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,22 +15,24 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
-from transformers.trainer_callback import TrainerCallback
 
 from compress.console import say
 from compress.data.batches import is_short_of_memory
 from compress.data.encode import LengthBucketSampler
 from compress.errors import CompressError
 from compress.models.outputs import outputs_of
-from compress.processes import process_count, raise_if_interrupted
+from compress.processes import interrupts_wait, process_count
 from compress.recipe.training import Training
 from compress.tasks.contract import NO_LABEL, Example, Task
+from compress.training.course import TrainingCourse, check_loss
 from compress.training.losses import hard_loss
 from compress.training.memory import check_training
+from compress.training.precision import compute_precision, threads_for
 from compress.training.progress import Reporter
 from compress.training.rows import TrainingData
 from compress.training.summary import TrainingSummary
 from compress.training.units import Unit, standard_unit
+from compress.training.weights import changed_weights
 
 _SAMPLE_ROWS = 16
 
@@ -108,15 +109,6 @@ class BucketTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
 
-def check_loss(title: str, loss: float, where: str) -> None:
-    """Refuse a loss that is no number: nothing that is trained after it is worth anything.
-
-    :raises CompressError: Naming the training, the loss and what to do.
-    """
-    if not math.isfinite(loss):
-        raise CompressError(f"{title}: the loss is {loss:g} {where}; lower the training's learning_rate")
-
-
 @dataclass(frozen=True)
 class TrainingJob:
     """One training: what is learned from, how, and where its files lie.
@@ -125,7 +117,9 @@ class TrainingJob:
     last whole one; ``logs`` is the folder of the TensorBoard log. ``collate`` makes batches of examples. The best epoch
     is chosen by the accuracy on the validation rows, or where ``by_accuracy`` is false by their loss. ``trainer`` is
     called as `BucketTrainer` is. ``until`` stops after so many whole epochs of those that the settings plan, of which
-    the learning rate hangs: the same job without it goes on from there, as if nothing had been.
+    the learning rate hangs: the same job without it goes on from there, as if nothing had been. ``special`` are the
+    tokens that ``collate`` may put beside those of the examples; with them the embeddings of tokens that do not occur
+    are left alone.
     """
 
     title: str
@@ -139,6 +133,7 @@ class TrainingJob:
     by_accuracy: bool = True
     trainer: Callable[..., BucketTrainer] = BucketTrainer
     until: int | None = None
+    special: Sequence[int] = ()
 
 
 def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
@@ -149,7 +144,9 @@ def train(model: PreTrainedModel, job: TrainingJob) -> TrainingSummary:
     """
     try:
         with (
-            _configuration_kept(model),
+            _model_kept(model),
+            threads_for(job.settings),
+            changed_weights(model, job.settings.freeze, job.data, job.special),
             standard_unit(job.title, model, job.task, job.data.train.labels, _sample(job)) as unit,
         ):
             return _train(model, job, unit)
@@ -180,7 +177,7 @@ def _train(model: PreTrainedModel, job: TrainingJob, unit: Unit | None) -> Train
         data_collator=job.collate,
         compute_metrics=partial(_accuracies, languages=data.validation_languages) if job.by_accuracy else None,
         preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(dim=-1),
-        callbacks=[_Course(job.title, settings.checkpoint_steps, job.until)],
+        callbacks=[TrainingCourse(job.title, settings, job.until)],
         title=job.title,
         task=job.task,
         settings=settings,
@@ -194,30 +191,35 @@ def _train(model: PreTrainedModel, job: TrainingJob, unit: Unit | None) -> Train
     checkpoint = last_whole_checkpoint(job.scratch)
     if checkpoint:
         say(f"{job.title}: going on from {checkpoint.name}")
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with interrupts_wait():
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return TrainingSummary(
         epochs=round(float(trainer.state.epoch or 0), 2),
         steps=trainer.state.global_step,
         metric="accuracy" if job.by_accuracy else "loss",
         best=round(float(trainer.state.best_metric or 0), 4),
+        precision=compute_precision(settings),
         seconds=round(result.metrics["train_runtime"], 1),
     )
 
 
 @contextmanager
-def _configuration_kept(model: PreTrainedModel) -> Iterator[None]:
-    """Undo what the library sets for the training alone (no cache of keys and values), which would be saved."""
+def _model_kept(model: PreTrainedModel) -> Iterator[None]:
+    """Undo what libraries set for the training alone: no cache of keys and values, which would be saved, and a forward
+    pass in half precision."""
     before = dict(vars(model.config))
     try:
         yield
     finally:
         vars(model.config).clear()
         vars(model.config).update(before)
+        if vars(model).pop("_original_forward", None):
+            del model.forward
 
 
 def _arguments(job: TrainingJob) -> TrainingArguments:
     settings = job.settings
-    cuda = torch.cuda.is_available()
+    cuda, precision = torch.cuda.is_available(), compute_precision(settings)
     processes = process_count()
     parts = processes * settings.gradient_accumulation
     if settings.batch_size % parts:
@@ -249,8 +251,8 @@ def _arguments(job: TrainingJob) -> TrainingArguments:
         use_cpu=not cuda,
         # The projections of a student's signals are used outside of its forward pass: always the same ones.
         ddp_static_graph=processes > 1,
-        bf16=cuda and torch.cuda.is_bf16_supported(),
-        fp16=cuda and not torch.cuda.is_bf16_supported(),
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
         disable_tqdm=True,
         report_to="none",
         seed=job.seed,
@@ -288,34 +290,3 @@ def last_whole_checkpoint(scratch: Path) -> Path | None:
         except (OSError, ValueError):
             shutil.rmtree(path, ignore_errors=True)
     return None
-
-
-class _Course(TrainerCallback):
-    """A checkpoint every so many steps, besides the one of each epoch; a log in each epoch, however short; and an end
-    after some of the epochs, where that is asked for."""
-
-    def __init__(self, title: str, steps: int, until: int | None):
-        self._title, self._steps, self._until, self._has_logged = title, steps, until, False
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._has_logged = False
-
-    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._has_logged |= "loss" in kwargs["logs"]
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        raise_if_interrupted()
-        if state.global_step % self._steps == 0:
-            control.should_save = True
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        control.should_log = not self._has_logged
-        if self._until is not None and round(state.epoch or 0) >= self._until:
-            control.should_training_stop = True
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        check_loss(
-            self._title,
-            kwargs["metrics"].get("eval_loss", 0.0),
-            f"on the validation rows after step {state.global_step}",
-        )

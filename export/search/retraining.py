@@ -26,7 +26,11 @@ def retrained_graphs(run: Run, ingredients: Ingredients, folder: Path) -> Path:
         return finished
     say("search: distilling with the rounding of int8")
     training = run.recipe.student.training.model_copy(
-        update={"epochs": budget.epochs, "learning_rate": budget.learning_rate}
+        update={
+            "epochs": budget.epochs,
+            "learning_rate": budget.learning_rate,
+            "precision": "fp32",  # half precision would round the numbers that int8 is to round
+        }
     )
     reduce_range = ingredients.target.reduce_range
     more = Continuation(ingredients.student, training, lambda model: rounding_of_int8(model, reduce_range))

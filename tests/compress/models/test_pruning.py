@@ -56,6 +56,18 @@ def test_nothing_is_lost_where_nothing_is_cut(teacher):
     assert torch.allclose(student(**INPUTS).logits, teacher(**INPUTS).logits, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["importance", "svd"])
+def test_every_nth_layer_is_taken_in_a_narrower_width(teacher, method):
+    shape = {"every_nth_layer": 2, "hidden_size": 8, "heads": 2, "feed_forward_size": 16, "initialization": method}
+    student = build_student(teacher, Student(**shape)).eval()
+    assert (student.config.num_hidden_layers, student.config.hidden_size) == (2, 8)
+    prune(teacher, student, [1, 3], batches(), own_loss, method)
+    for name in (name for name in student.state_dict() if ".1." in name and method == "importance"):
+        theirs = teacher.state_dict()[name.replace(".1.", ".3.")]  # the last one's, of which a part is left
+        assert set(student.state_dict()[name].flatten().tolist()) <= set(theirs.flatten().tolist())
+    assert student(**INPUTS).logits.shape == (1, 2)
+
+
 def test_neurons_without_effect_are_the_ones_that_go(teacher):
     """Half of the neurons are silenced; a student of half as many says what the teacher says."""
     with torch.no_grad():

@@ -38,7 +38,7 @@ from compress.teacher.stage import run_teacher_stage
 from compress.training.trainer import BucketTrainer
 
 ROWS = {"de": 24, "en": 16, "ja": 8}
-_TRAINING = {"epochs": 1, "batch_size": 8}
+_TRAINING = {"epochs": 1, "batch_size": 8, "precision": "fp32"}
 _SHAPE = {"layers": 2, "hidden_size": 16, "heads": 2, "feed_forward_size": 16}
 _SIGNALS = {
     "hidden": {"weight": 1},
@@ -91,6 +91,7 @@ TRAINING_CHANGES = {
     "mask_probability": 0.9,
     "label_smoothing": 0.5,
     "language_exponent": 0.0,
+    "precision": "bf16",
     "checkpoint_steps": 7,
     "compile": True,
 }
@@ -184,7 +185,13 @@ CHANGES: dict[str, Change] = {
     "generation.length_penalty": Change(-9.0, writes=True),
     "evaluation.baseline": Change(True),
 }
+_OF_TRAININGS = {
+    "freeze": "compress/training/test_weights.py::test_what_is_frozen_stays",
+    "threads": "compress/training/test_precision.py::test_threads_are_those_of_the_recipe_until_the_training_ends",
+    "checkpoint_minutes": "compress/training/test_course.py::test_a_checkpoint_is_written_after_some_minutes",
+}
 _ELSEWHERE = {
+    **{f"{section}.{name}": test for section in TRAININGS.values() for name, test in _OF_TRAININGS.items()},
     "data.configuration": "compress/data/test_data.py::test_a_data_set_of_the_hub_is_read_in_its_configuration",
     "student.kind": "test_as_is.py::test_the_run_is_named_after_the_model_and_holds_no_student",
     "student.cache.limit_gb": "compress/teacher/test_outputs.py::test_too_much_is_refused_before_anything_is_written",
