@@ -17,6 +17,7 @@ from compress.models.pooling import usual_config
 from compress.runs.files import write_json
 from compress.tasks.contract import Task
 from export.onnx.graphs import Announce, GraphFacts, exported_graph
+from export.onnx.heads import head_at_the_end, reads_at_the_end
 from export.onnx.seq2seq import seq2seq_graphs
 from export.onnx.weights import save_graphs
 
@@ -85,7 +86,7 @@ def graphs_of(task: Task, model: Any, inputs: Sequence[str], announce: Announce 
         if len(task.GRAPHS) > 1:
             return seq2seq_graphs(model, lambda name: announce(f"exporting {name}"))
         (name,) = task.GRAPHS
-        with announce(f"exporting {name}"), swallowed_output():
+        with announce(f"exporting {name}"), swallowed_output(), head_at_the_end(model):
             return {name: _encoder_graph(model, inputs)}
     except Exception as error:
         raise CompressError(not_exported(task, model.config, first_line(error))) from error
@@ -107,7 +108,10 @@ def _encoder_graph(model: Any, inputs: Sequence[str]) -> Any:
     # Sizes that no other dimension has, so that nothing is taken for a constant.
     sample: dict[str, Any] = {name: torch.ones((3, 11), dtype=torch.int64) for name in names}
     longest = getattr(model.config, "max_position_embeddings", None)
-    length = torch.export.Dim("sequence_length", max=longest) if longest else torch.export.Dim("sequence_length")
+    limits = {"max": longest} if longest else {}
+    if reads_at_the_end(model):
+        limits["min"] = 3  # a decoder reads one token less, and one alone would be another case
+    length = torch.export.Dim("sequence_length", **limits)
     shapes = {name: {0: torch.export.Dim("batch_size"), 1: length} for name in names}
     graph = exported_graph(model, sample, shapes)
     for value in (*graph.graph.inputs, *graph.graph.outputs):
