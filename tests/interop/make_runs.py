@@ -12,6 +12,15 @@ import yaml
 sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 from tiny_runs import TASKS, recipe_for
 
+_CLASSIFIER = "text-classification"
+_WEIGHTS_BESIDE = """
+import export.onnx.weights
+export.onnx.weights.SINGLE_FILE_LIMIT = 1000
+from compress.cli.app import main
+main()
+"""
+"""The command, whose graphs have their weights beside them however small they are."""
+
 
 def main(output: Path) -> None:
     """Distil, export and bundle each task; the runs are named after them."""
@@ -25,6 +34,35 @@ def main(output: Path) -> None:
         subprocess.run([*command, "export", str(output / task), "--output", str(output)], check=True)
         accepted = ["--accept", "onnx", "--accept", "onnx-int8"]  # measuring them would tell nothing here
         subprocess.run([*command, "bundle", str(output / task), *accepted, "--output", str(output)], check=True)
+    take_as_it_is(output)
+    trim(output)
+
+
+def take_as_it_is(output: Path) -> None:
+    """Export the teacher of a run as anybody's model, of rows without labels, with its weights beside the graphs."""
+    rows = [json.loads(line) for line in (output / _CLASSIFIER / "data/test.jsonl").read_text("utf-8").splitlines()]
+    texts = output / "rows/unlabelled.jsonl"
+    texts.write_text(
+        "".join(json.dumps({name: row[name] for name in ("text", "text_pair", "lang")}) + "\n" for row in rows), "utf-8"
+    )
+    settings = ["--set", "data.fields.text_pair=text_pair", "--set", "export.variants=[onnx-fused, onnx-int8]"]
+    command = [sys.executable, "-c", _WEIGHTS_BESIDE, "export", str(output / _CLASSIFIER / "teacher")]
+    named = ["--data", str(texts), "--name", "as-is", *settings, "--output", str(output)]
+    subprocess.run([*command, *named], check=True)
+    accepted = ["--accept", "onnx", "--accept", "onnx-int8"]
+    bundle = [sys.executable, "-c", _WEIGHTS_BESIDE, "bundle", str(output / "as-is")]
+    subprocess.run([*bundle, *accepted, "--output", str(output)], check=True)
+
+
+def trim(output: Path) -> None:
+    """Trim the same teacher to the tokens of one language's rows."""
+    rows = [json.loads(line) for line in (output / _CLASSIFIER / "data/test.jsonl").read_text("utf-8").splitlines()]
+    german = [text for row in rows if row["lang"] == "de" for text in (row["text"], row["text_pair"])]
+    (output / "rows/de.txt").write_text("\n".join(german), "utf-8")
+    words = ["--text", str(output / "rows/de.txt"), "--output", str(output / "trimmed")]
+    subprocess.run(
+        [sys.executable, "-m", "compress", "trim", str(output / _CLASSIFIER / "teacher"), *words], check=True
+    )
 
 
 if __name__ == "__main__":

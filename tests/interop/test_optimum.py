@@ -115,6 +115,32 @@ def test_translation(variant):
     assert share_of_equal(found, predictions_of("translation")) >= least
 
 
+def test_a_model_that_was_exported_as_it_is_with_its_weights_beside_the_graph(variant):
+    name, least = variant
+    folder = RUNS / "as-is" / name
+    assert (folder / "model.onnx_data").is_file()
+    model = optimum.ORTModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    own = transformers.AutoModelForSequenceClassification.from_pretrained(RUNS / "text-classification/teacher").eval()
+    rows = rows_of("text-classification")
+    found, wanted = ([classified(each, tokenizer, row) for row in rows] for each in (model, own))
+    assert share_of_equal(found, wanted) >= least
+
+
+def test_a_trimmed_model_says_the_same_of_texts_whose_tokens_are_all_kept():
+    folders = (RUNS / "text-classification/teacher", RUNS / "trimmed")
+    before, after = (transformers.AutoModelForSequenceClassification.from_pretrained(each).eval() for each in folders)
+    assert after.config.vocab_size < before.config.vocab_size
+    for row in [row for row in rows_of("text-classification") if row["lang"] == "de"]:
+        logits = []
+        for model, folder in zip((before, after), folders, strict=True):
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            inputs = tokenizer(row["text"], row["text_pair"], truncation=True, max_length=48, return_tensors="pt")
+            with torch.no_grad():
+                logits.append(model(**inputs).logits)
+        assert torch.allclose(*logits, atol=1e-6)
+
+
 def test_the_student_itself_translates_in_a_pipeline():
     folder = str(RUNS / "translation/student")
     translate = pipeline("text2text-generation", model=folder, tokenizer=folder)
