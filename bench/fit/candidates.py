@@ -68,7 +68,7 @@ def candidates_of(run: Run) -> dict[FitCandidate, FitWeights]:
 
 def student_of(candidate: FitCandidate, student: Student) -> Student:
     """The recipe's student in a candidate's shape."""
-    told = {name: value for name, value in student.model_dump().items() if name not in _SHAPE}
+    told = {name: value for name, value in student.model_dump().items() if name not in (*_SHAPE, "seeds")}
     if candidate.every_nth_layer:
         return Student.model_validate({**told, "every_nth_layer": candidate.every_nth_layer})
     shape = candidate.model_dump(include={"layers", "hidden_size", "heads", "feed_forward_size", "initialization"})

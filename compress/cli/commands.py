@@ -35,6 +35,7 @@ def distill(run: Run, in_json: bool) -> DistillResult:
     from compress.evaluation.answers import run_answers_stage
     from compress.evaluation.stage import run_evaluation_stage
     from compress.evaluation.tables import comparison_lines, evaluation_table, label_table
+    from compress.student.seeds import seeds_table
 
     if not data.labelled:
         run_answers_stage(run)
@@ -44,6 +45,7 @@ def distill(run: Run, in_json: bool) -> DistillResult:
         keep_recipe(run)
     # A model that is held against its own answers is always right.
     tables = [evaluation_table(evaluation), label_table(evaluation)] if data.labelled else []
+    tables += [seeds_table(student)] if student and student.seeds else []
     show([*(table for table in tables if table is not None), *comparison_lines(evaluation)], in_json)
     return DistillResult(
         run=str(run.folder),

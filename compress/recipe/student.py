@@ -136,6 +136,10 @@ class Student(Section):
     )
     tokenizer: NewTokenizer | None = Field(None, description="train the student its own; null: the teacher's")
     languages: list[str] | None = Field(None, description="train on the rows of these languages only")
+    seeds: Few = Field(
+        1,
+        description="train so many students, from `seed` on; the best on validation rows is kept, the spread told",
+    )
     rows: RowChoice = RowChoice()
     distillation: Distillation = Distillation()
     cache: Cache = Cache()

@@ -32,6 +32,7 @@ from compress.runs.stages import run_stage
 from compress.runtimes.thresholds import tune_thresholds
 from compress.student.distillation import Companion, DistillationCollator, DistillationTrainer
 from compress.student.rows import ChosenRows, choose_rows, labelled_rows
+from compress.student.seeds import best_of_seeds
 from compress.student.summary import STUDENT, StudentSummary
 from compress.teacher.outputs import load_cache
 from compress.teacher.pool import Pool, build_pool
@@ -54,6 +55,12 @@ _SAMPLE_BATCH = 32
 
 def run_student_stage(run: Run) -> StudentSummary:
     """Fill ``student/`` with a ``save_pretrained`` folder, distilled from the teacher."""
+
+    def one(seeded: Run, folder: Path, scratch: Path, title: str) -> StudentSummary:
+        return distil(seeded, folder, scratch, trial=TrialTraining(title))
+
+    if run.recipe.student.seeds > 1:
+        return _run_stage(run, lambda folder, scratch: best_of_seeds(run, folder, scratch, one))
     return _run_stage(run, lambda folder, scratch: distil(run, folder, scratch))
 
 

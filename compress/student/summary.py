@@ -39,12 +39,21 @@ class RowCounts(Contract):
         return ", ".join(f"{number:,} {what}" for what, number in counts.items() if number)
 
 
+class SeedResult(Contract):
+    """One of several students."""
+
+    seed: int
+    best: float = Field(description="its best epoch, by what the training's metric is, on the validation rows")
+
+
 class StudentSummary(ModelSummary):
     """The student: its shape, its rows, and how it was trained."""
 
     rows: RowCounts
     training: TrainingSummary
     language_weights: dict[str, float] | None = Field(None, description="of group DRO at the end")
+    seeds: list[SeedResult] = Field(default_factory=list, description="of several students; empty: there was one")
+    seed: int | None = Field(None, description="of these, whose student this is")
 
 
 STUDENT = Stage("student", StudentSummary)
