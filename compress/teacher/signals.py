@@ -162,7 +162,10 @@ def read(
     for position, name in enumerate(("query", "key", "value")):
         layers = getattr(signals, name)
         if layers:
-            found[name] = torch.stack([attention[layer - 1][position] for layer in layers], dim=2)
+            stacked = torch.stack([attention[layer - 1][position] for layer in layers], dim=2)
+            found[name] = (
+                stacked.float()
+            )  # they are computed in half precision in some trainings, and compared in 32 bits
     if signals.sentence:
         found["sentence"] = mean_pooled(output.hidden_states[-1], inputs["attention_mask"])
     return found

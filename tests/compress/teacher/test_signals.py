@@ -140,3 +140,13 @@ def test_signals_that_cannot_be_compared_are_refused():
 def test_with_a_pivot_tokens_are_not_compared():
     with pytest.raises(ValueError, match="hidden cannot be compared; use sentences, or no pivot"):
         Distillation.model_validate({"pivot": "en", "hidden": {"weight": 1}})
+
+
+def test_attention_that_is_computed_in_half_precision_is_compared_in_32_bits():
+    model = classifier(bert())
+    signals = Signals(query=(1,), key=(2,), value=(2,))
+    prepare(model, signals)
+    inputs = {"input_ids": torch.tensor([[5, 6, 7]]), "attention_mask": torch.ones(1, 3, dtype=torch.int64)}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = read(model, inputs, signals)
+    assert {found[name].dtype for name in ("query", "key", "value")} == {torch.float32}
