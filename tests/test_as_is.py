@@ -182,6 +182,8 @@ def test_a_model_is_given_no_more_than_it_reads(tmp_path: Path, model: Path):
         (["MODEL"], "a model and no run; to export it as it is name rows that it is for with --data"),
         (["--data", "ROWS"], "--data: name the model that the rows are for: compress export MODEL --data ROWS"),
         (["--task", "translation"], "--task is for a model that is exported as it is: name its rows with --data"),
+        (["--revision", "main"], "--revision is for a model that is exported as it is: name its rows with --data"),
+        (["MODEL", "--data", "NONE"], "none.csv: there are no rows; name a file that has some"),
         (["EMPTY", "--data", "ROWS"], "not a model folder (config.json is missing)"),
         (["MODEL", "--data", "none.jsonl"], "none.jsonl: no such file or folder (data.source)"),
         (
@@ -209,6 +211,8 @@ def test_bad_input_is_told_in_one_line_and_leaves_nothing(
         "ROWS": write(tmp_path / "rows.jsonl", texts),
         "EMPTY": str(tmp_path / "empty"),
     }
+    places["NONE"] = str(tmp_path / "none.csv")
+    (tmp_path / "none.csv").write_text("text,lang\n")
     places["MIXED"] = write(tmp_path / "mixed.jsonl", [*texts, {**texts[0], "text": "one more", "label": "date"}])
     given = [places.get(argument, argument) for argument in arguments]
     done = CliRunner().invoke(app, ["export", *given, "--output", str(tmp_path / "runs")])

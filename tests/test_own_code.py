@@ -1,6 +1,7 @@
 """A teacher that brings code of its own: it runs where the recipe says so, in every stage, and nowhere else."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cached_hub
@@ -9,28 +10,35 @@ import pytest
 import torch
 from huggingface_hub import constants
 from transformers import AutoModelForSequenceClassification, BertConfig
+from typer.testing import CliRunner
 
 from bench.measure.contenders import find_contenders
 from bench.measure.machine import Machine
 from bench.measure.protocol import SizeBatch
 from bench.measure.worker import MeasuredModel
 from bench.measure.workers import Measurement
+from compress.cli.app import app
 from compress.cli.commands import _try_export
 from compress.data.stage import load_data, run_data_stage
 from compress.errors import CompressError
 from compress.evaluation.stage import run_evaluation_stage
-from compress.models.load import load_model, load_tokenizer, save_tokenizer
+from compress.models.intake import take_in
+from compress.models.load import load_config, load_model, load_tokenizer, save_tokenizer, without_weights
+from compress.models.sentence_folder import SentenceHead, SentenceModule, keep_head
+from compress.models.source import Code, fetch
 from compress.models.tokenizers import train_tokenizer
 from compress.recipe.recipe import Recipe
+from compress.recipe.teacher import Teacher
 from compress.recipe.training import NewTokenizer
 from compress.runs.directory import Run, open_run
 from compress.runtimes.onnx import load_onnx
 from compress.runtimes.predict import load_predict
 from compress.runtimes.pytorch import load_torch
 from compress.student.stage import run_student_stage
+from compress.tasks.registry import task_named
 from compress.teacher.outputs import run_cache_stage
 from compress.teacher.stage import run_teacher_stage
-from export.bundle.contents.bom import materials_of, write_bom
+from export.bundle.contents.bom import Material, materials_of, write_bom
 from export.bundle.stage import check_no_code
 from export.onnx.plain import export_onnx
 
@@ -149,12 +157,12 @@ def test_a_graph_computes_the_same_and_carries_no_code(finished: Run, tmp_path: 
 
 def test_it_runs_where_an_export_is_tried_beforehand(rows: Path, commit: str, monkeypatch: pytest.MonkeyPatch):
     tried = []
-    monkeypatch.setattr("export.onnx.trial.try_export", lambda task, config, *others: tried.append((config, others)))
+    monkeypatch.setattr("export.onnx.trial.try_export", lambda _, config, *others: tried.append((config, others)))
     run = run_of(rows, "tried", trust_remote_code=True)
     run_data_stage(run)
     monkeypatch.setattr("compress.teacher.stage.try_teacher", lambda *_: None)
     _try_export(run)
-    ((config, (_, trusted)),) = tried
+    ((config, (_, _, trusted)),) = tried
     assert (type(config).__name__, config.num_hidden_layers, trusted) == ("OwnConfig", 1, True)
 
 
@@ -170,6 +178,91 @@ def test_measuring_runs_it_too(finished: Run, tmp_path: Path):
     for contender in contenders:
         MeasuredModel(measurement.setup(contender).told, load)._opened()
     assert (trusted, [contender.name for contender in contenders]) == ([True, True], ["teacher", "student"])
+
+
+@pytest.fixture(scope="module")
+def elsewhere(rows: Path, commit: str) -> tuple[Path, str]:
+    """The same model in a folder, whose code lies in a repository of its own, and the commit of that."""
+    folder, code = rows.parent / "elsewhere", rows.parent / "code"
+    shutil.copytree(rows.parent / "model", folder)
+    code.mkdir()
+    for name in _CODE:
+        (folder / name).rename(code / name)
+    told = json.loads((folder / "config.json").read_text())
+    classes = {loader: f"org/code--{name}" for loader, name in _CLASSES.items()}
+    (folder / "config.json").write_text(json.dumps({**told, "auto_map": classes}))
+    pinned = cached_hub.keep(code, rows.parent / "hub", "org/code")
+    return folder, pinned
+
+
+def test_code_of_another_repository_is_of_one_commit_which_is_noted(elsewhere: tuple[Path, str], rows: Path):
+    folder, pinned = elsewhere
+    run = run_of(rows, "elsewhere", model=str(folder), trust_remote_code=True, token=None)
+    run_data_stage(run)
+    summary = run_teacher_stage(run)
+    assert summary.intake is not None
+    assert summary.intake.code == Code(repository="org/code", revision=pinned)
+    assert json.loads((run.path_of("teacher") / "config.json").read_text())["auto_map"] == _CLASSES
+    assert logits_of(run, "teacher").min() > 50
+    assert materials_of(run.recipe, summary)["code"] == Material("org/code", None, pinned)
+
+
+def test_newer_code_of_another_repository_is_not_what_a_commit_says(elsewhere: tuple[Path, str], tmp_path: Path):
+    folder, pinned = elsewhere
+    newer = _MODEL.replace("+ 100", "+ 200")
+    (tmp_path / "configuration_own.py").write_text(_CONFIGURATION)
+    (tmp_path / "modeling_own.py").write_text(newer)
+    later = cached_hub.keep(tmp_path, Path(constants.HF_HUB_CACHE), "org/code", "later")
+    rows = {"de": ["sehr gut"]}
+    for revision, least, most in ((pinned, 50, 150), ("later", 150, 250)):
+        teacher = Teacher(model=str(folder), fine_tune=False, trust_remote_code=True, code_revision=revision)
+        taken = take_in(task_named("text-classification"), teacher, ["bad", "good"], 16, rows)
+        found = taken.model(**taken.tokenizer("gut", return_tensors="pt")).logits
+        assert least < found.min() < most
+        assert taken.intake.code == Code(repository="org/code", revision=later if revision == "later" else pinned)
+
+
+def test_a_model_of_vectors_is_made_of_such_code_however_often(elsewhere: tuple[Path, str], tmp_path: Path):
+    shutil.copytree(elsewhere[0], tmp_path / "model")
+    told = json.loads((tmp_path / "model/config.json").read_text())
+    told["auto_map"]["AutoModel"] = "org/code--modeling_own.OwnForSequenceClassification"
+    (tmp_path / "model/config.json").write_text(json.dumps(told))
+    source = fetch(Teacher(model=str(tmp_path / "model"), trust_remote_code=True))
+    config = load_config(source, trust_remote_code=True)
+    keep_head(config, SentenceHead(modules=[SentenceModule(kind="Pooling", modes=["mean"], width=16)]))
+    for _ in range(2):
+        made = without_weights(task_named("embedding"), source, config, trust_remote_code=True)
+        assert type(made.base_model).__name__ == "OwnForSequenceClassification"
+
+
+def test_code_of_several_repositories_is_refused(elsewhere: tuple[Path, str], tmp_path: Path):
+    shutil.copytree(elsewhere[0], tmp_path / "model")
+    told = json.loads((tmp_path / "model/config.json").read_text())
+    told["auto_map"]["AutoModel"] = "org/more--modeling_own.Own"
+    (tmp_path / "model/config.json").write_text(json.dumps(told))
+    with pytest.raises(CompressError, match=r"its code lies in several repositories \(org/code, org/more\), of which"):
+        fetch(Teacher(model=str(tmp_path / "model"), trust_remote_code=True))
+    assert fetch(Teacher(model=str(tmp_path / "model"))).code is None
+
+
+def test_prediction_and_trimming_run_it_where_they_are_told_to(commit: str, tmp_path: Path):
+    said = CliRunner().invoke(app, ["predict", "org/own", "sehr gut", "--json"])
+    assert said.exit_code == 2
+    assert "brings code of its own" in said.stderr
+    trusted = ["--trust-remote-code", "--revision", commit, "--token", "TOKEN_OF_OURS"]
+    said = CliRunner().invoke(app, ["predict", "org/own", "sehr gut", "--json", *trusted])
+    assert said.exit_code == 0, said.stderr
+    (tmp_path / "de.txt").write_text("sehr gut\nschlecht\n")
+    trim = ["trim", "org/own", "--text", str(tmp_path / "de.txt"), "--output", str(tmp_path / "trimmed")]
+    said = CliRunner().invoke(app, [*trim, *trusted])
+    assert said.exit_code == 0, said.stderr
+    assert sorted(path.name for path in (tmp_path / "trimmed").glob("*.py")) == _CODE
+    model, told = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "trimmed", trust_remote_code=True, output_loading_info=True
+    )
+    assert not told["missing_keys"]
+    ids = load_tokenizer(tmp_path / "trimmed")("sehr gut", return_tensors="pt")
+    assert model(**ids).logits.min() > 50
 
 
 def test_nothing_else_runs_it(finished: Run, rows: Path):

@@ -112,7 +112,8 @@ def _try_export(run: Run) -> None:
     tell_of_rows(config, recipe.data.max_length)
     with working("export: trying it untrained"):
         try:
-            try_export(run.task, config, load_tokenizer(source, trusted).model_input_names, trusted)
+            inputs = load_tokenizer(source, trusted).model_input_names
+            try_export(run.task, config, inputs, source, trusted)
         except CompressError as error:
             raise CompressError(f"{name}: {error}") from error
 
@@ -301,9 +302,8 @@ def run_to_export(folder: Path | None, model: Overrides, output: Path, overrides
     :param model: What the user said of a model, which a run has none of.
     """
     if model:
-        raise CompressError(
-            f"--{next(iter(model))} is for a model that is exported as it is: name its rows with --data"
-        )
+        option = next(iter(model)).rpartition(".")[2].replace("_", "-")
+        raise CompressError(f"--{option} is for a model that is exported as it is: name its rows with --data")
     if folder is not None and (folder / "config.json").is_file() and not (folder / "recipe.yaml").exists():
         raise CompressError(f"{folder}: a model and no run; to export it as it is name rows that it is for with --data")
     return found_run(folder, output, overrides)

@@ -34,6 +34,14 @@ SetForBundle = Annotated[
     typer.Option("--set", "-s", metavar="FIELD=VALUE", help="Override a field of `bundle`: --set bundle.license=MIT"),
 ]
 RunFolder = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run directory.", show_default="the latest")]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a MODEL on the hub.")]
+Subfolder = Annotated[str | None, typer.Option(help="Where the MODEL lies in its folder or repository.")]
+Token = Annotated[
+    str | None,
+    typer.Option(metavar="VARIABLE", help="Environment variable with the token for the hub; true: your login there."),
+]
+TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run the code that comes with the MODEL.")]
+_LOGIN = "true"
 ARTIFACTS = Path("artifacts")
 Overrides = dict[str, "JsonValue"]
 """Values by dotted field of the recipe."""
@@ -84,6 +92,18 @@ def _assigned_within(section: str, told: str, assignments: list[str] | None) -> 
 def given(values: Mapping[str, object]) -> Overrides:
     """Those of the command's options that the user gave; JSON values all of them."""
     return cast("Overrides", {name: value for name, value in values.items() if value is not None})
+
+
+def access(revision: str | None, subfolder: str | None, token: str | None, trust_remote_code: bool) -> Overrides:
+    """How a model from elsewhere is reached, of the options that say it."""
+    return given(
+        {
+            "teacher.revision": revision,
+            "teacher.subfolder": subfolder,
+            "teacher.token": True if token == _LOGIN else token,
+            "teacher.trust_remote_code": trust_remote_code or None,
+        }
+    )
 
 
 def listed(text: str | None) -> list[str] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compress.cli.options import Json, Verbose
+from compress.cli.options import Json, Revision, Subfolder, Token, TrustRemoteCode, Verbose, access
 from compress.cli.outcome import finish, show
 from compress.errors import CompressError
 from compress.extras import require
@@ -29,6 +29,7 @@ EPILOG = (
     "  compress predict my-model/ < lines.txt                 a model of your own, a text a line"
 )
 _NUMBERS_SHOWN = 4  # of a vector
+_LINES = ".txt"
 _MOST_SHOWN = 80  # characters of a text in the table
 
 
@@ -51,6 +52,10 @@ def predict(
     languages: Annotated[str | None, typer.Option(help="For translation: en-de.")] = None,
     variant: Annotated[str | None, typer.Option(help="Which model of a run or bundle.")] = None,
     task: Annotated[str | None, typer.Option(help="What a MODEL is for.", show_default="as it tells")] = None,
+    revision: Revision = None,
+    subfolder: Subfolder = None,
+    token: Token = None,
+    trust_remote_code: TrustRemoteCode = False,
     json_: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -61,13 +66,17 @@ def predict(
         if file and (text or pair):
             raise CompressError("--file: its rows are what is asked; leave out texts and --pair")
         from compress.console import quiet_transformers, working
+        from compress.recipe.file import load_recipe
         from compress.serving.opened import open_to_try
         from compress.tasks.registry import task_called
 
         quiet_transformers()
         wanted = task_called(task) if task else None
+        reached = access(revision, subfolder, token, trust_remote_code)
+        settings = load_recipe(None, {"teacher.model": str(model), "teacher.fine_tune": False, **reached}).teacher
+        pairs = _has_pairs(file) if file else bool(pair)
         with working(f"predict: opening {model}"):
-            opened = open_to_try(model, variant, wanted)
+            opened = open_to_try(settings, variant, wanted, pairs=pairs)
         asked = rows_to_ask(opened, file, languages) if file else _asked(opened, text, pair, languages)
         return _answered(opened, asked, json_)
 
@@ -111,12 +120,19 @@ def _asked(model: Model, texts: Sequence[str] | None, pairs: Sequence[str] | Non
     return Asked(_as_read(model, given), second or None, languages)
 
 
+def _has_pairs(path: Path) -> bool:
+    """Whether a file's rows have a second text under its usual name."""
+    from compress.data.read import read_file
+
+    return path.suffix != _LINES and any(content.get("text_pair") is not None for _, content in read_file(path))
+
+
 def rows_to_ask(model: Model, path: Path, languages: str | None) -> Asked:
     """The rows of a file, with the task's fields; of a plain text, its lines.
 
     :raises CompressError: If it cannot be read, or a row lacks a field.
     """
-    if path.suffix == ".txt":
+    if path.suffix == _LINES:
         return Asked(_as_read(model, _lines(path)), None, languages)
     from compress.data.read import read_file
     from compress.tasks.registry import task_named

@@ -83,6 +83,8 @@ def with_what_the_model_says(recipe: Recipe) -> Recipe:
 
 
 def _run_name(model: str) -> str:
-    """The last part of a model's folder or hub id, as a run may be called."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).resolve().name if Path(model).is_dir() else Path(model).name)
+    """The last part of a model's folder or hub id, as a run may be called; in the hub's cache the id's."""
+    path = Path(model).resolve() if Path(model).is_dir() else Path(model)
+    last = path.parent.parent.name.rpartition("--")[2] if path.parent.name == "snapshots" else path.name
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", last)
     return name.lstrip("._-")[:_LONGEST_NAME] or "model"

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compress.cli.options import Json, Overrides, Verbose, given
+from compress.cli.options import (
+    Json,
+    Overrides,
+    Revision,
+    Subfolder,
+    Token,
+    TrustRemoteCode,
+    Verbose,
+    access,
+    given,
+)
 from compress.cli.outcome import finish, show
 from compress.extras import require
 
@@ -56,6 +66,10 @@ def trim(
         list[str] | None,
         typer.Option(metavar="FILES", help="Other text, which shows what is lost, of languages left out too."),
     ] = None,
+    revision: Revision = None,
+    subfolder: Subfolder = None,
+    token: Token = None,
+    trust_remote_code: TrustRemoteCode = False,
     json_: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -71,7 +85,8 @@ def trim(
 
     def work() -> TrimResult:
         require("compress trim", "distill")
-        return _trim(given(settings), output, text, report_text or [], json_)
+        reached = access(revision, subfolder, token, trust_remote_code)
+        return _trim(given(settings) | reached, output, text, report_text or [], json_)
 
     finish(work, json_, verbose)
 

@@ -38,6 +38,8 @@ def divided(
     :raises CompressError: Naming a row that cannot be read, or if too few rows are apart from one another.
     """
     groups = _groups(map(row_of, read(path)), together)
+    if not len(groups):
+        raise CompressError(f"{path}: there are no rows; name a file that has some")
     sizes = np.bincount(groups)
     order = np.random.default_rng(seed).permutation(len(sizes))
     order = order[np.argsort(sizes[order] <= _LARGE * len(groups), kind="stable")]

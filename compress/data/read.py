@@ -147,6 +147,8 @@ def _read_csv(path: Path) -> Iterator[RawRow]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
+            if any("\0" in name for name in reader.fieldnames or []):
+                raise CompressError("not text but binary data (a zero byte)")
             _refuse_duplicates("column", reader.fieldnames or [])
             for row in reader:
                 if None in row or None in row.values():

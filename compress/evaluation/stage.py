@@ -24,6 +24,7 @@ from compress.metrics.languages import ALL, per_language, signatures
 from compress.metrics.metric import Metric
 from compress.models.describe import thresholds_in
 from compress.models.load import load_teacher
+from compress.models.source import pinned
 from compress.recipe.recipe import Recipe
 from compress.recipe.teacher import Teacher
 from compress.runs.directory import Run
@@ -180,7 +181,7 @@ def _is_taken_trimmed(teacher: Teacher) -> bool:
 def _predicted_untrimmed(run: Run, data: DataSet) -> Predicted:
     intake = run.summary(source_stage(run)).intake
     assert intake is not None
-    settings = run.recipe.teacher.model_copy(update={"revision": intake.revision})  # not what came out since
+    settings = pinned(run.recipe.teacher, intake.revision, intake.code)  # not what came out since
     model, tokenizer = load_teacher(run.task, settings, data.labels, run.recipe.data.max_length)
     search = Search.of(run.recipe)
     predict = generator_with(model, search) if run.task.GENERATES else predict_with(model, run.task)

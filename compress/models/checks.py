@@ -51,7 +51,7 @@ def check_files(name: StrPath) -> None:
     """
     folder = Path(name)
     if not (folder / "config.json").is_file():
-        raise CompressError(f"{name}: not a model folder (config.json is missing)")
+        raise CompressError(f"{name}: not a model folder (config.json is missing){_instead(folder)}")
     for path in folder.glob("*.json"):
         if path.stat().st_size > _LARGEST:
             raise CompressError(
@@ -67,6 +67,16 @@ def check_files(name: StrPath) -> None:
             else "no weights in safetensors"
         )
         raise CompressError(f"{name}: {found}; save it again with safe_serialization (model.safetensors)")
+
+
+def _instead(folder: Path) -> str:
+    """What to name instead of a folder that is no model's."""
+    hub = folder.name.removeprefix("models--").replace("--", "/")
+    if (folder / "snapshots").is_dir():
+        return f"; it is what the hub's client keeps of {hub}: name {hub}, or a folder in its snapshots"
+    if (folder / "gliner_config.json").exists():
+        return ", but one of GLiNER's, whose models transformers does not load; name a token classifier"
+    return "; name one that save_pretrained wrote, or its teacher.subfolder"
 
 
 def architectures_of(config: PreTrainedConfig) -> list[str]:

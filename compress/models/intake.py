@@ -14,7 +14,7 @@ from compress.errors import CompressError
 from compress.models.checks import longest_input, sentence_modules, stored_precision, token_embeddings
 from compress.models.load import load_teacher
 from compress.models.pooling import reads_mean, told_to_take_mean
-from compress.models.source import Source, fetch
+from compress.models.source import Code, Source, fetch
 from compress.models.tokenizer_files import TOKENIZER_JSON, TokenComparison, compare_with_file
 from compress.models.tokenizers import token_ids, unknown_share
 from compress.recipe.teacher import Teacher
@@ -37,6 +37,7 @@ class Intake(Contract):
     """What was looked at of a model from elsewhere."""
 
     revision: str | None = Field(description="commit of the hub that its files are of; null: a folder")
+    code: Code | None = Field(None, description="where its own code lies in another repository")
     precision: str = Field(description="what most of its weights are stored in")
     positions: int | None = Field(description="tokens of a row that it can read; null: as many as there are")
     tokens: int = Field(description="that its tokenizer knows")
@@ -72,6 +73,7 @@ def take_in(task: Task, settings: Teacher, labels: Sequence[str], max_length: in
     compared = compare_with_file(tokenizer, source.folder, encoded)
     intake = Intake(
         revision=source.revision,
+        code=source.code,
         precision=stored_precision(source.folder),
         positions=longest_input(model),
         tokens=len(tokenizer),
@@ -91,6 +93,18 @@ def take_in(task: Task, settings: Teacher, labels: Sequence[str], max_length: in
 def _left_out(source: Source, model: PreTrainedModel) -> list[str]:
     pooled = reads_mean(model.config) and told_to_take_mean(source)
     return [kind for kind in sentence_modules(source) if not (pooled and kind == "Pooling")]
+
+
+def check_tokenizer(source: Source, tokenizer: PreTrainedTokenizerBase, texts: Texts) -> None:
+    """Look at how a tokenizer splits texts, where no run notes it.
+
+    :param texts: By language, or by what messages call them.
+    :raises CompressError: As `check_split`.
+    """
+    encoded = {name: list(zip(own, token_ids(tokenizer, own), strict=True)) for name, own in texts.items()}
+    warn_of_bare_texts(source, tokenizer)
+    if compared := compare_with_file(tokenizer, source.folder, encoded):
+        check_split(source, type(tokenizer).__name__, compared)
 
 
 def check_teacher_knows(unknown: Mapping[str, float], settings: Teacher) -> None:
@@ -162,6 +176,7 @@ def check_split(source: Source, kind: str, compared: TokenComparison) -> None:
 def _tell(source: Source, intake: Intake, settings: Teacher) -> None:
     """Say what was looked at."""
     commit = f"commit {intake.revision}, " if intake.revision else ""
+    commit += f"code of {intake.code.repository}, commit {intake.code.revision}, " if intake.code else ""
     stored = f"weights in {intake.precision}"
     if intake.precision != settings.dtype:
         stored += f", which are read into {settings.dtype}"

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.txt", "*.tiktoken")
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 _CODE_OF_ITS_OWN = "custom code"  # in the words of transformers
+_NO_SUCH_KIND = "does not recognize this architecture"
 _OF_THE_CALL = ("backend", "is_local", "local_files_only", "max_length", "stride", "truncation_strategy")
 
 
@@ -53,7 +54,7 @@ def load_tokenizer(name: StrPath, trust_remote_code: bool = False) -> PreTrained
     if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in ("tokenizer*", *_VOCABULARIES)):
         raise CompressError(f"{name}: the tokenizer is missing; put tokenizer.json beside the model's config.json")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **code_of(name, trust_remote_code))
     except Exception as error:
         _check_trusted(name, error)
         reason = (sentencepiece_problem() if any(folder.glob("*.model")) else None) or first_line(error)
@@ -177,7 +178,7 @@ def check_teacher(
     tokenizer = load_tokenizer_of(name, settings.trust_remote_code)
     try:
         with torch.device("meta"):
-            architecture = model_class(task).from_config(config, trust_remote_code=settings.trust_remote_code)
+            architecture = without_weights(task, name, config, settings.trust_remote_code)
     except Exception as error:
         raise CompressError(f"{name}: the model cannot be made ({first_line(error)})") from error
     check_reads(name, architecture, tokenizer, max_length)
@@ -198,13 +199,25 @@ def load_config(name: StrPath, trust_remote_code: bool = False) -> PreTrainedCon
     check_files(name)
     register_mean_pooled()
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(Path(name), trust_remote_code=trust_remote_code)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(Path(name), **code_of(name, trust_remote_code))
     except Exception as error:
         _check_trusted(name, error)
+        if _NO_SUCH_KIND in str(error):
+            kind = json.loads((Path(name) / "config.json").read_bytes())["model_type"]
+            raise CompressError(
+                f"{name}: its config.json says model_type: {kind}, which this transformers does not know; install one "
+                "that does, or name another model"
+            ) from error
         raise CompressError(f"{name}: the model's config.json cannot be read ({first_line(error)})") from error
     if getattr(config, "quantization_config", None):
         raise CompressError(f"{name}: its weights are quantised; name the model as it was before")
     return config
+
+
+def code_of(name: StrPath, trust_remote_code: bool) -> dict[str, Any]:
+    """What transformers is told of a model's own code."""
+    pin = {"code_revision": name.code_revision} if isinstance(name, Source) and name.code else {}
+    return {"trust_remote_code": trust_remote_code, **pin}
 
 
 def _check_trusted(name: StrPath, error: Exception) -> None:
@@ -235,7 +248,7 @@ def _loaded(task: Task, name: StrPath, config: PreTrainedConfig, how: _How) -> P
             folder,
             config=config,
             use_safetensors=True,
-            trust_remote_code=how.trust_remote_code,
+            **code_of(name, how.trust_remote_code),
             dtype=getattr(torch, how.dtype),
             ignore_mismatched_sizes=True,  # they are looked at here
             output_loading_info=True,
@@ -249,6 +262,23 @@ def _loaded(task: Task, name: StrPath, config: PreTrainedConfig, how: _How) -> P
     check_finite(name, model, "train or save the model again")
     loaded: PreTrainedModel = model
     return loaded
+
+
+def without_weights(
+    task: Task, name: StrPath, config: PreTrainedConfig, trust_remote_code: bool = False
+) -> PreTrainedModel:
+    """A new model of a configuration, of its own code where that may run.
+
+    :param name: Where the configuration is from.
+    """
+    from transformers import AutoModel
+
+    loader, told = model_class(task), code_of(name, trust_remote_code)
+    known = (AutoModel if task.VECTORS else loader)._model_mapping
+    if type(config) in known:  # it was loaded before, of the same commit: its class is known by now
+        told.pop("code_revision", None)
+    made: PreTrainedModel = loader.from_config(config, **told)
+    return made
 
 
 def model_class(task: Task) -> Any:

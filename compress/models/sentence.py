@@ -31,11 +31,12 @@ class SentenceEncoder(nn.Module):
 
     base_model_prefix = "body"
 
-    def __init__(self, config: Any, body: Any = None, trust_remote_code: bool = False):
+    def __init__(self, config: Any, body: Any = None, **code: Any):
+        """:param code: What `transformers` is told of the model's own code, where there is no ``body`` yet."""
         super().__init__()
         from transformers import AutoModel
 
-        self.body = AutoModel.from_config(config, trust_remote_code=trust_remote_code) if body is None else body
+        self.body = AutoModel.from_config(config, **code) if body is None else body
         self.config = self.body.config
         if getattr(self.body, "pooler", None) is not None:  # of another task: nothing here reads it
             self.body.pooler = None
@@ -43,9 +44,9 @@ class SentenceEncoder(nn.Module):
         self._accepted = {*inspect.signature(self.body.forward).parameters}
 
     @classmethod
-    def from_config(cls, config: Any, trust_remote_code: bool = False) -> SentenceEncoder:
+    def from_config(cls, config: Any, **code: Any) -> SentenceEncoder:
         """A new one."""
-        return cls(config, trust_remote_code=trust_remote_code)
+        return cls(config, **code)
 
     @classmethod
     def from_pretrained(

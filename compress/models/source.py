@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
+from compress.contract import Contract
 from compress.errors import CompressError, first_line
 
 if TYPE_CHECKING:
@@ -16,21 +21,36 @@ if TYPE_CHECKING:
 StrPath = str | os.PathLike[str]
 """A folder, which messages call by what `str` makes of it: of a `Source` its name."""
 
+_REPOSITORY = re.compile(r'"([^"]+)--')
 # No pickled weights, and none in other formats than safetensors, of which a repository may hold many gigabytes.
 _WANTED = ("*.json", "*.py", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.spm", "model*.safetensors",
            "[0-9]*_*/model.safetensors")  # fmt: skip
+
+
+class Code(Contract):
+    """Code of a model that lies in another repository of the hub than the model."""
+
+    repository: str
+    revision: str = Field(description="commit")
 
 
 @dataclass(frozen=True)
 class Source(os.PathLike[str]):
     """A model's folder, which messages call by its ``name``, as the recipe does.
 
-    ``revision`` is the commit of the hub that its files are of; none for a folder of the user's.
+    ``revision`` is the commit of the hub that its files are of; none for a folder of the user's. ``code`` is where code
+    lies that its configuration names and that is to be run; none where it lies beside it.
     """
 
     name: str
     folder: Path
     revision: str | None = None
+    code: Code | None = None
+
+    @property
+    def code_revision(self) -> str | None:
+        """What transformers is to be told, which reads the newest code otherwise."""
+        return self.code.revision if self.code else None
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -48,7 +68,51 @@ def fetch(teacher: Teacher) -> Source:
     :raises CompressError: If it is no folder, and the hub does not give it.
     """
     assert teacher.model is not None
-    return _fetched(teacher.model, teacher.revision, teacher.subfolder, teacher.token)
+    source = _fetched(teacher.model, teacher.revision, teacher.subfolder, teacher.token)
+    repositories = _of_code(source.folder) if teacher.trust_remote_code else []
+    if not repositories:
+        return source
+    if len(repositories) > 1:
+        raise CompressError(
+            f"{source}: its code lies in several repositories ({', '.join(repositories)}), of which one can be pinned; "
+            "copy the code beside its config.json and name it there without them"
+        )
+    if source.revision and repositories == [teacher.model]:
+        return replace(source, code=Code(repository=teacher.model, revision=source.revision))
+    return replace(source, code=_fetched_code(str(source), repositories[0], teacher.code_revision, teacher.token))
+
+
+def pinned(teacher: Teacher, revision: str | None, code: Code | None) -> Teacher:
+    """A model as it was found: the same commits, whatever came out since."""
+    return teacher.model_copy(update={"revision": revision, "code_revision": code.revision if code else None})
+
+
+def _of_code(folder: Path) -> list[str]:
+    """Repositories whose code a model's files name: ``auto_map: {AutoModel: "owner/name--module.Class"}``."""
+    found: dict[str, None] = {}
+    for name in ("config.json", "tokenizer_config.json"):
+        try:
+            told = json.loads((folder / name).read_bytes())["auto_map"]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):  # it is told where it is loaded
+            continue
+        references = json.dumps(told)
+        found |= dict.fromkeys(_REPOSITORY.findall(references))
+    return list(found)
+
+
+@functools.cache
+def _fetched_code(model: str, repository: str, revision: str | None, token: str | bool | None) -> Code:
+    """The code of one commit, in the cache, where transformers finds it."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot = snapshot_download(repository, revision=revision, token=_secret(token), allow_patterns=["*.py"])
+    except Exception as error:
+        raise CompressError(
+            f"{model}: its code lies in {repository}, which the hub does not give ({first_line(error)}); fetch it "
+            "where the hub can be reached, or name a teacher.code_revision that it has"
+        ) from error
+    return Code(repository=repository, revision=Path(snapshot).name)
 
 
 @functools.cache

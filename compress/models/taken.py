@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from compress.errors import CompressError
 from compress.models.checks import architectures_of, longest_input, task_of_head
-from compress.models.load import load_config, load_tokenizer_of, model_class
+from compress.models.load import load_config, load_tokenizer_of, without_weights
 from compress.models.sentence_folder import gives_vectors, keep_head, read_head
 from compress.models.source import Source, fetch
 from compress.recipe.teacher import Teacher
@@ -44,7 +44,7 @@ def readable_tokens(task: TaskName, settings: Teacher) -> int:
         most = min(most, head.max_length or most)
     try:
         with torch.device("meta"):
-            model = model_class(task_named(task)).from_config(config, trust_remote_code=settings.trust_remote_code)
+            model = without_weights(task_named(task), source, config, settings.trust_remote_code)
     except Exception:  # what is wrong with it is told where it is loaded
         return most
     return min(longest_input(model) or most, int(tokenizer.model_max_length), most)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from compress.contract import Contract
 from compress.errors import CompressError
-from compress.models.source import fetch
+from compress.models.source import fetch, pinned
 from compress.recipe.teacher import Teacher
 from compress.subprocesses import ProcessLimits, answers_alone, ask_limited
 from compress.tasks.registry import TaskName, task_named
@@ -65,7 +65,7 @@ def try_tokenizer(settings: Teacher) -> None:
 
 def _ask(question: _TeacherQuestion) -> None:
     source = fetch(question.settings)
-    settings = question.settings.model_copy(update={"revision": source.revision})  # not one that came in between
+    settings = pinned(question.settings, source.revision, source.code)  # not one that came in between
     question = question.model_copy(update={"settings": settings})
     opened = sorted(path for path in source.folder.iterdir() if path.is_file())
     states = ((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in opened)

@@ -107,6 +107,11 @@ class Teacher(Section):
         description="languages that may have more than 30 % of tokens that the teacher's tokenizer does not know",
     )
     trust_remote_code: bool = Field(False, description="run the code that comes with the model")
+    code_revision: NonEmpty | None = Field(
+        None,
+        description="branch, tag or commit of that code where it lies in another repository; null: its main branch. "
+        "The run notes the commit",
+    )
     vocabulary: Vocabulary = Vocabulary()
     scratch: Scratch = Scratch()
     training: Training = Training()
@@ -144,7 +149,8 @@ class Teacher(Section):
 
     @model_validator(mode="after")
     def _what_is_not_there_lies_nowhere(self) -> Teacher:
-        given = [name for name in ("revision", "subfolder", "token") if getattr(self, name) is not None]
+        names = ("revision", "subfolder", "token", "code_revision")
+        given = [name for name in names if getattr(self, name) is not None]
         if self.model is None and given:
             raise ValueError(f"{given[0]} is of a model; name it in teacher.model, or leave it out")
         return self

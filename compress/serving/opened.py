@@ -2,36 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError
+from compress.models.source import Source
+from compress.recipe.teacher import Teacher
 from compress.runs.directory import find_run
+from compress.runtimes.contract import Predict
 from compress.runtimes.predict import load_predict, runtime_of
 from compress.serving.client import Model, open_model
 from compress.serving.format import MANIFEST, Description, description_of
 from compress.student.summary import exported_name
+from compress.tasks.contract import Prediction
 from compress.tasks.registry import TaskName
+from compress.tasks.rows import Row
+from compress.tasks.texts import TEXT
 from compress.teacher.summary import INITIAL
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from transformers import PreTrainedTokenizerBase
 
-def open_to_try(named: Path, variant: str | None = None, task: TaskName | None = None) -> Model:
+_OF_A_MODEL = ("revision", "subfolder", "token", "trust_remote_code")
+
+
+class ModelFromElsewhere(Model):
+    """A model with a tokenizer that is tried on the texts which it is asked about, as those of runs were on theirs."""
+
+    def __init__(self, source: Source, description: Description, tokenizer: PreTrainedTokenizerBase, predict: Predict):
+        super().__init__(Path(source), description, opened=(tokenizer, predict))
+        self._source = source
+
+    def outputs(self, rows: Sequence[Row]) -> tuple[list[NDArray[Any]], list[Prediction]]:
+        """:raises CompressError: As those of `Model`, or if the tokenizer splits the texts otherwise than its file."""
+        from compress.models.intake import check_tokenizer
+
+        texts = [text for row in rows for text in self._task.texts(row)]
+        check_tokenizer(self._source, self._tokenizer, {"these texts": texts})
+        return super().outputs(rows)
+
+
+def open_to_try(
+    named: Path | Teacher, variant: str | None = None, task: TaskName | None = None, *, pairs: bool = False
+) -> Model:
     """Open the model that the user names.
 
-    :param named: A bundle's folder, a run directory, or a model's folder or hub id.
+    :param named: A bundle's folder, a run directory, or a model's folder or hub id; with how that is reached.
     :param variant: Which model of a bundle or run; none: the first that can run here, or what the run exports.
     :param task: What a model of neither is for, where its configuration does not tell.
+    :param pairs: Whether a model of neither is asked about pairs of texts.
     :raises CompressError: If there is no such model, or it cannot run here.
     """
-    is_run, is_bundle = (named / "recipe.yaml").is_file(), (named / MANIFEST).is_file()
-    if task and (is_run or is_bundle):
-        raise CompressError(f"--task: {named} tells what it is for; leave it out")
+    settings = named if isinstance(named, Teacher) else Teacher(model=str(named), fine_tune=False)
+    folder = Path(settings.model or "")
+    is_run, is_bundle = (folder / "recipe.yaml").is_file(), (folder / MANIFEST).is_file()
+    if is_run or is_bundle:
+        usual = Teacher.model_construct()
+        given = [name for name in _OF_A_MODEL if getattr(settings, name) != getattr(usual, name)]
+        if options := [*(["task"] if task else []), *given]:
+            raise CompressError(f"--{options[0].replace('_', '-')}: {folder} tells that of its models; leave it out")
     if is_run:
-        return _of_run(named, variant)
+        return _of_run(folder, variant)
     if is_bundle:
-        return open_model(named, variant)
+        return open_model(folder, variant)
     if variant:
-        raise CompressError(f"--variant {variant}: {named} is one model; leave it out")
-    return _of_model(str(named), task)
+        raise CompressError(f"--variant {variant}: {folder} is one model; leave it out")
+    return _of_model(settings, task, pairs)
 
 
 def _of_run(folder: Path, variant: str | None) -> Model:
@@ -55,35 +93,34 @@ def _of_run(folder: Path, variant: str | None) -> Model:
     return Model(path, described, opened=opened)
 
 
-def _of_model(model: str, task: TaskName | None) -> Model:
+def _of_model(settings: Teacher, task: TaskName | None, pairs: bool) -> Model:
     from compress.models.describe import label_names, thresholds_of
     from compress.models.load import load_config, load_teacher
     from compress.models.sentence_folder import head_of
     from compress.models.source import fetch
     from compress.models.taken import readable_tokens, task_of
     from compress.models.trial import try_tokenizer
-    from compress.recipe.teacher import Teacher
     from compress.runtimes.generation import Search, generator_with
     from compress.runtimes.pytorch import predict_with
     from compress.tasks.contract import refuses
     from compress.tasks.registry import task_named
 
-    settings = Teacher(model=model, fine_tune=False)
-    config = load_config(fetch(settings))
-    found = task or task_of(fetch(settings), config)
+    source = fetch(settings)
+    config = load_config(source, settings.trust_remote_code)
+    found = task or task_of(source, config)
     module = task_named(found)
-    labels = [] if refuses(module, "data.label_names", "") else label_names(model, config)
+    labels = [] if refuses(module, "data.label_names", "") else label_names(str(source), config)
     try_tokenizer(settings)
     max_length = readable_tokens(found, settings)
     loaded, tokenizer = load_teacher(module, settings, labels, max_length)
     head = head_of(loaded.config) if module.VECTORS else None
     description = Description(
-        name=Path(model).name,
+        name=Path(str(source)).name,
         task=found,
         labels=labels,
         runtime="PyTorch",
         target="any",
-        pairs="text_pair" in module.FIELDS,
+        pairs="text_pair" in module.FIELDS or (pairs and module.FIELDS["text"] == TEXT and not module.VECTORS),
         max_length=max_length,
         thresholds=thresholds_of(loaded.config),
         prompts=head.prompts if head else None,
@@ -92,4 +129,4 @@ def _of_model(model: str, task: TaskName | None) -> Model:
     )
     search = Search(description.beams, description.length_penalty, max_length)
     predict = generator_with(loaded, search) if module.GENERATES else predict_with(loaded, module)
-    return Model(Path(model), description, opened=(tokenizer, predict))
+    return ModelFromElsewhere(source, description, tokenizer, predict)

@@ -11,8 +11,9 @@ import numpy as np
 
 from compress.console import swallowed_output
 from compress.errors import CompressError, first_line
-from compress.models.load import model_class
+from compress.models.load import without_weights
 from compress.models.outputs import outputs_of
+from compress.models.source import StrPath
 from compress.runtimes.generation import OnnxDecoder
 from compress.runtimes.onnx import load_onnx
 from compress.tasks.contract import Task
@@ -27,11 +28,18 @@ _LARGEST_DIFFERENCE = 1e-3
 _SHAPES = ((1, 7), (4, 10))  # other ones than the exporter's sample has
 
 
-def try_export(task: Task, config: PreTrainedConfig, inputs: Sequence[str], trust_remote_code: bool = False) -> None:
+def try_export(
+    task: Task,
+    config: PreTrainedConfig,
+    inputs: Sequence[str],
+    source: StrPath = "",
+    trust_remote_code: bool = False,
+) -> None:
     """Export a new model, with embeddings of few tokens, and compare what ONNX Runtime and PyTorch compute.
 
     :param config: Of the model that is to be trained.
     :param inputs: What its tokenizer gives.
+    :param source: Where that is from.
     :param trust_remote_code: Run code that the configuration names.
     :raises CompressError: If the architecture cannot be exported, or its graph computes something else.
     """
@@ -40,7 +48,7 @@ def try_export(task: Task, config: PreTrainedConfig, inputs: Sequence[str], trus
         {**config.to_dict(), "vocab_size": max([_FEWEST_TOKENS, *(value + 1 for value in named)])}
     )
     with swallowed_output():
-        model = model_class(task).from_config(fewer, trust_remote_code=trust_remote_code).eval()
+        model = without_weights(task, source, fewer, trust_remote_code).eval()
     graphs = graphs_of(task, model, inputs)
     with TemporaryDirectory() as folder:
         for name, graph in graphs.items():

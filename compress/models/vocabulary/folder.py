@@ -14,12 +14,10 @@ from compress.console import working
 from compress.errors import CompressError, first_line
 from compress.memory import check_memory
 from compress.models.checks import Loading, check_complete, check_finite, check_reads, check_types
-from compress.models.intake import check_split
-from compress.models.load import load_config, load_tokenizer_of
+from compress.models.intake import check_tokenizer
+from compress.models.load import code_of, load_config, load_tokenizer_of
 from compress.models.pooling import mean_pooled_class
 from compress.models.source import Source, fetch
-from compress.models.tokenizer_files import compare_with_file
-from compress.models.tokenizers import token_ids
 from compress.models.trial import try_tokenizer
 from compress.models.vocabulary.anatomy import Texts
 from compress.models.vocabulary.summary import TrimmingSummary
@@ -53,10 +51,13 @@ def trim_model(teacher: Teacher, output: Path, texts: Texts, held_out: Texts) ->
     with atomic_folder(output) as filling:
         (filling / place).mkdir(exist_ok=True)
         with working(f"trim: loading {source}"):
-            try_tokenizer(Teacher(model=str(source.folder)))
-            config, tokenizer = load_config(source), load_tokenizer_of(source)
+            trusted = teacher.trust_remote_code
+            try_tokenizer(
+                Teacher(model=str(source.folder), trust_remote_code=trusted, code_revision=source.code_revision)
+            )
+            config, tokenizer = load_config(source, trusted), load_tokenizer_of(source, trusted)
             _check_tokenizer(source, tokenizer, texts)
-            model, poolers = _loaded(source, config)
+            model, poolers = _loaded(source, config, trusted)
             check_reads(source, model, tokenizer, 0)
         with working("trim: reading text"):
             _, summary = trim_vocabulary(model, tokenizer, texts, held_out, teacher.vocabulary, filling / place)
@@ -73,21 +74,19 @@ def _check_tokenizer(source: Source, tokenizer: PreTrainedTokenizerBase, texts: 
         found = sample.setdefault(language, [])
         if len(found) < _SAMPLED_OF_A_LANGUAGE:
             found.append(text)
-    encoded = {language: list(zip(own, token_ids(tokenizer, own), strict=True)) for language, own in sample.items()}
-    compared = compare_with_file(tokenizer, source.folder, encoded)
-    if compared:
-        check_split(source, type(tokenizer).__name__, compared)
+    check_tokenizer(source, tokenizer, sample)
 
 
-def _loaded(source: Source, config: PreTrainedConfig) -> tuple[PreTrainedModel, set[str]]:
+def _loaded(source: Source, config: PreTrainedConfig, trust_remote_code: bool) -> tuple[PreTrainedModel, set[str]]:
     """A model with the head that it was saved with, if any; and the weights of a pooler that its files lack."""
     files = sorted(source.folder.glob("model*.safetensors"))
     check_memory(f"{source}: its weights take", sum(file.stat().st_size for file in files), "take a machine with more")
     try:
-        model, told = _class_of(config).from_pretrained(
+        model, told = _class_of(config, trust_remote_code).from_pretrained(
             source.folder,
             config=config,
             use_safetensors=True,
+            **code_of(source, trust_remote_code),
             dtype="auto",
             ignore_mismatched_sizes=True,  # they are looked at here
             output_loading_info=True,
@@ -104,12 +103,21 @@ def _loaded(source: Source, config: PreTrainedConfig) -> tuple[PreTrainedModel, 
     return loaded, poolers
 
 
-def _class_of(config: PreTrainedConfig) -> Any:
+def _class_of(config: PreTrainedConfig, of_its_code: bool) -> Any:
+    """:param of_its_code: Whether code of the model's own is run, where its configuration names some."""
     import transformers
 
     if mean_pooled := mean_pooled_class(config):
         return mean_pooled
-    names = [name for name in config.architectures or () if hasattr(transformers, name)]
+    named = config.architectures or ()
+    if of_its_code:
+        loaders = [loader for loader in getattr(config, "auto_map", None) or () if loader.startswith("AutoModel")]
+        fitting = [
+            loader for loader in loaders for name in named if name.endswith(loader.removeprefix("AutoModel") or "Model")
+        ]
+        if loaders:
+            return getattr(transformers, fitting[0] if fitting else loaders[0])
+    names = [name for name in named if hasattr(transformers, name)]
     return getattr(transformers, names[0]) if names else transformers.AutoModel
 
 

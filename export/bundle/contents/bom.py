@@ -19,13 +19,12 @@ if TYPE_CHECKING:
     from cyclonedx.model.component import Component
     from cyclonedx.model.license import License
 
-_DATA = ("data", "predictions")
 _NAMESPACE = uuid.UUID("5d1b8a52-3a8e-4a3c-8e57-0d2b1f6f6c11")
 
 
 @dataclass(frozen=True)
 class Material:
-    """What models were made from, or the models themselves, the licence as the user gave it, and of a model of the hub
+    """What models were made from, or the models themselves, the licence as the user gave it, and of what the hub gave
     the commit."""
 
     name: str
@@ -46,6 +45,8 @@ def materials_of(recipe: Recipe, source: TeacherSummary) -> dict[str, Material]:
     revision = source.intake.revision if source.intake else None
     teacher = Material(name, licenses.teacher_license, revision)
     found = {"data": Material(data, licenses.data_license)}
+    if source.intake and source.intake.code:
+        found["code"] = Material(source.intake.code.repository, None, source.intake.code.revision)
     if not given.predictions:
         return found | {"teacher": teacher}
     found["predictions"] = Material(_name_alone(given.predictions), None if given.model else licenses.teacher_license)
@@ -120,6 +121,8 @@ def _sources(materials: Mapping[str, Material]) -> list[Component]:
     from cyclonedx.model.component import Component, ComponentType
     from packageurl import PackageURL
 
+    kinds = {"data": ComponentType.DATA, "predictions": ComponentType.DATA, "code": ComponentType.LIBRARY}
+
     def url(material: Material) -> PackageURL | None:
         if material.revision is None:
             return None
@@ -131,7 +134,7 @@ def _sources(materials: Mapping[str, Material]) -> list[Component]:
             name=material.name,
             version=material.revision,
             purl=url(material),
-            type=ComponentType.DATA if role in _DATA else ComponentType.MACHINE_LEARNING_MODEL,
+            type=kinds.get(role, ComponentType.MACHINE_LEARNING_MODEL),
             bom_ref=role,
             licenses=_licenses(material),
             description=role,

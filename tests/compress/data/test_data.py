@@ -284,6 +284,7 @@ def test_bad_rows_are_refused_with_their_place(tmp_path: Path, splits: dict, dat
         ("rows.csv", b"text,label,text\nx,y,z\n", "rows.csv: the column 'text' comes twice; leave one out"),
         ("rows.csv", b'text,label\n"x" y,a\n', "rows.csv: not valid CSV after line 1"),
         ("rows.csv", b"text,label,lang\nx,y\n", "rows.csv:2: the row does not have the header's 3 fields"),
+        ("rows.csv", b"PK\x03\x04\x00\x00\n", "rows.csv: not text but binary data (a zero byte)"),
         ("rows.parquet", b"no parquet", "rows.parquet: not a readable Parquet file"),
         ("rows.xml", b"", "rows.xml: unknown kind of file; use one of .jsonl"),
     ],

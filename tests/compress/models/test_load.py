@@ -140,7 +140,10 @@ def test_weights_that_are_missing_or_no_numbers_are_refused(model: Path, fine_tu
         ({"vocab_size": 400}, "another shape than its config.json says (bert.embeddings.word_embeddings.weight)"),
         ({"vocab_size": 20}, "the model has embeddings of 20 tokens (vocab_size in its config.json)"),
         ({"quantization_config": {"quant_method": "bitsandbytes"}}, "its weights are quantised; name the model as it"),
-        ({"model_type": "nonesuch"}, "the model's config.json cannot be read"),
+        (
+            {"model_type": "nonesuch"},
+            "config.json says model_type: nonesuch, which this transformers does not know",
+        ),
         ({"model_type": "clip"}, "the model cannot be made"),
     ],
 )
@@ -391,3 +394,23 @@ def test_what_a_folder_does_not_tell_of_its_tokenizer_is_named(model: Path):
     (model / "tokenizer_config.json").unlink()
     with refused("no padding token; set pad_token in its tokenizer_config.json; tokenizer_config.json is missing"):
         load_tokenizer(str(model))
+
+
+@pytest.mark.parametrize(
+    ("folder", "inside", "message"),
+    [
+        (
+            "models--org--own",
+            "snapshots/main",
+            "it is what the hub's client keeps of org/own: name org/own, or a folder in",
+        ),
+        ("nothing", "text", "; name one that save_pretrained wrote, or its teacher.subfolder"),
+        ("ner", "gliner_config.json", "one of GLiNER's, whose models transformers does not load; name a token class"),
+    ],
+)
+def test_a_folder_that_is_no_model_s_says_what_to_name_instead(tmp_path: Path, folder: str, inside: str, message: str):
+    place = tmp_path / folder
+    (place / inside).mkdir(parents=True)
+    with refused("not a model folder (config.json is missing)") as error:
+        load_config(place)
+    assert message in str(error.value)
