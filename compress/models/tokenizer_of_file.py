@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.console import say
 from compress.models.source import Source
-from compress.models.tokenizer_files import TOKENIZER_JSON, TokenComparison, compare_with_file, sentencepiece_file
+from compress.models.tokenizer_files import TOKENIZER_JSON, compare_with_file, sentencepiece_file
 from compress.models.tokenizers import token_ids
 
 if TYPE_CHECKING:
@@ -59,26 +59,33 @@ def as_its_file_says(source: Source, tokenizer: PreTrainedTokenizerBase) -> PreT
 
     if type(tokenizer) is TokenizersBackend and (source.folder / TOKENIZER_JSON).is_file():
         return tokenizer  # which reads that file as it is
-    found = _compared(tokenizer, source.folder)
-    if found is None or not found.differing:
+    differing = _differing(tokenizer, source.folder)
+    if not differing:
         return tokenizer
     for make in (_of_json, _of_pieces, _of_fairseq):
         made = make(source.folder, tokenizer)
-        again = made and _compared(made, source.folder)
-        if made and again and again.differing < found.differing:
-            _tell(str(source), found.file, type(tokenizer).__name__)
+        if made and (_differing(made, source.folder) or 0) < differing:
+            _tell(str(source), source.folder, type(tokenizer).__name__)
             return made
     return tokenizer
 
 
 @functools.cache
-def _tell(name: str, file: str, kind: str) -> None:
+def _tell(name: str, folder: Path, kind: str) -> None:
     """Said once, however often it is loaded."""
+    pieces = sentencepiece_file(folder)
+    file = pieces.name if pieces and not (folder / TOKENIZER_JSON).is_file() else TOKENIZER_JSON
     say(f"{name}: its tokenizer is made of its {file} itself: the class of transformers ({kind}) splits text otherwise")
 
 
-def _compared(tokenizer: PreTrainedTokenizerBase, folder: Path) -> TokenComparison | None:
-    return compare_with_file(tokenizer, folder, {"": list(zip(_PROBES, token_ids(tokenizer, _PROBES), strict=True))})
+def _differing(tokenizer: PreTrainedTokenizerBase, folder: Path) -> int | None:
+    """Of the texts here those that are split otherwise than a file says; none where there is no file."""
+    try:
+        ids = token_ids(tokenizer, _PROBES)
+    except Exception:  # the tokenizers library's, of one that cannot split text at all
+        return len(_PROBES) + 1
+    found = compare_with_file(tokenizer, folder, {"": list(zip(_PROBES, ids, strict=True))})
+    return None if found is None else found.differing
 
 
 def _of_json(folder: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast | None:

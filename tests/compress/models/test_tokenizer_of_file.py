@@ -139,3 +139,16 @@ def test_a_normaliser_that_a_class_drops_is_taken_from_tokenizer_json(lowercasin
     tokenizer = load_tokenizer_of(lowercasing)
     assert tokenizer("GRÜSSE")["input_ids"] == tokenizer("grüsse")["input_ids"]
     assert (tokenizer.pad_token, tokenizer.mask_token, tokenizer.model_max_length) == ("<pad>", "<mask>", 77)
+
+
+def test_a_bert_with_unigram_in_tokenizer_json_and_no_class_has_its_special_tokens(tmp_path: Path):
+    """As multilingual E5 without its tokenizer_config.json: the class that transformers takes cannot split any text."""
+    (tmp_path / "xlmr").mkdir()
+    xlmr = folder_with(tmp_path / "xlmr", "sentencepiece.bpe.model", "xlm-roberta", {})
+    wanted = AutoTokenizer.from_pretrained(xlmr.folder)
+    wanted.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    tokenizer = load_tokenizer_of(Source("my-model", tmp_path))
+    assert [tokenizer(text, "b")["input_ids"] for text in TEXTS] == [wanted(text, "b")["input_ids"] for text in TEXTS]
+    special = {role: wanted.special_tokens_map[f"{role}_token"] for role in ("pad", "unk", "cls", "sep", "mask")}
+    assert {role: getattr(tokenizer, f"{role}_token") for role in special} == special
