@@ -24,6 +24,7 @@ from compress.runs.directory import Run, find_run
 from compress.serving.opened import open_to_try
 from export.bundle.stage import Wanted, run_bundle_stage
 from export.bundle.trust.verify import verify
+from export.onnx.graphs import depends_on_batch
 from export.variants.summary import variant_stage
 
 TEXTS = [row["text"] for row in small.texts(40)]
@@ -82,6 +83,15 @@ def test_variants_are_compared_by_the_cosines_of_vectors(run: Run):
     assert plain.cosine == pytest.approx(1, abs=1e-6)
     assert 0.95 < rounded.cosine < plain.cosine
     assert rounded.max_difference == pytest.approx(1 - rounded.cosine)
+
+
+@pytest.mark.parametrize("variant", ["onnx", "onnx-int8"])
+def test_a_text_s_vector_is_the_same_alone_and_among_31_others_of_any_length(run: Run, variant: str):
+    served = open_to_try(run.folder, variant)
+    together = served.encode([*TEXTS[:31], "w1 " * 30])
+    alone = np.concatenate([served.encode([text]) for text in TEXTS[:31]])
+    assert cosines(together[:31], alone).min() > 0.9999
+    assert not depends_on_batch(run.path_of(variant) / "model.onnx")
 
 
 def test_a_bundle_encodes_with_its_prompts_and_so_does_its_client(run: Run):

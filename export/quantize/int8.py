@@ -37,17 +37,25 @@ Feeds = Mapping[str, list[dict[str, np.ndarray]]]
 
 
 def quantize_dynamic_int8(
-    source: Path, folder: Path, target: Target, excluded: Collection[str] = (), announce: Announce = nullcontext
+    source: Path,
+    folder: Path,
+    target: Target,
+    excluded: Collection[str] = (),
+    announce: Announce = nullcontext,
+    *,
+    by_token: bool = False,
 ) -> None:
     """Int8 with weights per channel and embeddings per token ahead of time, activations at run time.
 
     :param source: Folder with the graphs to quantise, fused ones for a CPU.
+    :param by_token: Each token's activations have a scale of their own, so that what is found for a row depends on no
+        other; one for all of a batch is faster.
     """
 
     def convert(_: Path, model: Any, kept: Collection[str]) -> Any:
         rounded: dict[str, list[Any]] = {}
         for product in products_of(model, kept):
-            _multiply_integers(model.graph, product, _largest(target), rounded)
+            _multiply_integers(model.graph, product, _largest(target), rounded, by_token=by_token)
         quantize_embeddings(model, kept)
         return model
 
@@ -87,7 +95,9 @@ def quantize_static_int8(
     convert_folder(source, folder, excluded, convert, announce, "FLOAT16" if target.is_gpu else "FLOAT")
 
 
-def _multiply_integers(graph: Any, product: Any, largest: int, rounded: dict[str, list[Any]]) -> None:
+def _multiply_integers(
+    graph: Any, product: Any, largest: int, rounded: dict[str, list[Any]], *, by_token: bool
+) -> None:
     """Put a product of integers in the place of one.
 
     :param rounded: Values that are rounded at run time already, their scale and zero point, by their names.
@@ -96,15 +106,45 @@ def _multiply_integers(graph: Any, product: Any, largest: int, rounded: dict[str
 
     values = product.inputs[0]
     if values.name not in rounded:
-        quantised = onnx_ir.node("DynamicQuantizeLinear", [values], num_outputs=3)
-        graph.insert_before(product, quantised)
-        rounded[values.name] = list(quantised.outputs)
+        if by_token:
+            rounded[values.name] = _rounded_by_token(graph, product, values)
+        else:
+            quantised = onnx_ir.node("DynamicQuantizeLinear", [values], num_outputs=3)
+            graph.insert_before(product, quantised)
+            rounded[values.name] = list(quantised.outputs)
     integers, scale, zero = rounded[values.name]
     weights, scales, zeros = _int8_weights(graph, product, largest)
     summed = onnx_ir.node("MatMulInteger", [integers, weights, zero, zeros], name=product.name)
     whole = onnx_ir.node("Cast", summed.outputs, {"to": onnx_ir.DataType.FLOAT.value})
+    if by_token:  # the product of both scales would be as large as what they scale
+        scaled = onnx_ir.node("Mul", [whole.outputs[0], scale])
+        put_in_place(graph, product, [summed, whole, scaled, onnx_ir.node("Mul", [scaled.outputs[0], scales])])
+        return
     both = onnx_ir.node("Mul", [scale, scales])
     put_in_place(graph, product, [summed, whole, both, onnx_ir.node("Mul", [whole.outputs[0], both.outputs[0]])])
+
+
+def _rounded_by_token(graph: Any, product: Any, values: Any) -> list[Any]:
+    """Values as unsigned int8 around 128, the scale of each token, symmetric, and the zero point.
+
+    ONNX has one operator for the ranges of a whole tensor, none for those of its rows.
+    """
+    import onnx_ir
+
+    def fixed(name: str, number: Any) -> Any:
+        return graph.initializers[name] if name in graph.initializers else constant(graph, name, np.array(number))
+
+    smallest = np.float32(1e-30)
+    sizes = onnx_ir.node("Abs", [values])
+    highest = onnx_ir.node("ReduceMax", [sizes.outputs[0], fixed("by_token_axes", np.array([-1], np.int64))])
+    steps = onnx_ir.node("Mul", [highest.outputs[0], fixed("by_token_step", np.float32(1 / _EIGHT_BITS))])
+    scale = onnx_ir.node("Max", [steps.outputs[0], fixed("by_token_smallest", smallest)])
+    divided = onnx_ir.node("Div", [values, scale.outputs[0]])
+    # What is cast is cut off, not rounded.
+    moved = onnx_ir.node("Add", [divided.outputs[0], fixed("by_token_middle", np.float32(128.5))])
+    integers = onnx_ir.node("Cast", moved.outputs, {"to": onnx_ir.DataType.UINT8.value})
+    graph.insert_before(product, [sizes, highest, steps, scale, divided, moved, integers])
+    return [integers.outputs[0], scale.outputs[0], fixed("by_token_zero", np.uint8(128))]
 
 
 def _surround(graph: Any, product: Any, found: Range, target: Target, rounded: dict[str, Any]) -> None:

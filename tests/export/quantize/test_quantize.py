@@ -38,6 +38,9 @@ FEEDS = {"model.onnx": [small_encoders.inputs(rows, length) for rows, length in 
 CPU, GPU = TARGETS["cpu-vnni"], TARGETS["cuda-sm89"]
 FORMS = {
     "dynamic int8": lambda source, folder, excluded: quantize_dynamic_int8(source, folder, CPU, excluded),
+    "dynamic int8 by token": lambda source, folder, excluded: quantize_dynamic_int8(
+        source, folder, CPU, excluded, by_token=True
+    ),
     "static int8": lambda source, folder, excluded: quantize_static_int8(
         source, folder, CPU, FEEDS, "minmax", excluded
     ),
