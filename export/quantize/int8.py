@@ -80,6 +80,8 @@ def quantize_static_int8(
     :param method: How ranges follow from the values that are seen.
     """
 
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
     def convert(graph: Path, model: Any, kept: Collection[str]) -> Any:
         products = products_of(model, kept)
         names = list(dict.fromkeys(product.inputs[0].name for product in products))
@@ -88,6 +90,7 @@ def quantize_static_int8(
         for product in products:
             _surround(model.graph, product, ranges[product.inputs[0].name], target, rounded)
         if target.is_gpu:
+            RemoveUnusedNodesPass()(model)  # and the weights that are integers now
             return in_half_precision(model)
         quantize_embeddings(model, kept)
         return model

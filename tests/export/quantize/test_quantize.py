@@ -132,6 +132,14 @@ def test_static_int8_for_a_gpu_is_signed_and_symmetric(method: str, plain: Path,
     assert {value.type.tensor_type.elem_type for value in graph.output} == {TensorProto.FLOAT}
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_no_weights_are_written_that_nothing_reads(form: str, plain: Path, folder: Path):
+    FORMS[form](plain, folder, ())
+    (graph,) = (onnx.load(path).graph for path in folder.glob("*.onnx"))
+    read = {name for node in graph.node for name in node.input}
+    assert not [tensor.name for tensor in graph.initializer if tensor.name not in read]
+
+
 def test_static_int8_for_x86_has_unsigned_activations(plain: Path, folder: Path):
     quantize_static_int8(plain, folder, TARGETS["cpu-vnni"], FEEDS, "minmax")
     graph = onnx.load(folder / "model.onnx").graph
