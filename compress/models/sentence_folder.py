@@ -148,7 +148,13 @@ def read_head(name: StrPath, settings: Teacher, config: PreTrainedConfig) -> Sen
     if has_modules(name):
         if settings.pooling:
             raise CompressError(f"teacher.pooling: {name} says it in its {MODULES}; leave it out")
-        head = _folders_head(name, width)
+        try:
+            head = _folders_head(name, width)
+        except (TypeError, AttributeError, LookupError, ValueError) as error:
+            raise CompressError(
+                f"{name}: what its {MODULES} names is not as sentence-transformers writes it ({first_line(error)}); "
+                "copy it again"
+            ) from error
     elif settings.pooling:
         modes = settings.pooling if isinstance(settings.pooling, list) else [settings.pooling]
         head = SentenceHead(modules=[SentenceModule(kind="Pooling", modes=modes)])
@@ -157,6 +163,7 @@ def read_head(name: StrPath, settings: Teacher, config: PreTrainedConfig) -> Sen
             f"{name}: it has no {MODULES} and does not say how token vectors become one; name what it was trained "
             "with: teacher.pooling: mean, first, …"
         )
+    _check_widths(name, head, width)
     modules, unit = list(head.modules), [SentenceModule(kind="Normalize")]
     normalize = wanted.normalize if wanted.normalize is not None else (head.normalizes or not has_modules(name))
     if wanted.dimensions:
@@ -173,6 +180,16 @@ def read_head(name: StrPath, settings: Teacher, config: PreTrainedConfig) -> Sen
     if normalize and modules[-1].kind != "Normalize":
         modules += unit
     return head.model_copy(update={"modules": modules, "similarity": wanted.similarity or head.similarity})
+
+
+def _check_widths(name: StrPath, head: SentenceHead, width: int) -> None:
+    for place, module in enumerate(head.modules):
+        given = SentenceHead(modules=head.modules[:place]).dimensions(width)
+        if module.width not in (0, given):
+            raise CompressError(
+                f"{name}: its {module.kind} reads {module.width} numbers of a text and is given {given}; copy its "
+                "folders again"
+            )
 
 
 def _folders_head(name: StrPath, width: int) -> SentenceHead:
@@ -229,8 +246,10 @@ def _module(name: StrPath, kind: str, place: str) -> list[SentenceModule]:
         case "Pooling":
             named = told.get("pooling_mode") or [new for old, new in _OLD_MODES.items() if told.get(old)] or "mean"
             modes = [named] if isinstance(named, str) else [mode for mode in _MODES if mode in named]
-            if not modes or any(mode not in _MODES for mode in [named] * isinstance(named, str)):
-                raise CompressError(f"{name}: its pooling '{named}' is not known; it may be {', '.join(_MODES)}")
+            asked = {named} if isinstance(named, str) else {*named}
+            asked |= {key for key in told if key.startswith("pooling_mode_") and told[key] and key not in _OLD_MODES}
+            if strange := sorted(asked - {*_MODES}):
+                raise CompressError(f"{name}: its pooling '{strange[0]}' is not known; it may be {', '.join(_MODES)}")
             return [SentenceModule(kind="Pooling", modes=[_MODES[mode] for mode in modes])]
         case "Dense":
             if told.get("use_residual"):

@@ -100,6 +100,8 @@ class Recipe(Section):
             raise ValueError(
                 f"the task {self.task} takes a model as it is: name teacher.model, and set teacher.fine_tune: false"
             )
+        if self.student.kind != "as-is":
+            raise ValueError(f"the task {self.task} has no students yet; set student.kind: as-is")
         if fields.label and not fields.text_pair:
             raise ValueError(
                 "data.fields.label says how alike the two texts of a pair are; name the second in data.fields.text_pair"

@@ -59,7 +59,6 @@ REFUSED_FIELDS: Mapping[str, str] = {
     **LABELS_ONLY,
     **GENERATION_ONLY,
     "data.prefix": "tasks whose models have no prompts (data.prompts)",
-    "student.kind=distilled": "tasks whose students can be trained",
 }
 BUILT_IN = False
 SPLIT_BY: SplitBy = "text"

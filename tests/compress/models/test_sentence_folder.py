@@ -1,0 +1,121 @@
+"""Folders of sentence-transformers, as they are and as they should not be; every pooling against that library's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+import transformers
+from sentence_transformers.sentence_transformer import modules
+
+from compress.errors import CompressError
+from compress.models.outputs import pooled
+from compress.models.sentence_folder import _MODES, read_head
+from compress.recipe.file import load_recipe
+from compress.recipe.teacher import Embedding, PoolingMode, Teacher
+
+CONFIG = transformers.BertConfig(hidden_size=8)
+TRANSFORMER = {"path": "", "type": "sentence_transformers.models.Transformer"}
+POOLING = {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}
+DENSE = {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}
+NORMALIZE = {"path": "3_Normalize", "type": "sentence_transformers.models.Normalize"}
+MEAN = {"word_embedding_dimension": 8, "pooling_mode_mean_tokens": True}
+
+
+def write(folder: Path, listed: Any, **files: Any) -> Path:
+    """A folder without weights; ``files`` are what is in it, by name with two underscores for a slash."""
+    (folder / "modules.json").write_text(json.dumps(listed), "utf-8")
+    for name, content in files.items():
+        path = folder / f"{name.replace('__', '/')}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content), "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", _MODES)
+def test_every_pooling_is_that_of_sentence_transformers(name: str):
+    torch.manual_seed(0)
+    states, mask = torch.randn(3, 5, 8), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]])
+    wanted = modules.Pooling(8, name)({"token_embeddings": states, "attention_mask": mask})["sentence_embedding"]
+    assert torch.allclose(pooled(states, mask, _MODES[name]), wanted, atol=1e-6)
+    assert set(_MODES.values()) == set(get_args(PoolingMode))
+
+
+def test_all_that_a_folder_says_is_read(tmp_path: Path):
+    folder = write(
+        tmp_path,
+        [TRANSFORMER, POOLING, DENSE, NORMALIZE],
+        **{"1_Pooling__config": {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}},
+        **{"2_Dense__config": {"in_features": 16, "out_features": 4, "activation_function": "torch.nn.Tanh"}},
+        sentence_bert_config={"max_seq_length": 128, "do_lower_case": False},
+        config_sentence_transformers={"prompts": {"query": "q: ", "document": ""}, "similarity_fn_name": "dot"},
+    )
+    head = read_head(folder, Teacher(), CONFIG)
+    assert [module.kind for module in head.modules] == ["Pooling", "Dense", "Normalize"]
+    assert (head.modules[0].modes, head.modules[1].activation) == (["first", "mean"], "Tanh")
+    assert (head.prompts, head.similarity, head.max_length) == ({"query": "q: "}, "dot", 128)
+    assert head.dimensions(8) == 4
+    cut = read_head(folder, Teacher(embedding=Embedding(dimensions=2)), CONFIG)
+    assert [module.kind for module in cut.modules] == ["Pooling", "Dense", "Dense", "Normalize"]
+    assert cut.dimensions(8) == 2
+    assert not read_head(folder, Teacher(embedding=Embedding(normalize=False)), CONFIG).normalizes
+
+
+@pytest.mark.parametrize(
+    ("listed", "files", "problem"),
+    [
+        ([TRANSFORMER], {}, "has no Pooling"),
+        ([POOLING], {}, "begins with Pooling"),
+        ({"a": 1}, {}, "is no list of modules"),
+        ([{**TRANSFORMER, "path": "../elsewhere"}], {}, "names a folder that is elsewhere"),
+        ([{**TRANSFORMER, "path": "0_Transformer"}, POOLING], {}, "its transformer lies in 0_Transformer"),
+        ([TRANSFORMER, {"path": "1_CNN", "type": "sentence_transformers.models.CNN"}], {}, "names CNN, which is not"),
+        (
+            [TRANSFORMER, POOLING],
+            {"1_Pooling__config": {"pooling_mode": ["mean", "median"]}},
+            "pooling 'median' is not",
+        ),
+        (
+            [TRANSFORMER, POOLING],
+            {"1_Pooling__config": {"pooling_mode_best": True}},
+            "'pooling_mode_best' is not known",
+        ),
+        ([TRANSFORMER, POOLING], {"1_Pooling__config": {"pooling_mode": 7}}, "not as sentence-transformers writes it"),
+        ([TRANSFORMER, POOLING], {"config_sentence_transformers": {"prompts": [1]}}, "not as sentence-transformers"),
+        ([TRANSFORMER, POOLING], {"config_sentence_transformers": {"truncate_dim": 9}}, "truncate_dim 9 is more than"),
+        (
+            [TRANSFORMER, POOLING],
+            {"config_sentence_transformers": {"model_type": "CrossEncoder"}},
+            "it is a CrossEncoder",
+        ),
+        ([TRANSFORMER, POOLING], {"sentence_bert_config": {"do_lower_case": True}}, "text put into small letters"),
+        (
+            [TRANSFORMER, POOLING],
+            {"1_Pooling__config": {"include_prompt": False}, "config_sentence_transformers": {"prompts": {"a": "b"}}},
+            "its pooling leaves prompts out",
+        ),
+        (
+            [TRANSFORMER, POOLING, DENSE],
+            {"2_Dense__config": {"in_features": 5, "out_features": 4}},
+            "its Dense reads 5 numbers of a text and is given 8",
+        ),
+        (
+            [TRANSFORMER, POOLING, DENSE],
+            {"2_Dense__config": {"in_features": 8, "out_features": 4, "activation_function": "mine.Softplus"}},
+            "the activation Softplus of its 2_Dense is not known",
+        ),
+    ],
+)
+def test_what_is_not_known_is_refused_in_a_line(tmp_path: Path, listed: Any, files: dict[str, Any], problem: str):
+    folder = write(tmp_path, listed, **{"1_Pooling__config": MEAN, **files})
+    with pytest.raises(CompressError, match=problem):
+        read_head(folder, Teacher(), CONFIG)
+
+
+def test_there_are_no_students_yet():
+    fields = {"task": "embedding", "teacher.model": "m", "teacher.fine_tune": False, "data.source": "rows.jsonl"}
+    with pytest.raises(CompressError, match="the task embedding has no students yet"):
+        load_recipe(None, fields)
