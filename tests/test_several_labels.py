@@ -110,8 +110,10 @@ def test_a_search_tells_what_a_form_loses_and_the_gate_names_a_label_that_is_los
     assert "fail" not in {verdicts[label] for label in ("money", "percentage", "time")}
 
 
-def test_an_engine_is_built_ahead_of_time_and_triton_is_told_of_every_form(run: Run):
+def test_an_engine_is_built_ahead_of_time_and_triton_and_the_card_tell_of_every_form(run: Run):
     assert list((run.folder / "tensorrt-fp16").glob("*.engine"))
+    card = (run.folder / "bundle/README.md").read_text("utf-8")
+    assert "pipeline_tag: text-classification\n" in card  # as the hub calls it
     told = {
         "cpu/onnx-int8": {"logits": [4]},
         "tensorrt-rtx/tensorrt-fp16": {"PREDICTION": [1], "PROBABILITIES": [4]},

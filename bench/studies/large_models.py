@@ -1,8 +1,8 @@
 """What it takes to make every form of a large model: seconds, memory, and bytes on disk.
 
-``python -m bench.studies.large_models`` (part of `make bench`): encoders of the shapes of XLM-R base and large and a
-translator of M2M100's, all with random weights. Each form is made in a process of its own, whose peak memory is that of
-all it had mapped: a limit that leaves room for the libraries, not for copies of the model.
+``python -m bench.studies.large_models`` (part of `make bench`): encoders of the shapes of XLM-R base and large and
+translators of M2M100's and NLLB's, all with random weights. Each form is made in a process of its own, whose peak
+memory is that of all it had mapped: a limit that leaves room for the libraries, not for copies of the model.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ SHAPES = {
         ModelShape("XLM-R base", 12, 768, 250_002),
         ModelShape("XLM-R large", 24, 1024, 250_002),
         ModelShape("M2M100 418M", 12, 1024, 128_112, translates=True),
+        ModelShape("NLLB 600M", 12, 1024, 256_206, translates=True),
     )
 }
 """The shapes that are measured."""

@@ -99,7 +99,7 @@ def surface(material: Material) -> Surface:
         _write(folder, name, altered)
         return f"{name}: {words}"
 
-    return Surface("taken", ask, cases, draw, draws=150, places=("teacher.", "data.", "predict: ", "model: "))
+    return Surface("taken", ask, cases, draw, draws=100, places=("teacher.", "data.", "predict: ", "model: "))
 
 
 FILES: dict[str, tuple[str, bytes, Wants]] = {

@@ -132,7 +132,7 @@ def surface(material: Material) -> Surface:
         if any(word in name for word in ("tokenizer", "weight", "configuration")):
             large = "too large" in name  # for what follows, but numbers
             cases[f"a model {name}"] = (case(model(alter)), "either" if large else wants)
-    return Surface("trims", ask, cases, draw, draws=300, places=("trimming: ",))
+    return Surface("trims", ask, cases, draw, draws=150, places=("trimming: ",))
 
 
 def _altered_text(random_: random.Random, folder: Path) -> str:
