@@ -32,11 +32,12 @@ FORMS: dict[str, Fields] = {
 """What is made of a model, by the name that the table has, and how it is asked for."""
 
 _TOGETHER: Fields = {"export.variants": ["onnx-fused", "onnx-int8"], "export.tensorrt.enabled": True}
-# New weights tell rows hardly apart: what is rounded to 8 bits may decide otherwise.
+# New weights tell rows hardly apart: what is rounded may decide otherwise.
 _SETTINGS: Fields = {
     "data.max_length": 32,
     "export.parity.rows": 20,
     "export.parity.int8": {"max_difference": 5.0, "agreement": 0.7},
+    "export.parity.fp16": {"max_difference": 0.1, "agreement": 0.9},
     "export.tensorrt.sm": [80],
     "evaluation.baseline": False,
     "generation.beams": 1,
