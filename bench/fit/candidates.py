@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bench.fit.report import FitCandidate, FitWeights
+from compress.data.stage import DataSet
 from compress.errors import CompressError
 from compress.models.build import feed_forward_size, student_config
 from compress.models.describe import embeddings_of
-from compress.models.load import load_config, model_class
+from compress.models.load import load_config, load_tokenizer, model_class
 from compress.models.pruning import can_be_pruned
+from compress.models.vocabulary.anatomy import anatomy_of, count_tokens, total_of
 from compress.recipe.recipe import Recipe
 from compress.recipe.student import Initialization, Student
 from compress.runs.directory import Run
+from compress.tasks.contract import refuses
+from compress.teacher.pool import build_pool
 from compress.teacher.signals import Shape, check_comparable
+from compress.teacher.stage import read_texts
 from compress.teacher.summary import TEACHER
 
 if TYPE_CHECKING:
@@ -24,51 +29,86 @@ _DEPTHS = (1, 3 / 2, 2, 3, 4, 6, 12)
 _WIDTHS = (1, 3 / 2, 2, 3, 4)
 _FEED_FORWARDS = (1, 2)
 _MOST_WHOLE_LAYERS = 4  # of a teacher that is as shallow, a narrower student may be as deep
-_SHAPE = ("every_nth_layer", "layers", "decoder_layers", "hidden_size", "heads", "feed_forward_size", "initialization")
+_VOCABULARIES = (1, 2, 4)  # parts of the tokens that the rows use
+_FEWEST_TOKENS, _NEARLY_ALL = 1000, 0.8
+_SHAPE = (
+    "vocabulary_size",
+    "every_nth_layer",
+    "layers",
+    "decoder_layers",
+    "hidden_size",
+    "heads",
+    "feed_forward_size",
+    "initialization",
+)
 
 
-def candidates_of(run: Run) -> dict[FitCandidate, FitWeights]:
+def candidates_of(run: Run, used_tokens: int) -> dict[FitCandidate, FitWeights]:
     """The students that the run's teacher could have, and how many weights each has.
 
+    :param used_tokens: How many of the teacher's tokens the rows use.
     :raises CompressError: If there is none, saying why.
     """
-    teacher = run.summary(TEACHER)
     config = load_config(run.path_of(TEACHER.name), run.trusts_code)
-    width, feed_forward = teacher.width // teacher.heads, feed_forward_size(config)
-    initialization = _initialization(run, config)
     found: dict[FitCandidate, FitWeights] = {}
     problem: CompressError | None = None
-    for layers in _parts(teacher.layers, _DEPTHS):
-        if layers == teacher.layers > _MOST_WHOLE_LAYERS:
-            continue
-        for heads in _parts(teacher.heads, _WIDTHS):
-            for part in _FEED_FORWARDS:
-                wide = max(8, int(feed_forward * heads / teacher.heads / part) // 8 * 8)
-                whole = heads == teacher.heads and part == 1
-                candidate = FitCandidate(
-                    layers=layers,
-                    hidden_size=heads * width if not whole else teacher.width,
-                    heads=heads,
-                    feed_forward_size=feed_forward if whole else wide,
-                    every_nth_layer=_every_nth(teacher.layers, layers)
-                    if whole and initialization != "random"
-                    else None,
-                    initialization=initialization,
-                )
-                if layers == teacher.layers and whole:
-                    continue  # the teacher itself
-                try:
-                    found[candidate] = _weights(run, config, candidate)
-                except CompressError as error:
-                    problem = error
+    for shape in _shapes(run, config):
+        for tokens in _vocabularies(run, len(embeddings_of(_without_weights(run, config))), used_tokens):
+            candidate = shape.model_copy(update={"tokens": tokens})
+            try:
+                found[candidate] = _weights(run, config, candidate)
+            except CompressError as error:
+                problem = error
     if not found:
         raise problem or CompressError("fit: the teacher is as small as can be; there is no smaller student")
     return found
 
 
+def used_tokens(run: Run, data: DataSet) -> int:
+    """How many of the teacher's tokens the rows use that a student learns from."""
+    anatomy = anatomy_of(load_tokenizer(run.path_of(TEACHER.name), run.trusts_code))
+    counts = count_tokens(anatomy, read_texts(run, build_pool(data, run.recipe).rows))
+    return int((total_of(counts).tokens > 0).sum())
+
+
+def _shapes(run: Run, config: PreTrainedConfig) -> Iterator[FitCandidate]:
+    """Parts of the teacher's depth and width, but for the teacher itself."""
+    teacher, initialization = run.summary(TEACHER), _initialization(run, config)
+    width, feed_forward = teacher.width // teacher.heads, feed_forward_size(config)
+    for layers in _parts(teacher.layers, _DEPTHS):
+        if layers == teacher.layers > _MOST_WHOLE_LAYERS:
+            continue
+        for heads in _parts(teacher.heads, _WIDTHS):
+            for part in _FEED_FORWARDS:
+                whole = heads == teacher.heads and part == 1
+                if layers == teacher.layers and whole:
+                    continue
+                wide = max(8, int(feed_forward * heads / teacher.heads / part) // 8 * 8)
+                copied = whole and initialization != "random"
+                yield FitCandidate(
+                    layers=layers,
+                    hidden_size=teacher.width if whole else heads * width,
+                    heads=heads,
+                    feed_forward_size=feed_forward if whole else wide,
+                    every_nth_layer=_every_nth(teacher.layers, layers) if copied else None,
+                    initialization=initialization,
+                )
+
+
+def _vocabularies(run: Run, tokens: int, used: int) -> list[int | None]:
+    """All of the teacher's tokens, those that the rows use, and parts of these, where the student may have fewer."""
+    student = run.recipe.student
+    own = student.tokenizer or student.vocabulary_size or student.distillation.token_signals
+    if own or refuses(run.task, "student.vocabulary_size", ""):
+        return [None]
+    fewer = [used // part for part in _VOCABULARIES]
+    return [None, *(size for size in fewer if _FEWEST_TOKENS <= size < _NEARLY_ALL * tokens)]
+
+
 def student_of(candidate: FitCandidate, student: Student) -> Student:
     """The recipe's student in a candidate's shape."""
     told = {name: value for name, value in student.model_dump().items() if name not in (*_SHAPE, "seeds")}
+    told["vocabulary_size"] = candidate.tokens or student.vocabulary_size
     if candidate.every_nth_layer:
         return Student.model_validate({**told, "every_nth_layer": candidate.every_nth_layer})
     shape = candidate.model_dump(include={"layers", "hidden_size", "heads", "feed_forward_size", "initialization"})
@@ -98,7 +138,11 @@ def _weights(run: Run, config: PreTrainedConfig, candidate: FitCandidate) -> Fit
     check_comparable(student.distillation, own, Shape(teacher.layers, teacher.width, teacher.heads))
     model = _without_weights(run, student_config(config, student))
     embeddings, total = embeddings_of(model), sum(weight.numel() for weight in model.parameters())
-    tokens = student.tokenizer.vocabulary_size if student.tokenizer else len(embeddings)
+    tokens = len(embeddings)
+    if student.tokenizer:
+        tokens = student.tokenizer.vocabulary_size
+    elif student.vocabulary_size:
+        tokens = min(tokens, student.vocabulary_size)
     return FitWeights(embeddings=tokens * candidate.hidden_size, others=total - embeddings.numel())
 
 

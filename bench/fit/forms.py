@@ -16,7 +16,7 @@ from compress.models.load import load_config, load_tokenizer, model_class, save_
 from compress.runs.directory import Run
 from compress.runtimes.generation import Search
 from compress.runtimes.predict import load_predict, predict_examples
-from compress.student.stage import own_tokenizer
+from compress.student.stage import fewer_tokens, own_tokenizer
 from compress.targets import Target
 from compress.tasks.contract import Prediction
 from compress.tasks.rows import Row
@@ -67,10 +67,17 @@ class FormMaker:
         config = student_config(load_config(teacher, run.trusts_code), student)
         with swallowed_output():
             model = model_class(run.task).from_config(config, trust_remote_code=run.trusts_code)
+        with torch.no_grad():
+            for weights in model.parameters():  # new norms are all the same, and a graph keeps what is the same once
+                weights.add_(torch.randn_like(weights), alpha=0.01)
         tokenizer = load_tokenizer(teacher, run.trusts_code)
         if student.tokenizer:
             own = own_tokenizer(run, build_pool(self.data, run.recipe), student.tokenizer)
             model, tokenizer = exchange_tokenizer(model, tokenizer, own), own
+        elif student.vocabulary_size:
+            narrowed = replace(run, recipe=recipe_of(candidate, run.recipe))
+            rows = self.data, build_pool(self.data, run.recipe)
+            tokenizer, _ = fewer_tokens(narrowed, rows, model, tokenizer, folder)
         model.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from pydantic import Field
@@ -21,13 +22,20 @@ class FitCandidate(Contract):
     hidden_size: int
     heads: int
     feed_forward_size: int
+    tokens: int | None = Field(None, description="most of the teacher's that are kept; null: all")
     every_nth_layer: int | None = Field(None, description="of the teacher's, as wide as they are")
     initialization: Initialization
 
     @property
     def name(self) -> str:
-        """For people, and for files: layers, width, and width of the feed-forward part."""
-        return f"{self.layers}x{self.hidden_size}x{self.feed_forward_size}"
+        """For people, and for files: layers, width, width of the feed-forward part, and tokens if not all."""
+        shape = f"{self.layers}x{self.hidden_size}x{self.feed_forward_size}"
+        return shape if self.tokens is None else f"{shape}-{self.tokens}"
+
+    @property
+    def most_tokens(self) -> float:
+        """Of the teacher's."""
+        return math.inf if self.tokens is None else self.tokens
 
     def covers(self, other: FitCandidate) -> bool:
         """Whether it is at least as large as another one in every way: it is no faster then, and no smaller."""
@@ -35,6 +43,7 @@ class FitCandidate(Contract):
             self.layers >= other.layers
             and self.hidden_size >= other.hidden_size
             and self.feed_forward_size >= other.feed_forward_size
+            and self.most_tokens >= other.most_tokens
         )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.fit.bounds import FitBounds
-from bench.fit.candidates import by_size, candidates_of, recipe_of
+from bench.fit.candidates import by_size, candidates_of, recipe_of, used_tokens
 from bench.fit.forms import FORM
 from bench.fit.report import FIT, FitConfirmation, FitReport, write_fit
 from bench.fit.search import FitSearch, look_for_student, trials_of, why_chosen
@@ -60,8 +60,9 @@ def run_fit_stage(run: Run, bounds: FitBounds, most: int) -> FitReport:
     :param run: With data and teacher.
     :param most: So many candidates are trained at most.
     """
-    weights = candidates_of(run)
-    runner = FitRunner(run, load_data(run), resolve_target(run.recipe.export.target), by_size(weights)[0])
+    data = load_data(run)
+    weights = candidates_of(run, used_tokens(run, data))
+    runner = FitRunner(run, data, resolve_target(run.recipe.export.target), by_size(weights)[0])
     with locked(run.folder):
         found = look_for_student(weights, bounds, most, run.recipe.student.training.epochs, runner)
         confirmation = _confirmation(runner, found) if found.chosen else None

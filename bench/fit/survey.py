@@ -98,8 +98,8 @@ def _try(found: Survey, candidate: FitCandidate, measure: Measure) -> None:
 def _corners(candidates: Sequence[FitCandidate]) -> list[FitCandidate]:
     """The smallest, the shallowest of the widest, the deepest of the narrowest, one in the middle, the largest."""
 
-    def wide(one: FitCandidate) -> tuple[int, int]:
-        return one.hidden_size, one.feed_forward_size
+    def wide(one: FitCandidate) -> tuple[float, ...]:
+        return one.hidden_size, one.feed_forward_size, one.most_tokens
 
     smallest = min(candidates, key=lambda one: (one.layers, *wide(one)))
     shallow = min(candidates, key=lambda one: (one.layers, *(-size for size in wide(one))))
@@ -126,7 +126,7 @@ def _worth_it(found: Survey, most: int) -> list[FitCandidate]:
     """The candidates within the bounds that promise most, as far as is known by now.
 
     Where the drop is the objective: those that no other one covers, the largest first. Else, from the cheapest to the
-    costliest, those that no cheaper one is as deep as and has as many weights as.
+    costliest, those that no cheaper one is as deep as and has as many tokens and other weights as.
     """
     estimates = found.estimates()
     within = [candidate for candidate in found.weights if _may_be_within(found, candidate, estimates[candidate])]
@@ -140,8 +140,10 @@ def _worth_it(found: Survey, most: int) -> list[FitCandidate]:
 
     rising: list[FitCandidate] = []
     for candidate in sorted(within, key=price):
-        layers, weights = candidate.layers, found.weights[candidate].others
-        if not any(one.layers >= layers and found.weights[one].others >= weights for one in rising):
+        deep, tokens, weights = candidate.layers, candidate.most_tokens, found.weights[candidate].others
+        if not any(
+            one.layers >= deep and one.most_tokens >= tokens and found.weights[one].others >= weights for one in rising
+        ):
             rising.append(candidate)
     places = np.linspace(0, len(rising) - 1, min(most, len(rising))).round().astype(int)
     return [rising[place] for place in places]

@@ -135,6 +135,11 @@ class Student(Section):
         "or the leading singular directions of its weights",
     )
     tokenizer: NewTokenizer | None = Field(None, description="train the student its own; null: the teacher's")
+    vocabulary_size: Positive | None = Field(
+        None,
+        description="keep at most so many of the teacher's tokens, of those that the rows use, so that all languages "
+        "keep the same share of their text; null: all",
+    )
     languages: list[str] | None = Field(None, description="train on the rows of these languages only")
     seeds: Few = Field(
         1,
@@ -170,9 +175,12 @@ class Student(Section):
 
     @model_validator(mode="after")
     def _own_tokens_are_not_compared(self) -> Student:
-        if self.tokenizer and self.distillation.token_signals:
+        if self.tokenizer and self.vocabulary_size:
+            raise ValueError("vocabulary_size is of the teacher's tokens, and tokenizer trains others; leave one out")
+        if (self.tokenizer or self.vocabulary_size) and self.distillation.token_signals:
+            whose = "a tokenizer of its own" if self.tokenizer else "fewer tokens"
             raise ValueError(
-                f"a student with a tokenizer of its own reads other tokens than its teacher: "
+                f"a student with {whose} reads other tokens than its teacher: "
                 f"{self.distillation.token_signals[0]} cannot be compared; use sentences, or the teacher's tokenizer"
             )
         return self

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,10 @@ from compress.models.load import load_model, load_tokenizer, save_tokenizer
 from compress.models.outputs import outputs_of
 from compress.models.pruning import prune
 from compress.models.tokenizers import train_tokenizer, unknown_shares
+from compress.models.vocabulary.summary import TrimmingSummary
+from compress.models.vocabulary.trim import trim_vocabulary
 from compress.processes import is_main_process
+from compress.recipe.teacher import Vocabulary
 from compress.recipe.training import NewTokenizer, Training
 from compress.runs.directory import Run
 from compress.runs.stages import run_stage
@@ -38,7 +42,7 @@ from compress.teacher.outputs import load_cache
 from compress.teacher.pool import Pool, build_pool
 from compress.teacher.sequences import load_student_data, wanted_stages
 from compress.teacher.signals import SignalPlan, mapped_layers, plan_signals, prepare
-from compress.teacher.stage import sampled_texts
+from compress.teacher.stage import read_texts, sampled_texts
 from compress.teacher.store import TeacherOutputs
 from compress.teacher.summary import CACHE, source_stage
 from compress.training.collator import Collator
@@ -126,6 +130,7 @@ def distil(
         chosen = labelled_rows(pool, run.recipe.data.labelled_languages)
     say(f"{trial.title}: {chosen.counts.told}")
     teacher = load_model(run.task, run.path_of(source_stage(run).name), data.labels, run.trusts_code)
+    trimming: TrimmingSummary | None = None
     if more:
         model, tokenizer = (
             load_model(run.task, more.source, data.labels, run.trusts_code),
@@ -134,6 +139,11 @@ def distil(
     else:
         begun = last_whole_checkpoint(scratch / "training") is not None
         model, tokenizer = _first_student(run, teacher, data, pool, chosen, pruned=not begun)
+        if student.vocabulary_size:
+            scratch.mkdir(parents=True, exist_ok=True)
+            place = Path(mkdtemp(dir=scratch))  # each process of several needs its own
+            tokenizer, trimming = fewer_tokens(run, (data, pool), model, tokenizer, place)
+            say(f"{trial.title}: {trimming.tokens_after:,} of the teacher's {trimming.tokens_before:,} tokens")
     plan = plan_signals(student.distillation, model.config.num_hidden_layers, teacher.config.num_hidden_layers)
     usual_attention = model.config._attn_implementation
     prepare(model, plan.student)
@@ -161,7 +171,8 @@ def distil(
         model.set_attn_implementation(usual_attention)
         model.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)
-    return StudentSummary(**dict(shape), rows=chosen.counts, training=training, language_weights=weights)
+    told = {"rows": chosen.counts, "vocabulary": trimming, "training": training, "language_weights": weights}
+    return StudentSummary(**dict(shape), **told)
 
 
 def _first_student(
@@ -208,6 +219,20 @@ def own_tokenizer(run: Run, pool: Pool, settings: NewTokenizer) -> PreTrainedTok
     own = train_tokenizer(texts, settings, run.recipe.data.max_length)
     say(f"student: trained a tokenizer with {len(own):,} tokens")
     return own
+
+
+def fewer_tokens(
+    run: Run, rows: tuple[DataSet, Pool], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> tuple[PreTrainedTokenizerBase, TrimmingSummary]:
+    """Leave a student as many of its teacher's tokens as the recipe says, those that its rows use most.
+
+    :param model: It is changed, not copied.
+    :param folder: Where the tokenizer may go on reading from.
+    """
+    data, pool = rows
+    used, held_out = (partial(read_texts, run, rows) for rows in (pool.rows, data.splits["validation"]))
+    settings = Vocabulary(trim=True, tokens=run.recipe.student.vocabulary_size)
+    return trim_vocabulary(model, tokenizer, used, held_out, settings, folder)
 
 
 def _sample(

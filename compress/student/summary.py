@@ -6,6 +6,7 @@ from pydantic import Field
 
 from compress.contract import Contract
 from compress.models.describe import ModelSummary
+from compress.models.vocabulary.summary import TrimmingSummary
 from compress.runs.directory import Run
 from compress.runs.manifest import Stage
 from compress.teacher.summary import MODEL, source_stage
@@ -50,6 +51,7 @@ class StudentSummary(ModelSummary):
     """The student: its shape, its rows, and how it was trained."""
 
     rows: RowCounts
+    vocabulary: TrimmingSummary | None = Field(None, description="null: it has the teacher's tokens, or its own")
     training: TrainingSummary
     language_weights: dict[str, float] | None = Field(None, description="of group DRO at the end")
     seeds: list[SeedResult] = Field(default_factory=list, description="of several students; empty: there was one")

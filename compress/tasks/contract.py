@@ -215,6 +215,7 @@ LABELLED_ROWS_ONLY: Mapping[str, str] = {
     "student.rows": "text-classification",
     "student.distillation.pivot": "text-classification",
     "student.tokenizer": "text-classification",
+    "student.vocabulary_size": "text-classification",
     "evaluation.baseline": "text-classification",
 }
 """Fields that ask for rows with one label, by whom they are for."""

@@ -94,7 +94,7 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
     if teacher.vocabulary.trim:
         with working(f"{source_stage(run).name}: trimming the vocabulary"):
             used, held_out = (
-                partial(_read_texts, run, rows) for rows in (data.training_rows, data.splits["validation"])
+                partial(read_texts, run, rows) for rows in (data.training_rows, data.splits["validation"])
             )
             place = Path(mkdtemp(dir=scratch))  # each process of several needs its own
             tokenizer, trimming = trim_vocabulary(model, tokenizer, used, held_out, teacher.vocabulary, place)
@@ -223,7 +223,7 @@ def _texts(task: Task, rows: RowTable) -> dict[str, list[str]]:
     return dict(sorted(texts.items()))
 
 
-def _read_texts(run: Run, rows: RowTable) -> Iterator[LanguageText]:
+def read_texts(run: Run, rows: RowTable) -> Iterator[LanguageText]:
     """What the teacher reads and writes, text by text, each with its language."""
     for row in rows:
         languages, texts = run.task.languages_in(row.lang), run.task.texts(row)

@@ -25,7 +25,7 @@ SIZES = {
 }
 
 
-def taught(folder: Path, architecture: str = "bert", **student: Any) -> Any:
+def taught(folder: Path, architecture: str = "bert", tokens: int = 50, **student: Any) -> Any:
     """A run with a teacher, as far as its shape is concerned."""
     config = small_encoders.CONFIGS[architecture]().to_dict()
     names = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads"}
@@ -33,7 +33,7 @@ def taught(folder: Path, architecture: str = "bert", **student: Any) -> Any:
     kind = type(small_encoders.CONFIGS[architecture]())
     sizes = {renamed.get(name, name): size for name, size in SIZES.items()}
     layers = {"layer_types": ["full_attention"] * LAYERS} if architecture == "modernbert" else {}
-    kind.from_dict({**config, **sizes, **layers}).save_pretrained(folder)
+    kind.from_dict({**config, **sizes, **layers, "vocab_size": tokens}).save_pretrained(folder)
     (folder / "model.safetensors").touch()  # no weight is read
     return SimpleNamespace(
         task=task_named("text-classification"),
@@ -47,7 +47,7 @@ def taught(folder: Path, architecture: str = "bert", **student: Any) -> Any:
 @pytest.mark.parametrize("architecture", small_encoders.CONFIGS)
 def test_every_candidate_is_a_student_of_this_teacher(architecture: str, tmp_path: Path):
     run = taught(tmp_path, architecture)
-    found = candidates_of(run)
+    found = candidates_of(run, 40)
     assert len(found) == 40
     teacher = transformers.AutoConfig.from_pretrained(tmp_path)
     for candidate in list(found)[::7]:
@@ -61,7 +61,7 @@ def test_every_candidate_is_a_student_of_this_teacher(architecture: str, tmp_pat
 
 
 def test_wide_ones_copy_layers_and_narrow_ones_keep_the_width_of_heads(tmp_path: Path):
-    found = list(candidates_of(taught(tmp_path)))
+    found = list(candidates_of(taught(tmp_path), 40))
     steps = {one.layers: one.every_nth_layer for one in found if one.every_nth_layer}
     assert steps == {1: 6, 2: 3, 3: 2}
     assert all(one.hidden_size == 8 * one.heads for one in found)
@@ -70,15 +70,15 @@ def test_wide_ones_copy_layers_and_narrow_ones_keep_the_width_of_heads(tmp_path:
 
 
 def test_the_recipe_says_what_narrow_ones_begin_from(tmp_path: Path):
-    found = candidates_of(taught(tmp_path, initialization="importance"))
+    found = candidates_of(taught(tmp_path, initialization="importance"), 40)
     assert {one.initialization for one in found} == {"importance"}
-    random = candidates_of(taught(tmp_path, initialization="random"))
+    random = candidates_of(taught(tmp_path, initialization="random"), 40)
     assert all(one.every_nth_layer is None for one in random)
 
 
 def test_all_else_of_the_recipe_stays(tmp_path: Path):
     run = taught(tmp_path, training={"epochs": 5}, distillation={"alpha": 0.3})
-    candidate = next(one for one in candidates_of(run) if not one.every_nth_layer)
+    candidate = next(one for one in candidates_of(run, 40) if not one.every_nth_layer)
     student = recipe_of(candidate, run.recipe).student
     assert (student.training.epochs, student.distillation.alpha) == (5, 0.3)
     assert (student.layers, student.hidden_size, student.heads) == (
@@ -90,10 +90,35 @@ def test_all_else_of_the_recipe_stays(tmp_path: Path):
 
 def test_shapes_that_cannot_learn_what_the_recipe_asks_for_are_none(tmp_path: Path):
     run = taught(tmp_path, distillation={"attention": {"weight": 1.0}})
-    assert {one.heads for one in candidates_of(run)} == {HEADS}
+    assert {one.heads for one in candidates_of(run, 40)} == {HEADS}
     run = taught(tmp_path, distillation={"relations": {"weight": 1.0, "heads": 7}})
     with pytest.raises(CompressError, match=r"relations.heads: 7 does not divide the widths"):
-        candidates_of(run)
+        candidates_of(run, 40)
+
+
+def test_a_student_may_have_fewer_of_the_teachers_tokens(tmp_path: Path):
+    run = taught(tmp_path, tokens=250_000)
+    found = candidates_of(run, 17_000)
+    assert {one.tokens for one in found} == {None, 17_000, 8_500, 4_250}
+    largest = max(found, key=lambda one: sum(dict(found[one]).values()))
+    fewer = largest.model_copy(update={"tokens": 8_500})
+    assert found[fewer].embeddings == 8_500 * largest.hidden_size
+    assert found[fewer].others == found[largest].others
+    assert largest.covers(fewer)
+    assert not fewer.covers(largest)
+    assert recipe_of(fewer, run.recipe).student.vocabulary_size == 8_500
+    # All of these are used: fewer are hardly a smaller student.
+    assert {one.tokens for one in candidates_of(run, 240_000)} == {None, 120_000, 60_000}
+
+
+@pytest.mark.parametrize(
+    "student", [{"tokenizer": {}}, {"distillation": {"hidden": {"weight": 1.0}}}, {"vocabulary_size": 5000}]
+)
+def test_where_tokens_are_given_or_compared_all_candidates_have_the_same(student: dict, tmp_path: Path):
+    run = taught(tmp_path, tokens=250_000, **student)
+    found = candidates_of(run, 17_000)
+    assert {one.tokens for one in found} == {None}
+    assert {student_of(one, run.recipe.student).vocabulary_size for one in found} == {student.get("vocabulary_size")}
 
 
 def test_a_larger_candidate_covers_a_smaller_one():

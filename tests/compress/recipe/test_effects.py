@@ -164,6 +164,7 @@ CHANGES: dict[str, Change] = {
     **{
         f"student.tokenizer.{name}": Change(change.value, _OWN_TOKENIZER) for name, change in _TOKENIZER_CHANGES.items()
     },
+    "student.vocabulary_size": Change(150, _NO_TOKEN_SIGNALS),
     "student.languages": Change(["de"]),
     "student.rows.minimum_confidence": Change(0.9, refused="no row is left"),
     "student.rows.drop_disagreement": Change(True),
