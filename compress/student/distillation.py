@@ -136,9 +136,9 @@ class DistillationTrainer(BucketTrainer):
         if not teacher:  # validation
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
         labels, weight, language = (inputs.pop(name) for name in ("labels", "weight", "language"))
-        companion: Companion = self.accelerator.unwrap_model(model).companion
+        companion: Companion = self.own_model.companion
         settings, mask = self._distillation, inputs["attention_mask"]
-        student = read(model, self._model_inputs(model, inputs, labels), self._plan.student, self.task.OUTPUTS)
+        student = read(model, self._model_inputs(inputs, labels), self._plan.student, self.task.OUTPUTS)
         logits, wanted = (self.task.positions(found["logits"], mask) for found in (student, teacher))
         hard, soft = hard_and_soft_loss(
             logits,

@@ -76,7 +76,7 @@ class BucketTrainer(Trainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         labels = inputs.pop("labels")
-        outputs = outputs_of(model(**self._model_inputs(model, inputs, labels)), self.task.OUTPUTS)
+        outputs = outputs_of(model(**self._model_inputs(inputs, labels)), self.task.OUTPUTS)
         logits = self.task.positions(outputs, inputs["attention_mask"])
         smoothing = self.settings.label_smoothing if model.training else 0.0
         loss = hard_loss(logits, self.in_unit(labels), smoothing).mean()
@@ -86,10 +86,13 @@ class BucketTrainer(Trainer):
         """Labels, or what a teacher says, in the unit that they are learnt in."""
         return numbers if self.unit is None else self.unit.of(numbers)
 
-    def _model_inputs(
-        self, model: Any, inputs: dict[str, torch.Tensor], labels: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        return self.task.model_inputs(self.accelerator.unwrap_model(model).config, inputs, labels)
+    @property
+    def own_model(self) -> Any:
+        """The model that is trained, unwrapped; accelerate would look through all its modules for it, at each step."""
+        return self.model
+
+    def _model_inputs(self, inputs: dict[str, torch.Tensor], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        return self.task.model_inputs(self.own_model.config, inputs, labels)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
