@@ -41,8 +41,8 @@ class TextSetup:
     max_length: int
     language_codes: Mapping[str, str]
     prefix: str | None
-    prompts: Mapping[str, str] | None
-    default_prompt: str | None
+    prompts: Mapping[str, str] | None = None
+    default_prompt: str | None = None
 
 
 @dataclass(frozen=True)
