@@ -49,7 +49,8 @@ class FitRunner:
         self.run, self._data = run, data
         self.folder = run.folder / "trials" / f"fit-{content_hash(_depends_on(run, target))}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._forms, self._smallest = FormMaker(run, data, target), smallest
+        # It reads the rows as all others do: with all of the teacher's tokens it knows those of each.
+        self._forms, self._smallest = FormMaker(run, data, target), smallest.model_copy(update={"tokens": None})
 
     @cached_property
     def rows(self) -> list[Row]:
