@@ -126,10 +126,8 @@ def _by_price(trainer: _Trainer, rising: list[FitCandidate]) -> None:
         ]
         course.spared = [one for one in rising if one not in steps]
         rising = steps
-    first, beyond = (
-        0,
-        len(rising),
-    )  # those before do not keep to the drop, the one beyond does
+    # Those before the first do not keep to the drop, the one beyond does.
+    first, beyond = 0, len(rising)
     while True:
         while first < beyond:
             middle = (first + beyond) // 2
