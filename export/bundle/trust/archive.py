@@ -60,7 +60,7 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack into an empty folder: only what the manifest names, in the sizes that it gives.
 
     :raises CompressError: At the first member that is not a file of the manifest, lies outside of the folder, is a
-        link, comes twice, or is larger; where the archive would become too large; where it is damaged.
+        link, comes twice, or is larger; where the archive would become too large; where it is damaged or cut off.
     """
     import zstandard
 
@@ -112,6 +112,8 @@ def _checked(archive: Path, members: Iterator[tarfile.TarInfo], sizes: Mapping[s
             raise CompressError(f"{archive}: {member.name!r:.200} is larger than the manifest says")
         seen.add(member.name)
         yield member
+    if missing := sorted(sizes.keys() - seen):
+        raise CompressError(f"{archive}: cut off: it lacks {missing[0]!r:.200}; get it again")
 
 
 def _check_size(archive: Path, manifest: Manifest, folder: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from filelock import FileLock
 from safetensors import safe_open
-from transformers import MT5Config
+from transformers import MBartConfig
 
 from compress.recipe.file import load_recipe
 
@@ -175,10 +175,11 @@ def test_a_teacher_whose_student_could_not_be_exported_is_refused_at_once(
 ):
     teacher = recipe_file.parent / "teacher"
     shutil.copytree(finished_run / "teacher", teacher)
-    MT5Config(vocab_size=500, d_model=64, num_heads=2, d_ff=64, num_layers=4).save_pretrained(teacher)
+    parts = {f"{side}_{name}": 2 for side in ("encoder", "decoder") for name in ("layers", "attention_heads")}
+    MBartConfig(vocab_size=500, d_model=64, **parts).save_pretrained(teacher)
     (teacher / "model.safetensors").write_bytes(b"")
     done = compress_command("distill", recipe_file, "--teacher", teacher, "--output", recipe_file.parent / "out")
-    assert_one_clear_line(done, "mt5 cannot be exported")
+    assert_one_clear_line(done, "mbart cannot be exported")
     assert_one_clear_line(done, "name a model of another architecture, such as XLM-R")
 
 

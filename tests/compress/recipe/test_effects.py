@@ -212,6 +212,7 @@ _ELSEWHERE = {
     ),
     "teacher.predictions": "compress/teacher/test_predictions.py::"
     "test_there_is_no_teacher_and_the_store_holds_what_the_file_says",
+    "teacher.code_revision": "test_own_code.py::test_code_of_another_repository_is_of_one_commit_which_is_noted",
     "teacher.trust_remote_code": "test_own_code.py::test_code_runs_in_every_stage_of_a_run_that_trusts_it",
 }
 """Fields that these runs have no use for, and the tests that show their effect."""
@@ -372,7 +373,7 @@ def test_another_value_makes_another_training(name, rows, finished, begun, tmp_p
 
 
 def test_a_tokenizer_of_the_student_s_own_must_know_what_it_reads(rows, finished, begun, tmp_path, monkeypatch):
-    monkeypatch.setattr("compress.models.intake._REFUSED_UNKNOWN", 0.04)
+    monkeypatch.setattr("compress.models.intake._REFUSED_UNKNOWN", 0.1)
     shutil.copytree(rows / "finished/False", tmp_path / "run", symlinks=True)
     small = {**_OWN_TOKENIZER, "student.tokenizer.vocabulary_size": 100}
     message = (
