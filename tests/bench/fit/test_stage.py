@@ -1,7 +1,9 @@
 """A whole fit on a small teacher: what is left behind, killed and gone on with, and run again."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,6 +19,8 @@ from compress.recipe.file import load_recipe
 from compress.recipe.recipe import Recipe
 from compress.runs.directory import Run, open_run
 from compress.runs.files import file_sha256
+from export.onnx.graphs import graph_bytes
+from export.search.timing import FormTimes
 
 pytestmark = pytest.mark.slow
 SMALL = 85_000  # bytes: of the teacher, 2x64, all shapes but one are so small
@@ -28,9 +32,16 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_times() -> Iterator[None]:
+def steady_times() -> Iterator[None]:
+    """Forms are timed, but taken to need a millisecond for each megabyte."""
+
+    def times(*arguments: Any) -> FormTimes:
+        return replace(real(*arguments), milliseconds=graph_bytes(arguments[1]) / 1e6, noisy=False)
+
+    real = FormMaker.times
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("export.search.timing._TIMED_ROUNDS", 2)
+        patch.setattr(FormMaker, "times", times)
         yield
 
 

@@ -31,12 +31,12 @@ from compress.training.trainer import TrainingJob, train
 folder, task = Path(sys.argv[1]), task_named("text-classification")
 remember_interrupts()
 tokenizer = train_tokenizer(["eins zwei drei"] * 5, NewTokenizer(vocabulary_size=100), max_length=16)
-rows = RowTable.from_rows([Row(text, text[0], "de") for text in ["eins", "zwei", "drei"] * 400])
+rows = RowTable.from_rows([Row(text, text[0], "de") for text in ["eins", "zwei", "drei"] * 4000])
 data = training_data(rows, rows[:3], task.encoder(tokenizer, Data(max_length=16), ["d", "e", "z"]), folder / "rows")
 torch.manual_seed(0)
 shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 model = BertForSequenceClassification(BertConfig(vocab_size=100, num_labels=3, **shape))
-settings = Training(epochs=100000, batch_size=4)
+settings = Training(epochs=100000, batch_size=1)  # within an epoch: an evaluation would end at once
 collate = Collator(tokenizer, 0.0, 0)
 train(model, TrainingJob("teacher", task, data, settings, 0, folder / "training", folder / "logs", collate))
 """
