@@ -22,7 +22,7 @@ SURFACES = ("rows", "recipes", "archives", "signatures")
 def test_no_malformed_input_gets_through(tmp_path: Path):
     paths = os.pathsep.join([str(HERE.parent / "helpers"), os.environ.get("PYTHONPATH", "")])
     surfaces = [word for surface in SURFACES for word in ("--surface", surface)]
-    options = [*surfaces, "--part", "100", "--keep", str(tmp_path / "faults")]
+    options = [*surfaces, "--part", "300", "--keep", str(tmp_path / "faults")]
     done = subprocess.run(
         [sys.executable, str(HERE), *options], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths}
     )
