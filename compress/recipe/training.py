@@ -32,8 +32,8 @@ class Training(Section):
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="what products are computed in; weights stay in 32 bits. auto: half precision on GPUs and on CPUs "
-        "that multiply in it (AMX, AVX512-BF16)",
+        description="what products are computed in; weights stay in 32 bits. auto: half precision on GPUs. bf16 is for "
+        "CPUs that multiply in it too (AMX, AVX512-BF16): faster, for large models twice",
     )
     threads: Few | None = Field(None, description="null: all processors, or what OMP_NUM_THREADS says")
     checkpoint_steps: Positive = Field(

@@ -4,16 +4,12 @@ import pytest
 import torch
 
 from compress.recipe.training import Training
-from compress.training import precision
 from compress.training.precision import compute_precision, threads_for
 
 
-@pytest.mark.parametrize(("multiplies", "taken"), [(True, "bf16"), (False, "fp32")])
-def test_half_precision_is_taken_by_itself_where_the_processor_multiplies_in_it(multiplies, taken, monkeypatch):
+def test_cpus_train_in_32_bits_unless_the_recipe_says_otherwise(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(precision, "_cpu_multiplies_bf16", lambda: multiplies)
-    assert compute_precision(Training()) == taken
-    assert compute_precision(Training(precision="fp32")) == "fp32"
+    assert compute_precision(Training()) == "fp32"
     assert compute_precision(Training(precision="bf16")) == "bf16"
 
 
