@@ -98,7 +98,15 @@ def _of_json(folder: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedToke
 def names_class(folder: Path) -> bool:
     """Whether a folder tells its tokenizer's class."""
     paths = (folder / "tokenizer_config.json", folder / "config.json")
-    return any('"tokenizer_class": "' in path.read_text("utf-8", errors="replace") for path in paths if path.is_file())
+    return any(_names_class(path) for path in paths if path.is_file())
+
+
+def _names_class(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):  # of what cannot be read, whoever opens it says so
+        return False
+    return isinstance(content, dict) and bool(content.get("tokenizer_class"))
 
 
 def _of_fairseq(folder: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase | None:

@@ -17,8 +17,8 @@ ComputePrecision = Literal["fp32", "bf16", "fp16"]
 def compute_precision(settings: Training) -> ComputePrecision:
     """What the products of a training are computed in; weights, their sums of gradients and losses are in 32 bits.
 
-    By itself half precision is taken on GPUs alone. On CPUs with AMX or AVX512-BF16 a step in bf16 takes 0.40 to 0.74
-    of the processor time, the less the larger the model, but the demo's student came out 0.4 to 0.8 points worse.
+    By itself half precision is taken on GPUs alone: on CPUs with AMX or AVX512-BF16 bf16 is faster, but the demo's
+    student came out worse.
     """
     if settings.precision != "auto":
         return settings.precision

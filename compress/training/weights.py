@@ -111,9 +111,9 @@ def _occurring(model: PreTrainedModel, tokens: np.ndarray) -> Iterator[None]:
 class OccurringEmbedding(nn.Module):
     """The embeddings of some tokens of a table: a gradient, and what an optimiser keeps, is of these alone.
 
-    :param whole: The table, whose padding token is none of those that learn here either.
     The table itself is saved in checkpoints: whoever goes on from one may have begun with another.
 
+    :param whole: The table, whose padding token is none of those that learn here either.
     :param tokens: Those that occur, int64, ascending.
     """
 

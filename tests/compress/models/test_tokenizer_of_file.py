@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from compress.models.load import load_tokenizer_of, save_tokenizer
 from compress.models.source import Source
+from compress.models.tokenizer_of_file import names_class
 
 TEXTS = [
     "Grüße aus München, 10 km vor Köln",
@@ -152,3 +153,17 @@ def test_a_bert_with_unigram_in_tokenizer_json_and_no_class_has_its_special_toke
     assert [tokenizer(text, "b")["input_ids"] for text in TEXTS] == [wanted(text, "b")["input_ids"] for text in TEXTS]
     special = {role: wanted.special_tokens_map[f"{role}_token"] for role in ("pad", "unk", "cls", "sep", "mask")}
     assert {role: getattr(tokenizer, f"{role}_token") for role in special} == special
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ('{"tokenizer_class":"XLMRobertaTokenizer"}', True),
+        ('{"tokenizer_class": null}', False),
+        ('{"tokenizer_class": "cut off', False),
+        ("[1]", False),
+    ],
+)
+def test_a_class_is_named_however_the_file_is_written(content: str, named: bool, tmp_path: Path):
+    (tmp_path / "tokenizer_config.json").write_text(content)
+    assert names_class(tmp_path) == named
