@@ -34,7 +34,8 @@ def in_teachers_order(own: Sequence[str], labels: Sequence[str], named: Mapping[
     if unknown:
         raise CompressError(
             f"data: {teacher} has no label '{named.get(unknown[0], unknown[0])}', but {_some(own)}; say what it calls "
-            f"the data's in data.label_names ({{{unknown[0]}: {own[0]}, …}}), or set teacher.fine_tune: true"
+            f"the data's in data.label_names ({{{unknown[0]}: {own[0]}, …}}), or have `compress distill` train it for "
+            "them (in a recipe: teacher.fine_tune: true)"
         )
     by_place = {place: label for label, place in places.items()}
     result = [by_place.get(place, name) for place, name in enumerate(own)]

@@ -177,10 +177,8 @@ def check_complete(name: StrPath, model: PreTrainedModel, loading: Loading, *, n
     missing, mismatched = unasked(loading.missing), unasked(loading.mismatched)
     if missing and all(_is_of_head(model, key) for key in missing):
         named = f", and nothing does what modules.json names ({', '.join(loading.modules)})" if loading.modules else ""
-        raise CompressError(
-            f"{name}: its files lack the head ({_some(missing)}), which would be random{named}; set "
-            "teacher.fine_tune: true to train one, or name a model that has been fine-tuned for the task"
-        )
+        lacking = f"its files lack the head ({_some(missing)}), which would be random{named}"
+        raise CompressError(f"{name}: {lacking}; {_instead_of_head(model)}")
     if missing:
         raise CompressError(
             f"{name}: its files lack weights ({_some(missing)}), which would be random; copy or save the model again"
@@ -199,6 +197,17 @@ def check_complete(name: StrPath, model: PreTrainedModel, loading: Loading, *, n
             f"{name}: its files have more layers than its config.json says ({_some(left)}); "
             "use the config.json that belongs to them"
         )
+
+
+def _instead_of_head(model: PreTrainedModel) -> str:
+    """What to do where a model lacks the head that a task needs."""
+    fine_tuned = "name a model that has been fine-tuned for the task"
+    if model.can_generate():
+        return f"{fine_tuned}, or copy or save this one again, whole"
+    vectors = "" if model.config.is_encoder_decoder else "take its vectors (--task embedding), "
+    return (
+        f"{fine_tuned}, {vectors}or have `compress distill` train one, with a recipe that says teacher.fine_tune: true"
+    )
 
 
 def check_types(name: StrPath, model: PreTrainedModel, files: Sequence[Path]) -> None:

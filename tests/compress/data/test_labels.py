@@ -36,7 +36,7 @@ def test_labels_are_the_teachers_by_the_datas_names(own, labels, named, wanted):
             ["bad", "good"],
             {},
             "teacher has no label 'bad', but LABEL_0, LABEL_1; say what it calls the data's in data.label_names "
-            "({bad: LABEL_0, …}), or set teacher.fine_tune: true",
+            "({bad: LABEL_0, …}), or have `compress distill` train it for them",
         ),
         (["a", "b"], ["a", "b", "c"], {}, "teacher has no label 'c'"),
         (["negative", "positive"], ["0", "1"], {}, "teacher has no label '0'"),
