@@ -23,15 +23,20 @@ def quantize_embeddings(model: Any, kept: Collection[str] = ()) -> None:
         table, tokens = node.inputs[:2]
         if node.op_type != "Gather" or node.name in kept or table.dtype != onnx_ir.DataType.FLOAT:
             continue
-        names = [f"{table.name}_int8", f"{table.name}_scale"]
-        if names[0] not in model.graph.initializers:
-            rounded, scales = rounded_to_int8(array_of(table), axis=0)
-            for name, array in zip(names, (rounded, scales[:, None]), strict=True):
-                constant(model.graph, name, array)
-        rows, scale = (onnx_ir.node("Gather", [model.graph.initializers[name], tokens]) for name in names)
+        rows, scale = (onnx_ir.node("Gather", [part, tokens]) for part in int8_table(model.graph, table))
         whole = onnx_ir.node("Cast", rows.outputs, {"to": onnx_ir.DataType.FLOAT.value})
         product = onnx_ir.node("Mul", [whole.outputs[0], scale.outputs[0]])
         name = node.name
         put_in_place(model.graph, node, [rows, scale, whole, product])
         rows.name = name
     RemoveUnusedNodesPass()(model)
+
+
+def int8_table(graph: Any, table: Any) -> list[Any]:
+    """A table of embeddings as signed int8 (tokens, width) and its scales (tokens, 1), as constants of the graph."""
+    names = [f"{table.name}_int8", f"{table.name}_scale"]
+    if names[0] not in graph.initializers:
+        rounded, scales = rounded_to_int8(array_of(table), axis=0)
+        for name, array in zip(names, (rounded, scales[:, None]), strict=True):
+            constant(graph, name, array)
+    return [graph.initializers[name] for name in names]

@@ -17,11 +17,13 @@ import numpy as np
 from compress.recipe.export import CalibrationMethod
 from compress.targets import Target
 from export.onnx.graphs import Announce
-from export.quantize.embeddings import quantize_embeddings
+from export.onnx.layers import weights_of
+from export.quantize.embeddings import int8_table, quantize_embeddings
 from export.quantize.folder import convert_folder
 from export.quantize.fp16 import in_half_precision
 from export.quantize.products import (
     constant,
+    multiplies_with_table,
     name_of_weights,
     products_of,
     put_in_place,
@@ -55,7 +57,7 @@ def quantize_dynamic_int8(
     def convert(_: Path, model: Any, kept: Collection[str]) -> Any:
         rounded: dict[str, list[Any]] = {}
         for product in products_of(model, kept):
-            _multiply_integers(model.graph, product, _largest(target), rounded, by_token=by_token)
+            _multiply_integers(model.graph, product, target, rounded, by_token=by_token)
         quantize_embeddings(model, kept)
         return model
 
@@ -99,7 +101,7 @@ def quantize_static_int8(
 
 
 def _multiply_integers(
-    graph: Any, product: Any, largest: int, rounded: dict[str, list[Any]], *, by_token: bool
+    graph: Any, product: Any, target: Target, rounded: dict[str, list[Any]], *, by_token: bool
 ) -> None:
     """Put a product of integers in the place of one.
 
@@ -116,7 +118,7 @@ def _multiply_integers(
             graph.insert_before(product, quantised)
             rounded[values.name] = list(quantised.outputs)
     integers, scale, zero = rounded[values.name]
-    weights, scales, zeros = _int8_weights(graph, product, largest)
+    weights, scales, zeros = _int8_weights(graph, product, target)
     summed = onnx_ir.node("MatMulInteger", [integers, weights, zero, zeros], name=product.name)
     whole = onnx_ir.node("Cast", summed.outputs, {"to": onnx_ir.DataType.FLOAT.value})
     if by_token:  # the product of both scales would be as large as what they scale
@@ -168,22 +170,37 @@ def _surround(graph: Any, product: Any, found: Range, target: Target, rounded: d
         graph.insert_before(product, [down, up])
         rounded[values.name] = up.outputs[0]
     if name not in rounded:
-        up = onnx_ir.node("DequantizeLinear", _int8_weights(graph, product, _largest(target)), {"axis": 1})
+        up = onnx_ir.node("DequantizeLinear", _int8_weights(graph, product, target), {"axis": 1})
         graph.insert_before(product, up)
         rounded[name] = up.outputs[0]
     product.replace_input_with(0, rounded[values.name])
     product.replace_input_with(1, rounded[name])
 
 
-def _int8_weights(graph: Any, product: Any, largest: int) -> list[Any]:
-    """The weights of a product, (inputs, outputs), their scales and zero points, as constants of the graph."""
-    base = name_of_weights(product)
+def _int8_weights(graph: Any, product: Any, target: Target) -> list[Any]:
+    """The weights of a product, (inputs, outputs), their scales and zero points.
+
+    A head that multiplies with a table of embeddings reads the very table, which is turned when the graph is opened;
+    not for GPUs, whose tables are in half precision, nor where products have seven bits.
+    """
+    import onnx_ir
+
+    base, known = name_of_weights(product), graph.initializers
     names = [f"{base}_{part}" for part in ("quantised", "quantised_scale", "quantised_zero")]
-    if names[0] not in graph.initializers:
-        weights, scales = rounded_to_int8(weights_as_multiplied(product), axis=1, largest=largest)
+    if not target.is_gpu and not target.reduce_range and multiplies_with_table(product):
+        table, scales = int8_table(graph, weights_of(product))
+        if names[1] not in known:
+            flat = scales.const_value.numpy().reshape(-1)
+            constant(graph, names[1], flat)
+            constant(graph, names[2], np.zeros(len(flat), np.int8))
+        turned = onnx_ir.node("Transpose", [table], {"perm": [1, 0]})
+        graph.insert_before(product, turned)
+        return [turned.outputs[0], known[names[1]], known[names[2]]]
+    if names[0] not in known:
+        weights, scales = rounded_to_int8(weights_as_multiplied(product), axis=1, largest=_largest(target))
         for name, array in zip(names, (weights, scales, np.zeros(len(scales), np.int8)), strict=True):
             constant(graph, name, array)
-    return [graph.initializers[name] for name in names]
+    return [known[name] for name in names]
 
 
 def _largest(target: Target) -> int:

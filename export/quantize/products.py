@@ -34,6 +34,11 @@ def name_of_weights(product: Any) -> str:
     return f"{weights_of(product).name}{'_transposed' if _is_turned(product) else ''}"
 
 
+def multiplies_with_table(product: Any) -> bool:
+    """Whether what a product multiplies with, turned, is a table of embeddings too."""
+    return _is_turned(product) and any(use.node.op_type == "Gather" for use in weights_of(product).uses())
+
+
 def weights_as_multiplied(product: Any) -> np.ndarray:
     """What a product multiplies with, (inputs, outputs), as a copy."""
     array = array_of(weights_of(product))

@@ -344,13 +344,38 @@ def test_tied_weights_are_one_layer_and_what_is_made_of_them_is_smaller(
         made, parent = (weight_bytes(onnx_ir.load(where / path.name)) for where in (folder, translator))
         sizes[excluded] = made / parent
         tables = [array for array in weights(path) if array.size >= 9000 * 32 / 2]
-        assert len(tables) == (1 if excluded or form == "fp16" else 2)
+        assert len(tables) == (2 if form == "int4" and not excluded else 1)
         assert len(graph_files(folder)) == 4
         for graph in folder.glob("*.onnx"):
             check_onnx(graph)
             onnx_session(graph)
     assert sizes[()] < 0.6
     assert sizes[()] < sizes["model.decoder.embed_tokens",] < 1
+
+
+def test_table_and_head_of_a_translator_are_one_table_in_int8_and_answer_as_two(
+    translator: Path, plain: Path, tmp_path: Path
+):
+    spread = np.ptp(first_logits(translator))
+    for target, tables in (("cpu-vnni", 1), ("cpu-avx2", 2)):  # the head of the second has seven bits
+        folder = tmp_path / target
+        folder.mkdir()
+        quantize_dynamic_int8(translator, folder, TARGETS[target])
+        found = weights(folder / "decoder_model.onnx", TensorProto.INT8)
+        assert len([array for array in found if array.size == 9000 * 32]) == tables
+        assert np.abs(first_logits(folder) - first_logits(translator)).max() < 0.05 * spread
+
+
+def first_logits(folder: Path) -> np.ndarray:
+    """What a decoder says of two tokens of two sequences."""
+    generator = np.random.default_rng(0)
+    feed = {
+        "input_ids": generator.integers(4, 9000, (2, 2)),
+        "encoder_hidden_states": generator.normal(size=(2, 5, 32)).astype(np.float32),
+        "encoder_attention_mask": np.ones((2, 5), np.int64),
+    }
+    found: np.ndarray = onnx_session(folder / "decoder_model.onnx").run(["logits"], feed)[0]
+    return found
 
 
 def test_four_bits_are_for_memory(plain: Path, folder: Path):
