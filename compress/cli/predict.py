@@ -26,7 +26,8 @@ EPILOG = (
     "Examples:\n\n"
     '  compress predict artifacts/latest "a text" "another"   what the run exports\n\n'
     "  compress predict bundle --file rows.jsonl --json\n\n"
-    "  compress predict my-model/ < lines.txt                 a model of your own, a text a line"
+    "  compress predict my-model/ < lines.txt                 a model of your own, a text a line\n\n"
+    '  compress predict reranker/ "a query" --pair "a passage" --pair "another"   the best first'
 )
 _NUMBERS_SHOWN = 4  # of a vector
 _LINES = ".txt"
@@ -47,7 +48,7 @@ def predict(
     text: Annotated[list[str] | None, typer.Argument(help="Texts.", show_default="lines of standard input")] = None,
     file: Annotated[Path | None, typer.Option(help="Rows (.jsonl, .csv, .parquet) or lines (.txt).")] = None,
     pair: Annotated[
-        list[str] | None, typer.Option(help="Second text, or context, of each text or of all; can be repeated.")
+        list[str] | None, typer.Option(help="Second text, context or passage, of each text or of all; can be repeated.")
     ] = None,
     languages: Annotated[str | None, typer.Option(help="For translation: en-de.")] = None,
     variant: Annotated[str | None, typer.Option(help="Which model of a run or bundle.")] = None,
@@ -97,7 +98,9 @@ def _answered(model: Model, asked: Asked, in_json: bool) -> PredictResult:
         Said(text=text, text_pair=pair, languages=lang, prediction=found.prediction, probabilities=found.probabilities)
         for text, pair, lang, found in zip(asked.texts, pairs, languages, answers, strict=True)
     ]
-    show([_table(said)], in_json)
+    if model.description.activation and len({*asked.texts}) == 1:
+        said.sort(key=lambda one: -_number(one.prediction))  # the best first
+    show([_scores_table(said) if model.description.activation else _table(said)], in_json)
     return PredictResult(model=model.description.name, task=model.description.task, answers=said)
 
 
@@ -117,6 +120,8 @@ def _asked(model: Model, texts: Sequence[str] | None, pairs: Sequence[str] | Non
     if not given:
         raise CompressError("predict: standard input has no lines; give texts, --file, or lines on standard input")
     second = [*(pairs or [])] * (len(given) if pairs and len(pairs) == 1 else 1)
+    if model.description.activation and len(given) == 1:  # a query, and what is ranked for it
+        given *= max(len(second), 1)
     return Asked(_as_read(model, given), second or None, languages)
 
 
@@ -173,6 +178,19 @@ def _as_read(model: Model, texts: Iterable[str]) -> list[Any]:
 
     words = task_named(model.description.task).FIELDS["text"] == "tokens"
     return [text.split() if words else text for text in texts]
+
+
+def _number(content: JsonValue) -> float:
+    return content if isinstance(content, float) else 0.0
+
+
+def _scores_table(said: Sequence[Said]) -> Table:
+    """A row a passage, with its score."""
+    from compress.console import table, visible
+
+    cells = [[visible(f"{text:.{_MOST_SHOWN}}") for text in (str(one.text), one.text_pair or "")] for one in said]
+    rows = [[*texts, f"{_number(one.prediction):.4f}"] for texts, one in zip(cells, said, strict=True)]
+    return table("Scores", ["query", "passage", "score"], rows, left=2)
 
 
 def _table(said: Sequence[Said]) -> Table:

@@ -49,6 +49,8 @@ class LengthBucketSampler:
     :param languages: Language of each row, where they are to be balanced.
     :param exponent: Languages are drawn with their number of rows to this power: 1 leaves every row once an epoch,
         0 draws all languages alike (Conneau et al., 2020).
+    :param groups: The number of each row's group, where rows of one are to come one after the other: most batches have
+        all rows of theirs then.
     """
 
     def __init__(
@@ -58,11 +60,21 @@ class LengthBucketSampler:
         seed: int,
         languages: Sequence[str] | np.ndarray = (),
         exponent: float = 1.0,
+        groups: np.ndarray | None = None,
     ):
+        self._rows = len(lengths)
         self._lengths = np.asarray(lengths)
         self._batch_size = batch_size
         self._seed = seed
         self._languages = np.asarray(languages)
+        self._members: list[np.ndarray] = []
+        if groups is not None:
+            order = np.argsort(groups, kind="stable")
+            self._members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+            self._lengths = np.array([self._lengths[rows].max() for rows in self._members])
+            self._languages = (
+                self._languages[[rows[0] for rows in self._members]] if len(languages) else self._languages
+            )
         self._exponent = exponent
         self._epoch = 0
         self.on_epoch: Callable[[int], object] = lambda epoch: None
@@ -73,20 +85,33 @@ class LengthBucketSampler:
         self.on_epoch(epoch)
 
     def __len__(self) -> int:
-        return -(-len(self._lengths) // self._batch_size) * self._batch_size
+        return -(-self._rows // self._batch_size) * self._batch_size
 
     def __iter__(self) -> Iterator[int]:
         generator = np.random.default_rng((self._seed, self._epoch))
+        if self._members:
+            batches = self._batches_of_groups(generator)
+            for number in generator.permutation(len(batches)):
+                yield from batches[number].tolist()
+            return
         # A few rows come twice, so that all batches are full and can be divided among processes.
         order = np.resize(self._drawn(generator), len(self))
         bucket = self._batch_size * _BATCHES_IN_A_BUCKET
-        batches: list[np.ndarray] = []
+        batches = []
         for start in range(0, len(order), bucket):
             rows = order[start : start + bucket]
             rows = rows[np.argsort(self._lengths[rows], kind="stable")]
             batches += [rows[first : first + self._batch_size] for first in range(0, len(rows), self._batch_size)]
         for number in generator.permutation(len(batches)):
             yield from batches[number].tolist()
+
+    def _batches_of_groups(self, generator: np.random.Generator) -> list[np.ndarray]:
+        order = self._drawn(generator)
+        bucket = max(1, self._batch_size * _BATCHES_IN_A_BUCKET * len(self._members) // self._rows)
+        buckets = [order[start : start + bucket] for start in range(0, len(order), bucket)]
+        ordered = [group for found in buckets for group in found[np.argsort(self._lengths[found], kind="stable")]]
+        rows = np.resize(np.concatenate([self._members[group] for group in ordered]), len(self))
+        return np.split(rows, len(self) // self._batch_size)
 
     def _drawn(self, generator: np.random.Generator) -> np.ndarray:
         if self._exponent == 1 or not len(self._languages):
@@ -113,6 +138,22 @@ def spread_over_languages(languages: Sequence[str] | np.ndarray, count: int, see
         turns.append((turn, generator.random(), int(index)))
     chosen = [index for _, _, index in sorted(turns)[:count]]
     return [chosen[position] for position in generator.permutation(len(chosen))]
+
+
+def spread_over_groups(
+    languages: Sequence[str] | np.ndarray, groups: Sequence[Any] | np.ndarray, count: int, seed: int
+) -> list[int]:
+    """The same of whole groups: about ``count`` indices, those of a group one after the other.
+
+    :param groups: What the rows of a group share, besides their language.
+    """
+    members: dict[tuple[str, Any], list[int]] = {}
+    for index, key in enumerate(zip(languages, groups, strict=True)):
+        members.setdefault(key, []).append(index)
+    wanted = max(1, round(count * len(members) / len(languages)))
+    every = list(members.values())
+    chosen = spread_over_languages([language for language, _ in members], wanted, seed)
+    return [index for group in chosen for index in every[group]]
 
 
 def spread_over_languages_and_lengths(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,6 +15,7 @@ from compress.console import say
 from compress.data.clean import clean
 from compress.data.divide import MEASURING_SHARES, SHARES
 from compress.data.labels import in_teachers_order
+from compress.data.negatives import check_queries, with_negatives
 from compress.data.read import READERS, SPLITS, UNLABELLED, have_labels, read_splits
 from compress.data.summary import ANSWERS, DATA, DataSummary
 from compress.data.table import RowTable, damaged
@@ -106,7 +108,8 @@ def _labels_of_teacher(teacher: Teacher) -> list[str] | None:
 
 def _build(run: Run, folder: Path, own: Sequence[str] | None) -> DataSummary:
     data, task, trains = run.recipe.data, run.recipe.task, run.recipe.trains
-    labelled = (trains and not run.task.VECTORS) or have_labels(data, task)
+    learnt = trains and not run.task.VECTORS and not data.negatives.per_query
+    labelled = learnt or have_labels(data, task)
     shares = SHARES if trains else MEASURING_SHARES
     raw = read_splits(data, run.recipe.seed, task, labelled=labelled, shares=shares)
     with ExitStack() as stack:
@@ -116,6 +119,8 @@ def _build(run: Run, folder: Path, own: Sequence[str] | None) -> DataSummary:
             files[split].write(json.dumps(row_as_dict(row), ensure_ascii=False) + "\n")
 
         cleaned = clean(raw, run.task, data, keep, labelled=labelled, learnt=trains)
+    if run.task.RANKS:
+        cleaned = replace(cleaned, summary=_with_negatives(run, folder, cleaned.summary))
     labels = cleaned.labels
     if own is not None and labels:
         labels = in_teachers_order(own, labels, data.label_names, str(run.recipe.teacher.model))
@@ -127,10 +132,30 @@ def _build(run: Run, folder: Path, own: Sequence[str] | None) -> DataSummary:
     return cleaned.summary
 
 
+def _with_negatives(run: Run, folder: Path, summary: DataSummary) -> DataSummary:
+    """Put the passages that answer other queries into the files of the splits."""
+    settings, splits, languages = run.recipe.data.negatives, {}, summary.languages
+    labelled = summary.labelled or settings.per_query > 0
+    for number, (split, found) in enumerate(summary.splits.items()):
+        path = folder / f"{split}.jsonl"
+        rows = [Row(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
+        if settings.per_query:
+            before, rows = len(rows), with_negatives(rows, settings, run.recipe.seed + number)
+            path.write_text("".join(json.dumps(row_as_dict(row), ensure_ascii=False) + "\n" for row in rows), "utf-8")
+            found = found.model_copy(update={"rows": len(rows), "negatives": len(rows) - before})
+        if labelled:
+            check_queries(split, rows)
+        if split == "train":
+            languages = dict(sorted(Counter(row.lang for row in rows).items()))
+        splits[split] = found
+    return summary.model_copy(update={"splits": splits, "labelled": labelled, "languages": languages})
+
+
 def _tell(summary: DataSummary) -> None:
     for split, counts in summary.splits.items():
         dropped = ", ".join(f"{number} {reason}" for reason, number in counts.dropped.items() if number)
-        say(f"data: {split}: {counts.rows:,} rows" + (f" (dropped: {dropped})" if dropped else ""))
+        added = f", {counts.negatives:,} of them passages of other queries" if counts.negatives else ""
+        say(f"data: {split}: {counts.rows:,} rows{added}" + (f" (dropped: {dropped})" if dropped else ""))
     labels = f"{len(summary.labels)} labels, " if summary.labels else ""
     say(f"data: {labels}{len(summary.languages)} languages")
     for shared in summary.shared_texts:

@@ -13,6 +13,7 @@ class SplitSummary(Contract):
 
     rows: int
     dropped: dict[str, int]
+    negatives: int = Field(0, description="of the rows such as `data.negatives` asks for")
 
 
 class SharedTexts(Contract):

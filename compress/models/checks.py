@@ -100,9 +100,10 @@ def check_head(name: StrPath, config: PreTrainedConfig, task: Task) -> None:
     :raises CompressError: If it is for another task.
     """
     found, problem = task_of_head(config), config.problem_type
-    if found is None or task_named(found) is task:
-        if task.PROBLEM_TYPE == "regression" and config.num_labels != 1:
-            raise CompressError(f"{name}: its head has {config.num_labels} outputs, a number is one; name another")
+    if found is None or task_named(found) is task or (task.RANKS and found in ("regression", "text-classification")):
+        if task.NUMBERS and config.num_labels != 1:
+            what = "a reranker's score" if task.RANKS else "a number"
+            raise CompressError(f"{name}: its head has {config.num_labels} outputs, {what} is one; name another")
         return
     if problem is None and task.SEVERAL_LABELS and found in ("text-classification", "regression"):
         return  # one class of heads for several problems, and it does not tell which

@@ -79,7 +79,7 @@ def feed_forward_width(config: PreTrainedConfig) -> int:
 
 def head_names(task: Task, labels: Sequence[str]) -> Sequence[str]:
     """The names of a head's outputs: the labels', or that of a number; none where a task has neither."""
-    return ["LABEL_0"] if task.PROBLEM_TYPE == "regression" else labels
+    return ["LABEL_0"] if task.NUMBERS else labels
 
 
 def stored_weights(path: Path) -> Iterator[tuple[tuple[int, ...], int]]:

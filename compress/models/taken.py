@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from compress.errors import CompressError
 from compress.models.checks import architectures_of, longest_input, task_of_head
 from compress.models.load import load_config, load_tokenizer_of, without_weights
+from compress.models.reranker import is_reranker
 from compress.models.sentence_folder import gives_vectors, keep_head, read_head
 from compress.models.source import Source, fetch
 from compress.recipe.teacher import Teacher
@@ -24,6 +25,8 @@ def task_of(name: Source, config: PreTrainedConfig) -> TaskName:
     :raises CompressError: If it names none, or one that no task here has.
     """
     named, found = architectures_of(config), task_of_head(config)
+    if found == "regression" and is_reranker(name, config):
+        return "reranking"
     if found is not None:
         return found
     if gives_vectors(name):

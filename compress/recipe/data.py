@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from string import Formatter
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -50,6 +50,17 @@ class Fields(Section):
     target_lang: str = Field("target_lang", description="translation: the language of the target")
 
 
+class Negatives(Section):
+    """Passages of other rows that each query is given besides its own, as none that answers it."""
+
+    per_query: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="reranking: so many; 0: none")
+    by: Literal["words", "mixed", "random"] = Field(
+        "mixed",
+        description="which passages of the language: those that share most with the query, by TF-IDF of character "
+        "n-grams; half of them so, half at random; or all at random",
+    )
+
+
 class Data(Section):
     """Where the rows come from."""
 
@@ -62,6 +73,7 @@ class Data(Section):
     train: NonEmpty | None = Field(None, description="explicit file for the split, in place of `source`")
     validation: NonEmpty | None = Field(None, description="the same for this split")
     test: NonEmpty | None = Field(None, description="the same for this split")
+    negatives: Negatives = Negatives()
     unlabelled: NonEmpty | None = Field(None, description="file of rows without labels, which the teacher gives them")
     fields: Fields = Field(default_factory=Fields)
     languages: list[str] | None = Field(None, description="keep these languages only")

@@ -44,6 +44,9 @@ class SentenceSignal(Section):
     weight: Weight = Field(0.0, description="of the signal in the loss; 0: it is left out")
 
 
+RankingLoss = Literal["distances", "margins", "lists"]
+
+
 class SequenceSignal(Section):
     """Translation: the teacher's own translations take the place of the rows' (Kim & Rush, 2016)."""
 
@@ -58,6 +61,11 @@ class Distillation(Section):
     temperature: Temperature = Field(2.0, description="softens both models' probabilities")
     final_temperature: Temperature | None = Field(
         None, description="the temperature moves to this one over the training; null: it stays"
+    )
+    ranking: RankingLoss = Field(
+        "margins",
+        description="reranking: what the soft loss compares: scores (squared distance), by how much passages of "
+        "a query are apart (margin MSE), or the distributions over a query's passages (`temperature`)",
     )
     hidden: LayerSignal = LayerSignal()
     embeddings: EmbeddingSignal = EmbeddingSignal()

@@ -27,6 +27,7 @@ from compress.serving.format import (
 from compress.targets import is_for_gpu
 from compress.tasks.contract import Example, Prediction, Task
 from compress.tasks.registry import task_named
+from compress.tasks.reranking import activated
 from compress.tasks.rows import Row
 
 if TYPE_CHECKING:
@@ -46,6 +47,15 @@ class Answer:
 
     prediction: Prediction
     probabilities: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A passage that was ranked: its text, its score, and where it stood among those that were given."""
+
+    passage: str
+    score: float
+    place: int
 
 
 class Model:
@@ -122,6 +132,21 @@ class Model:
         rows = self._rows(texts, text_pairs, languages)
         return self._answers(rows) if rows else []
 
+    def rank(self, query: str, passages: Sequence[str]) -> list[Ranked]:
+        """The passages by how well they answer a query, the best first; of equals in their order.
+
+        :raises CompressError: If the model does not rank, or the input is no text and list of texts.
+        """
+        if not self._task.RANKS:
+            raise CompressError(f"rank: {self.description.name} is for {self.description.task}; ask predict")
+        if not isinstance(query, str):
+            raise CompressError(f"rank: the query must be a text, got {type(query).__name__}")
+        if isinstance(passages, str) or not isinstance(passages, Collection):
+            raise CompressError(f"rank: passages must be a list of texts, got {type(passages).__name__}")
+        scores = [answer.prediction for answer in self.predict([query] * len(passages), passages)]
+        places = sorted(range(len(passages)), key=lambda place: -scores[place])
+        return [Ranked(passages[place], scores[place], place) for place in places]
+
     def outputs(self, rows: Sequence[Row]) -> tuple[list[NDArray[Any]], list[Prediction]]:
         """What the model puts out for each example that rows become, and the predictions, one a row.
 
@@ -139,6 +164,8 @@ class Model:
     def _from_tokens(self, rows: list[Row]) -> list[Answer]:
         outputs, predictions = self.outputs(rows)
         probabilities = self._task.probabilities(outputs)
+        if self.description.activation:
+            return [Answer(activated(said, self.description.activation)) for said in predictions]
         if probabilities is None:
             return [Answer(said.tolist() if isinstance(said, np.ndarray) else said) for said in predictions]
         return [

@@ -19,6 +19,7 @@ from compress.recipe.teacher import Similarity
 from compress.targets import is_for_gpu
 from compress.tasks.embedding import prompt_of
 from compress.tasks.registry import TaskName, task_named
+from compress.tasks.reranking import Activation
 from compress.variants.registry import Runtime
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class Description(Contract):
     prompts: dict[str, str] | None = Field(None, description="what stands before a text, by what it is")
     default_prompt: str | None = Field(None, description="which of them where nothing is said; null: none")
     similarity: Similarity | None = Field(None, description="how vectors are compared; null: it gives none")
+    activation: Activation | None = Field(None, description="what makes a score of an output; null: it gives none")
     beams: Annotated[int, Field(gt=0)] = 1
     length_penalty: float = 1.0
     thresholds: list[float] = Field(
@@ -175,6 +177,7 @@ def description_of(
     labels: Sequence[str],
     thresholds: Sequence[float],
     *,
+    activation: Activation | None = None,
     name: str,
     runtime: Runtime,
     target: str = "any",
@@ -185,6 +188,7 @@ def description_of(
     :param recipe: The run's.
     :param labels: Of the model, by number.
     :param thresholds: Where its configuration has some.
+    :param activation: Of a model whose outputs rank.
     """
     data, task = recipe.data, task_named(recipe.task)
     return Description(
@@ -201,6 +205,7 @@ def description_of(
         prompts=data.prompts,
         default_prompt=data.default_prompt,
         similarity=recipe.teacher.embedding.compared_by if task.VECTORS else None,
+        activation=activation if task.RANKS else None,
         beams=recipe.generation.beams,
         length_penalty=recipe.generation.length_penalty,
         thresholds=list(thresholds),

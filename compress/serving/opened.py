@@ -76,6 +76,7 @@ def _of_run(folder: Path, variant: str | None) -> Model:
     from compress.data.stage import load_labels
     from compress.models.describe import thresholds_in
     from compress.models.load import load_tokenizer
+    from compress.models.reranker import activation_in
     from compress.runtimes.generation import Search
 
     run = find_run(folder, folder)
@@ -89,13 +90,21 @@ def _of_run(folder: Path, variant: str | None) -> Model:
     if runtime == "PyTorch":
         predict = load_predict(path, run.task, Search.of(run.recipe), trust_remote_code=run.trusts_code)
         opened = (load_tokenizer(path, run.trusts_code), predict)
-    described = description_of(run.recipe, load_labels(run), thresholds_in(path), name=name, runtime=runtime)
+    described = description_of(
+        run.recipe,
+        load_labels(run),
+        thresholds_in(path),
+        activation=activation_in(path),
+        name=name,
+        runtime=runtime,
+    )
     return Model(path, described, opened=opened)
 
 
 def _of_model(settings: Teacher, task: TaskName | None, pairs: bool) -> Model:
     from compress.models.describe import label_names, thresholds_of
     from compress.models.load import load_config, load_teacher
+    from compress.models.reranker import activation_of
     from compress.models.sentence_folder import head_of
     from compress.models.source import fetch
     from compress.models.taken import readable_tokens, task_of
@@ -123,6 +132,7 @@ def _of_model(settings: Teacher, task: TaskName | None, pairs: bool) -> Model:
         pairs="text_pair" in module.FIELDS or (pairs and module.FIELDS["text"] == TEXT and not module.VECTORS),
         max_length=max_length,
         thresholds=thresholds_of(loaded.config),
+        activation=activation_of(loaded.config) if module.RANKS else None,
         prompts=head.prompts if head else None,
         default_prompt=head.default_prompt if head and head.default_prompt in head.prompts else None,
         similarity=(head.similarity or "cosine") if head else None,

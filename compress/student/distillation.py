@@ -11,11 +11,19 @@ from torch import Tensor
 from torch.nn import Identity, Linear, Module, ModuleDict, ModuleList
 
 from compress.recipe.student import Distillation
-from compress.student.losses import group_dro_loss, hard_and_soft_loss, relation_loss, sentence_loss, state_loss
+from compress.student.losses import (
+    group_dro_loss,
+    hard_and_soft_loss,
+    ranking_loss,
+    relation_loss,
+    sentence_loss,
+    state_loss,
+)
 from compress.tasks.contract import Example
 from compress.teacher.signals import SignalPlan, read
 from compress.teacher.store import TeacherOutputs
 from compress.training.collator import Collator
+from compress.training.losses import hard_loss, margins
 from compress.training.trainer import BucketTrainer
 
 
@@ -117,6 +125,8 @@ class DistillationCollator:
             tensors.update({f"teacher_{name}": values for name, values in said.items()})
             tensors["weight"] = torch.tensor([row["weight"] for row in batch])
             tensors["language"] = torch.tensor([row["language"] for row in batch])
+            if "query" in batch[0]:
+                tensors["query"] = torch.tensor([row["query"] for row in batch])
         return tensors
 
 
@@ -136,19 +146,23 @@ class DistillationTrainer(BucketTrainer):
         if not teacher:  # validation
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
         labels, weight, language = (inputs.pop(name) for name in ("labels", "weight", "language"))
+        queries = inputs.pop("query", None)
         companion: Companion = self.own_model.companion
         settings, mask = self._distillation, inputs["attention_mask"]
         student = read(model, self._model_inputs(inputs, labels), self._plan.student, self.task.OUTPUTS)
         logits, wanted = (self.task.positions(found["logits"], mask) for found in (student, teacher))
-        hard, soft = hard_and_soft_loss(
-            logits,
-            self.in_unit(labels),
-            self.in_unit(wanted),
-            settings.alpha,
-            self._temperature(),
-            teacher.get("classes"),
-            self.settings.label_smoothing,
-        )
+        if queries is not None:
+            hard, soft = self._ranking_losses(logits, labels, wanted, queries)
+        else:
+            hard, soft = hard_and_soft_loss(
+                logits,
+                self.in_unit(labels),
+                self.in_unit(wanted),
+                settings.alpha,
+                self._temperature(),
+                teacher.get("classes"),
+                self.settings.label_smoothing,
+            )
         heads = companion.attention_heads
         parts = {"hard": hard} if settings.alpha > 0 else {}
         if settings.alpha < 1:
@@ -167,6 +181,13 @@ class DistillationTrainer(BucketTrainer):
                 lambda sums: self.accelerator.reduce(sums, reduction="sum"),
             )
         return by_row.mean()
+
+    def _ranking_losses(self, logits: Tensor, labels: Tensor, wanted: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Of labels and of the teacher's scores."""
+        settings = self._distillation
+        student, teacher = (margins(found).squeeze(1) for found in (logits, wanted))
+        soft = ranking_loss(student, teacher, queries, settings.ranking, self._temperature())
+        return settings.alpha * hard_loss(logits, labels), (1 - settings.alpha) * soft
 
     def _temperature(self) -> float:
         settings = self._distillation

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from compress.recipe.student import RankingLoss
 from compress.tasks.contract import NO_LABEL
 from compress.training.losses import hard_loss, mean_over_tokens
 
@@ -53,6 +54,33 @@ def hard_and_soft_loss(
         return alpha * hard_loss(student_logits, labels), (1 - alpha) * distance
     soft = mean_over_tokens(soft_loss(student_logits, teacher_logits, temperature, classes), labels != NO_LABEL)
     return alpha * hard_loss(student_logits, labels, smoothing), (1 - alpha) * soft
+
+
+def ranking_loss(student: Tensor, teacher: Tensor, queries: Tensor, kind: RankingLoss, temperature: float) -> Tensor:
+    """What a student's scores of passages lack of its teacher's, float (rows,); of "margins" and "lists" 0 for a
+    passage whose query has no other one in the batch.
+
+    - distances: squared differences of scores;
+    - margins: squared differences of what sets each passage apart from the others of its query (margin MSE: Hofstätter
+      et al., 2020), the mean over these;
+    - lists: ``T² · KL(softmax(teacher / T) ‖ softmax(student / T))`` over a query's passages.
+
+    :param student: Scores, float (rows,).
+    :param teacher: The same of the teacher.
+    :param queries: The number of each row's query, int64 (rows,).
+    """
+    if kind == "distances":
+        return (student - teacher).pow(2)
+    same = queries[:, None] == queries[None, :]
+    if kind == "margins":
+        apart = (student[:, None] - student[None, :]) - (teacher[:, None] - teacher[None, :])
+        return (apart.pow(2) * same).sum(dim=1) / (same.sum(dim=1) - 1).clamp(min=1)
+    lists = [
+        F.log_softmax(scores.expand_as(same).masked_fill(~same, -torch.inf) / temperature, dim=1)
+        for scores in (student, teacher)
+    ]
+    theirs, wanted = (values.masked_fill(~same, 0.0) for values in lists)
+    return temperature**2 * (wanted.exp() * same * (wanted - theirs)).sum(dim=1)
 
 
 def state_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:

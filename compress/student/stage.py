@@ -269,6 +269,9 @@ def _training_data(
     columns = {"read": first[home] + place_in_row, "weight": chosen.weights[home], "language": language[home]}
     if chosen.targets is not None:
         columns["labels"] = chosen.targets[home][:, None]
+    if run.task.RANKS:
+        keys = [f"{lang} {text}" for lang, text in zip(rows.column("lang"), rows.column("text"), strict=True)]
+        columns["query"] = np.unique(keys, return_inverse=True)[1][home]
     return replace(found, train=found.train.with_columns(columns))
 
 

@@ -74,7 +74,8 @@ class Task(Protocol):
     ``labels``, each element of which has an output of its own; none where there is one for the whole example.
     ``SINGLE_LABEL`` tells whether a row has one label of a closed set, which a teacher may give it, ``SEVERAL_LABELS``
     whether it may have more than one, ``GENERATES`` whether models predict by writing text, token by token, ``VECTORS``
-    whether they give vectors, which are compared with one another and need no labels;
+    whether they give vectors, which are compared with one another and need no labels, ``NUMBERS`` whether a row's
+    prediction is a number, the one output of a head, ``RANKS`` whether that is held against those of the same query;
     ``BEST_EPOCH`` by what a training's best epoch is chosen. ``REFUSED_FIELDS`` are the recipe's fields that it has no
     use for (``field``, or ``field=value`` where only a value is refused), with whom they are for; ``BUILT_IN`` tells
     whether there is built-in data. ``SPLIT_BY`` is what rows must not share with those of another split: who has seen
@@ -93,6 +94,8 @@ class Task(Protocol):
     SEVERAL_LABELS: bool
     GENERATES: bool
     VECTORS: bool
+    NUMBERS: bool
+    RANKS: bool
     BEST_EPOCH: TrainingMetric
     REFUSED_FIELDS: Mapping[str, str]
     BUILT_IN: bool
@@ -241,6 +244,13 @@ VECTORS_ONLY: Mapping[str, str] = {
     "teacher.embedding": "embedding",
 }
 """Fields that ask for models that give vectors, by whom they are for."""
+
+RANKING_ONLY: Mapping[str, str] = {
+    "data.negatives.per_query": "reranking",
+    "data.negatives.by": "reranking",
+    "student.distillation.ranking": "reranking",
+}
+"""Fields that ask for passages of queries, by whom they are for."""
 
 
 def written_prefix(settings: TextSettings) -> str:

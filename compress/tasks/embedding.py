@@ -20,6 +20,7 @@ from compress.tasks.contract import (
     GENERATION_ONLY,
     LABELLED_ROWS_ONLY,
     LABELS_ONLY,
+    RANKING_ONLY,
     Agreed,
     Encode,
     Example,
@@ -52,9 +53,12 @@ SINGLE_LABEL = False
 SEVERAL_LABELS = False
 GENERATES = False
 VECTORS = True
+NUMBERS = False
+RANKS = False
 BEST_EPOCH: TrainingMetric = "loss"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {
+    **RANKING_ONLY,
     **LABELLED_ROWS_ONLY,
     **LABELS_ONLY,
     **GENERATION_ONLY,

@@ -23,6 +23,7 @@ from compress.tasks.contract import (
     GENERATION_ONLY,
     LABELLED_ROWS_ONLY,
     NO_LABEL,
+    RANKING_ONLY,
     VECTORS_ONLY,
     Agreed,
     Encode,
@@ -53,9 +54,16 @@ SINGLE_LABEL = False
 SEVERAL_LABELS = True
 GENERATES = False
 VECTORS = False
+NUMBERS = False
+RANKS = False
 BEST_EPOCH: TrainingMetric = "loss"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
-REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **GENERATION_ONLY, **VECTORS_ONLY}
+REFUSED_FIELDS: Mapping[str, str] = {
+    **RANKING_ONLY,
+    **LABELLED_ROWS_ONLY,
+    **GENERATION_ONLY,
+    **VECTORS_ONLY,
+}
 BUILT_IN = False
 SPLIT_BY: SplitBy = "text"
 

@@ -24,6 +24,7 @@ from compress.tasks.contract import (
     GENERATION_ONLY,
     LABELLED_ROWS_ONLY,
     LABELS_ONLY,
+    RANKING_ONLY,
     VECTORS_ONLY,
     WHOLE_TEXTS_ONLY,
     Encode,
@@ -58,9 +59,12 @@ SINGLE_LABEL = False
 SEVERAL_LABELS = False
 GENERATES = False
 VECTORS = False
+NUMBERS = False
+RANKS = False
 BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {
+    **RANKING_ONLY,
     **LABELLED_ROWS_ONLY,
     **WHOLE_TEXTS_ONLY,
     **LABELS_ONLY,

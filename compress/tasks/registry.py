@@ -11,6 +11,7 @@ from compress.tasks import (
     multi_label_classification,
     question_answering,
     regression,
+    reranking,
     text_classification,
     token_classification,
     translation,
@@ -25,6 +26,7 @@ TaskName = Literal[
     "question-answering",
     "translation",
     "embedding",
+    "reranking",
 ]
 TASKS: Mapping[TaskName, Task] = {
     "text-classification": text_classification,
@@ -34,6 +36,7 @@ TASKS: Mapping[TaskName, Task] = {
     "question-answering": question_answering,
     "translation": translation,
     "embedding": embedding,
+    "reranking": reranking,
 }
 
 

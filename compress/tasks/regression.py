@@ -17,6 +17,7 @@ from compress.tasks.contract import (
     GENERATION_ONLY,
     LABELLED_ROWS_ONLY,
     LABELS_ONLY,
+    RANKING_ONLY,
     VECTORS_ONLY,
     Agreed,
     Encode,
@@ -51,9 +52,12 @@ SINGLE_LABEL = False
 SEVERAL_LABELS = False
 GENERATES = False
 VECTORS = False
+NUMBERS = True
+RANKS = False
 BEST_EPOCH: TrainingMetric = "loss"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {
+    **RANKING_ONLY,
     **VECTORS_ONLY,
     **LABELLED_ROWS_ONLY,
     **LABELS_ONLY,

@@ -15,6 +15,7 @@ from compress.tasks.contract import (
     ENCODER_GRAPHS,
     GENERATION_ONLY,
     NO_LABEL,
+    RANKING_ONLY,
     VECTORS_ONLY,
     Encode,
     Example,
@@ -47,9 +48,11 @@ SINGLE_LABEL = True
 SEVERAL_LABELS = False
 GENERATES = False
 VECTORS = False
+NUMBERS = False
+RANKS = False
 BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
-REFUSED_FIELDS: Mapping[str, str] = {**GENERATION_ONLY, **VECTORS_ONLY}
+REFUSED_FIELDS: Mapping[str, str] = {**GENERATION_ONLY, **VECTORS_ONLY, **RANKING_ONLY}
 BUILT_IN = True
 SPLIT_BY: SplitBy = "text"  # of pairs the first: a premise, a query or a sentence has several others
 

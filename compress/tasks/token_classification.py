@@ -18,6 +18,7 @@ from compress.tasks.contract import (
     GENERATION_ONLY,
     LABELLED_ROWS_ONLY,
     NO_LABEL,
+    RANKING_ONLY,
     VECTORS_ONLY,
     WHOLE_TEXTS_ONLY,
     Agreed,
@@ -52,9 +53,17 @@ SINGLE_LABEL = False
 SEVERAL_LABELS = False
 GENERATES = False
 VECTORS = False
+NUMBERS = False
+RANKS = False
 BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
-REFUSED_FIELDS: Mapping[str, str] = {**LABELLED_ROWS_ONLY, **WHOLE_TEXTS_ONLY, **GENERATION_ONLY, **VECTORS_ONLY}
+REFUSED_FIELDS: Mapping[str, str] = {
+    **RANKING_ONLY,
+    **LABELLED_ROWS_ONLY,
+    **WHOLE_TEXTS_ONLY,
+    **GENERATION_ONLY,
+    **VECTORS_ONLY,
+}
 BUILT_IN = True
 SPLIT_BY: SplitBy = "text"
 OUTSIDE = "O"

@@ -19,6 +19,7 @@ from compress.tasks.contract import (
     LABELLED_ROWS_ONLY,
     LABELS_ONLY,
     NO_LABEL,
+    RANKING_ONLY,
     VECTORS_ONLY,
     WHOLE_TEXTS_ONLY,
     Encode,
@@ -57,9 +58,12 @@ SINGLE_LABEL = False
 SEVERAL_LABELS = False
 GENERATES = True
 VECTORS = False
+NUMBERS = False
+RANKS = False
 BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ("encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx")
 REFUSED_FIELDS: Mapping[str, str] = {
+    **RANKING_ONLY,
     **VECTORS_ONLY,
     **LABELLED_ROWS_ONLY,
     **WHOLE_TEXTS_ONLY,

@@ -19,6 +19,7 @@ from compress.models.describe import brought_model, head_names, summary_of, thre
 from compress.models.encoder_decoder import translation_config
 from compress.models.intake import Intake, check_teacher_knows, take_in
 from compress.models.load import model_class, save_model, save_tokenizer
+from compress.models.reranker import keep_activation
 from compress.models.sentence_folder import take_over
 from compress.models.source import fetch
 from compress.models.tokenizers import train_tokenizer, unknown_shares
@@ -139,6 +140,8 @@ def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTok
     else:
         config = scratch_config(shape, tokenizer, head_names(run.task, data.labels), max_length)
         config.problem_type = run.task.PROBLEM_TYPE
+        if run.task.RANKS:
+            keep_activation(config, "sigmoid")
     if shape.pretraining is None:
         return tokenizer, model_class(run.task).from_config(config)
     warmed = _pretrain(run, data, shape, config, tokenizer, scratch)

@@ -28,6 +28,10 @@ class TrainingRows(Sequence[Example]):
         """The labels of all examples, one after the other."""
         return self._encoded.values_of("labels")
 
+    def column(self, name: str) -> np.ndarray | None:
+        """One of the columns; none where there is no such."""
+        return self._columns.get(name)
+
     def with_columns(self, columns: Mapping[str, np.ndarray]) -> TrainingRows:
         """The same examples with more columns."""
         return TrainingRows(self._encoded, {**self._columns, **columns})

@@ -98,7 +98,12 @@ class BucketTrainer(Trainer):
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         step = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
         sampler = LengthBucketSampler(
-            rows.lengths, step, self.args.seed, self.languages, self.settings.language_exponent
+            rows.lengths,
+            step,
+            self.args.seed,
+            self.languages,
+            self.settings.language_exponent,
+            rows.column("query"),  # whose passages are compared with one another
         )
         collate: Any = self.data_collator
         sampler.on_epoch = lambda epoch: setattr(collate, "epoch", epoch)

@@ -15,6 +15,7 @@ from compress.errors import CompressError
 from compress.evaluation.summary import EVALUATION
 from compress.models.describe import thresholds_in
 from compress.models.load import load_tokenizer
+from compress.models.reranker import activation_in
 from compress.reports.bench import Report
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256, role_of, write_json
@@ -98,7 +99,7 @@ def _add_variant(packing: Packing, variant: PackedVariant) -> BundleModel:
     for path in (*variant.files(source), *_companions(companions)):
         shutil.copy(path, version / path.name)
     model = _described(run, variant)
-    _write_description(packing, model, thresholds_in(version))
+    _write_description(packing, model, version)
     row = packing.rows[0]
     example = run.task.encoder(load_tokenizer(str(version)), run.recipe.data, labels)([row])[0]
     write_serving(run.task, len(labels), model, packing.report, version, WarmUpRow(row, example))
@@ -115,7 +116,7 @@ def _add_text_variant(packing: Packing, source: BundleModel) -> BundleModel:
     version.mkdir(parents=True)
     everything = [row for split in packing.data.splits.values() for row in split]
     add_text_model(folder / source.folder, version, labels, packing.run.recipe.data, everything)
-    _write_description(packing, model, ())  # its rows have one label, which no threshold decides
+    _write_description(packing, model, None)  # its rows have one label, which no threshold decides
     write_text_serving(len(labels), model, source.name, packing.report, version, packing.rows[0])
     _check_answers(folder / source.folder, version, packing.rows)
     return model.model_copy(update={"bytes": graph_bytes(version)})
@@ -151,11 +152,12 @@ def _described(run: Run, variant: PackedVariant) -> BundleModel:
     )
 
 
-def _write_description(packing: Packing, model: BundleModel, thresholds: Sequence[float]) -> None:
+def _write_description(packing: Packing, model: BundleModel, made: Path | None) -> None:
     description = description_of(
         packing.run.recipe,
         packing.data.labels,
-        thresholds,
+        thresholds_in(made) if made else (),
+        activation=activation_in(made) if made else None,
         name=model.name,
         runtime=model.runtime,
         target=model.target,

@@ -22,13 +22,19 @@ from export.variants.sample import Sample
 _SENSITIVITY_EXAMPLES = 200
 
 
-def halves_of(rows: Sequence[Row]) -> tuple[list[int], list[int]]:
-    """Numbers of rows to search with and to confirm with; each language is divided evenly."""
+def halves_of(rows: Sequence[Row], *, by_text: bool = False) -> tuple[list[int], list[int]]:
+    """Numbers of rows to search with and to confirm with; each language is divided evenly.
+
+    :param by_text: Rows of the same text, which is a query then, stay together.
+    """
     seen: dict[str, int] = {}
+    turns: dict[tuple[str, object], int] = {}
     halves: tuple[list[int], list[int]] = ([], [])
     for number, row in enumerate(rows):
-        turn = seen[row.lang] = seen.get(row.lang, 0) + 1
-        halves[turn % 2].append(number)
+        key = (row.lang, row.text if by_text else number)
+        if key not in turns:
+            turns[key] = seen[row.lang] = seen.get(row.lang, 0) + 1
+        halves[turns[key] % 2].append(number)
     return halves
 
 
@@ -52,7 +58,10 @@ class Judge:
         pad_id = self.sample.tokenizer.pad_token_id
         times = timed_in_turn(predict, self._reference, self.sample.examples, pad_id)
         predictions = self._predictions(predict)
-        search, confirmation = (self._losses(predictions, numbers) for numbers in halves_of(self.sample.rows))
+        search, confirmation = (
+            self._losses(predictions, numbers)
+            for numbers in halves_of(self.sample.rows, by_text=self.sample.task.RANKS)
+        )
         return Trial(
             name=candidate.name,
             candidate=candidate,

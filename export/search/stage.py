@@ -112,7 +112,7 @@ def search(runner: Runner, points: float) -> SearchReport:
     :param points: Largest drop of any language, in points.
     :raises CompressError: If other work kept a form from being timed.
     """
-    halves = halves_of(runner.sample.rows)
+    halves = halves_of(runner.sample.rows, by_text=runner.sample.task.RANKS)
     if runner.sample.task.SINGLE_LABEL:  # elsewhere a row may be better or worse, not right or wrong alone
         _tell_resolution([runner.sample.rows[number].lang for number in halves[0]], points)
     trials = [trial for candidate in runner.candidates for trial in _tried(runner, candidate)]

@@ -137,7 +137,8 @@ def _fused(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
 def _dynamic_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
     source, target = ingredients.parent_of(variant), ingredients.target
     announce = ingredients.announcing(f"{variant.name}: quantising")
-    by_token = ingredients.task.VECTORS  # a vector that depends on what else is in a batch cannot be kept in an index
+    # A vector that depends on what else is in a batch cannot be kept in an index, nor such scores be compared.
+    by_token = ingredients.task.VECTORS or ingredients.task.RANKS
     quantize_dynamic_int8(source, folder, target, ingredients.excluded, announce, by_token=by_token)
     weights = "7 bit per channel" if target.reduce_range else "8 bit per channel"
     activations = "at run time, by token" if by_token else None

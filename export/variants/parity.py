@@ -89,7 +89,7 @@ def measure_parity(task: Task, parent: Answers, variant: Answers) -> Parity:
         return _parity_of_vectors(task, parent, variant)
     one, other = (np.concatenate([output.ravel() for output in answers.outputs]) for answers in (parent, variant))
     difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
-    if task.PROBLEM_TYPE == "regression":
+    if task.NUMBERS:
         difference /= spread(one)
     agreed = task.agreed(parent.predictions, variant.predictions)
     return Parity(

@@ -54,7 +54,7 @@ def write_card(
         models=models,
         materials=materials_of(recipe, run.summary(source_stage(run))),
         canary_rows=len(rows),
-        asking="encode" if task.VECTORS else "predict",
+        asking="encode" if task.VECTORS else "rank" if task.RANKS else "predict",
         example_call=task.example_call(min(rows, key=lambda row: row.lang)),
         served_by_graph=len(task.GRAPHS) == 1,
         changing=[model for model in models if _depends_on_batch(folder / model.folder)],

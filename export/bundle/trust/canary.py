@@ -73,7 +73,7 @@ def canary_problem(folder: Path, model: BundleModel) -> tuple[str | None, str]:
     task = task_named(read_description(folder / model.folder).task)
     if task.VECTORS:
         return _vector_problem(found, recorded, 1 - _SAME_VECTOR if same_target else model.tolerance.cosine)
-    is_number = task.PROBLEM_TYPE == "regression"
+    is_number = task.NUMBERS
     if is_number and len(found.predictions) == len(recorded.predictions):
         same = sum(alike(recorded.predictions, found.predictions))
     else:

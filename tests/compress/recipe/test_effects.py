@@ -210,6 +210,11 @@ _ELSEWHERE = {
         ("data.prompts", "data.default_prompt", "teacher.embedding.normalize", "teacher.embedding.similarity"),
         "test_vectors.py::test_prompts_length_and_comparing_may_be_the_recipe_s",
     ),
+    **dict.fromkeys(
+        ("data.negatives.per_query", "data.negatives.by"),
+        "test_reranking.py::test_passages_of_other_rows_are_the_negatives_of_queries_with_one",
+    ),
+    "student.distillation.ranking": "test_reranking.py::test_what_of_the_scores_is_learnt_is_what_the_recipe_says",
     "teacher.predictions": "compress/teacher/test_predictions.py::"
     "test_there_is_no_teacher_and_the_store_holds_what_the_file_says",
     "teacher.code_revision": "test_own_code.py::test_code_of_another_repository_is_of_one_commit_which_is_noted",

@@ -23,6 +23,7 @@ ROWS: dict[TaskName, Row] = {
     "question-answering": Row("when?", {"text": ["12:30"], "answer_start": [3]}, "en", text_pair="at 12:30"),
     "translation": Row("January", "Januar", "en-de"),
     "embedding": Row("12:30", "", "en"),
+    "reranking": Row("when?", 1.0, "en", text_pair="12:30"),
 }
 
 
@@ -79,6 +80,7 @@ def test_too_few_rows_are_said_to_tell_nothing():
         ("question-answering", ROWS["question-answering"], '["a question"], ["a text that answers it"]'),
         ("translation", ROWS["translation"], '["…"], languages="en-de"'),
         ("embedding", ROWS["embedding"], '["a text"], kind="query"'),
+        ("reranking", ROWS["reranking"], '"a query", ["a passage", "another"]'),
     ],
 )
 def test_every_task_has_a_call_to_show(name: TaskName, row: Row, call: str):
@@ -90,7 +92,7 @@ def test_every_task_has_a_client(name: TaskName):
     script = client_script(name, plain=True)
     compile(script, f"{name}.py", "exec")
     assert "MODEL_FOLDER" in script
-    assert f"def {'encode' if TASKS[name].VECTORS else 'predict'}(" in script
+    assert f"def {'encode' if TASKS[name].VECTORS else 'rank' if TASKS[name].RANKS else 'predict'}(" in script
     assert '["CPUExecutionProvider"]' in script
 
 
