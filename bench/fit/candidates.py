@@ -67,7 +67,7 @@ def candidates_of(run: Run, used_tokens: int) -> dict[FitCandidate, FitWeights]:
 def used_tokens(run: Run, data: DataSet) -> int:
     """How many of the teacher's tokens the rows use that a student learns from."""
     anatomy = anatomy_of(load_tokenizer(run.path_of(TEACHER.name), run.trusts_code))
-    counts = count_tokens(anatomy, read_texts(run, build_pool(data, run.recipe).rows))
+    counts = count_tokens(anatomy, read_texts(run, build_pool(data, run.recipe).texts))
     return int((total_of(counts).tokens > 0).sum())
 
 

@@ -25,6 +25,7 @@ from compress.student.stage import adopt_student
 from compress.student.summary import STUDENT
 from compress.targets import resolve_target
 from compress.tasks.registry import task_named
+from compress.teacher.augmentation import run_augmentation_stage
 from compress.teacher.outputs import run_cache_stage
 from compress.teacher.summary import TEACHER
 
@@ -60,6 +61,8 @@ def run_fit_stage(run: Run, bounds: FitBounds, most: int) -> FitReport:
     :param run: With data and teacher.
     :param most: So many candidates are trained at most.
     """
+    if run.recipe.student.augmentation.copies:
+        run_augmentation_stage(run)
     data = load_data(run)
     weights = candidates_of(run, used_tokens(run, data))
     runner = FitRunner(run, data, resolve_target(run.recipe.export.target), by_size(weights)[0])

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from compress.data.summary import DataSummary
     from compress.runs.directory import Run
     from compress.student.summary import StudentSummary
-    from compress.teacher.summary import OutputsSummary, PredictionsSummary, SequencesSummary, TeacherSummary
+    from compress.teacher.summary import (
+        AugmentationSummary,
+        OutputsSummary,
+        PredictionsSummary,
+        SequencesSummary,
+        TeacherSummary,
+    )
     from export.bundle.stage import Wanted
     from export.bundle.trust.result import Verification
 
@@ -39,7 +45,8 @@ def distill(run: Run, in_json: bool) -> DistillResult:
 
     if not data.labelled:
         run_answers_stage(run)
-    sequences, cache, student = _learnt(run) if run.recipe.student.kind == "distilled" else (None, None, None)
+    distils = run.recipe.student.kind == "distilled"
+    sequences, augmented, cache, student = _learnt(run) if distils else (None, None, None, None)
     evaluation = run_evaluation_stage(run)
     if is_main_process():
         keep_recipe(run)
@@ -53,6 +60,7 @@ def distill(run: Run, in_json: bool) -> DistillResult:
         predictions=predictions,
         teacher=teacher,
         sequences=sequences,
+        augmented=augmented,
         cache=cache,
         student=student,
         evaluation=evaluation,
@@ -74,14 +82,18 @@ def taught(run: Run) -> tuple[DataSummary, PredictionsSummary | None, TeacherSum
     return data, predictions, run_teacher_stage(run)
 
 
-def _learnt(run: Run) -> tuple[SequencesSummary | None, OutputsSummary, StudentSummary]:
+def _learnt(
+    run: Run,
+) -> tuple[SequencesSummary | None, AugmentationSummary | None, OutputsSummary, StudentSummary]:
     """The student, and what it learns from."""
     from compress.student.stage import run_student_stage
+    from compress.teacher.augmentation import run_augmentation_stage
     from compress.teacher.outputs import run_cache_stage
     from compress.teacher.sequences import run_sequences_stage
 
     sequences = run_sequences_stage(run) if run.recipe.student.distillation.sequences.enabled else None
-    return sequences, run_cache_stage(run), run_student_stage(run)
+    augmented = run_augmentation_stage(run) if run.recipe.student.augmentation.copies else None
+    return sequences, augmented, run_cache_stage(run), run_student_stage(run)
 
 
 def _try_export(run: Run) -> None:

@@ -10,7 +10,13 @@ from compress.evaluation.summary import EvaluationSummary
 from compress.models.vocabulary.summary import TrimmingSummary
 from compress.student.summary import StudentSummary
 from compress.tasks.registry import TaskName
-from compress.teacher.summary import OutputsSummary, PredictionsSummary, SequencesSummary, TeacherSummary
+from compress.teacher.summary import (
+    AugmentationSummary,
+    OutputsSummary,
+    PredictionsSummary,
+    SequencesSummary,
+    TeacherSummary,
+)
 
 
 class DistillResult(Contract):
@@ -22,6 +28,7 @@ class DistillResult(Contract):
     predictions: PredictionsSummary | None = Field(None, description="null: no file has the teacher's")
     teacher: TeacherSummary
     sequences: SequencesSummary | None = None
+    augmented: AugmentationSummary | None = Field(None, description="null: there are no copies")
     cache: OutputsSummary | None = Field(None, description="null: there is no student")
     student: StudentSummary | None = Field(None, description="null: the model is taken as it is")
     evaluation: EvaluationSummary

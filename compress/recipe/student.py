@@ -112,6 +112,21 @@ class RowChoice(Section):
     weight_by_confidence: bool = Field(False, description="rows count as much as the teacher is sure of them")
 
 
+CopyKind = Literal["pieces", "dropped", "joined", "translations"]
+
+
+class Augmentation(Section):
+    """Copies of the training rows that say something else, and whose labels the teacher alone tells."""
+
+    copies: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="of each row; 0: none")
+    kinds: Annotated[list[CopyKind], Field(min_length=1)] = Field(
+        ["pieces", "dropped", "joined", "translations"],
+        description="a piece of a text; words left out; pieces of two texts, in any two languages; halves of a "
+        "sentence and of its translation, where `data.fields.parallel` tells it, else a piece; "
+        "of pairs the second is changed",
+    )
+
+
 class Cache(Section):
     """What is kept of the teacher's outputs, on disk."""
 
@@ -154,6 +169,7 @@ class Student(Section):
         description="train so many students, from `seed` on; the best on validation rows is kept, the spread told",
     )
     rows: RowChoice = RowChoice()
+    augmentation: Augmentation = Augmentation()
     distillation: Distillation = Distillation()
     cache: Cache = Cache()
     training: StudentTraining = StudentTraining()
@@ -179,6 +195,12 @@ class Student(Section):
         given = [name for name in type(self).model_fields if getattr(self, name) != getattr(usual, name)]
         if self.kind == "as-is" and given:
             raise ValueError(f"kind: as-is means that there is no student; leave out {given[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _copies_have_no_translations(self) -> Student:
+        if self.augmentation.copies and self.distillation.pivot:
+            raise ValueError("augmentation.copies: no copy has a parallel sentence that distillation.pivot could be of")
         return self
 
     @model_validator(mode="after")

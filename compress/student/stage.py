@@ -215,7 +215,7 @@ def _first_student(
 
 def own_tokenizer(run: Run, pool: Pool, settings: NewTokenizer) -> PreTrainedTokenizerBase:
     """The tokenizer that a student is given on the text of its rows."""
-    texts = [text for row in pool.rows for text in run.task.texts(row)]
+    texts = [text for row in pool.texts for text in run.task.texts(row)]
     own = train_tokenizer(texts, settings, run.recipe.data.max_length)
     say(f"student: trained a tokenizer with {len(own):,} tokens")
     return own
@@ -230,7 +230,7 @@ def fewer_tokens(
     :param folder: Where the tokenizer may go on reading from.
     """
     data, pool = rows
-    used, held_out = (partial(read_texts, run, rows) for rows in (pool.rows, data.splits["validation"]))
+    used, held_out = (partial(read_texts, run, rows) for rows in (pool.texts, data.splits["validation"]))
     settings = Vocabulary(trim=True, tokens=run.recipe.student.vocabulary_size)
     return trim_vocabulary(model, tokenizer, used, held_out, settings, folder)
 

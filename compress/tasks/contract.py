@@ -216,6 +216,7 @@ LABELLED_ROWS_ONLY: Mapping[str, str] = {
     "data.unlabelled": "text-classification",
     "teacher.predictions": "text-classification",
     "student.rows": "text-classification",
+    "student.augmentation": "text-classification",
     "student.distillation.pivot": "text-classification",
     "student.tokenizer": "text-classification",
     "student.vocabulary_size": "text-classification",

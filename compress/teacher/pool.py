@@ -10,14 +10,16 @@ from compress.data.stage import DataSet
 from compress.data.table import RowTable
 from compress.errors import CompressError
 from compress.recipe.recipe import Recipe
+from compress.teacher.summary import AUGMENTED
 
 
 @dataclass(frozen=True)
 class Pool:
-    """``rows`` are what the student reads; row ``i`` learns what the teacher says of ``teacher_rows[reads[i]]``;
-    ``without_parallel`` rows were left out for lack of a parallel sentence."""
+    """``rows`` are what the student reads, ``texts`` those that are no copies; row ``i`` learns what the teacher
+    says of ``teacher_rows[reads[i]]``; ``without_parallel`` rows were left out for lack of a parallel sentence."""
 
     rows: RowTable
+    texts: RowTable
     teacher_rows: RowTable
     reads: np.ndarray
     without_parallel: int = 0
@@ -35,7 +37,9 @@ def build_pool(data: DataSet, recipe: Recipe) -> Pool:
         raise CompressError(f"student.languages: no training rows in {', '.join(student.languages or [])}")
     pivot = student.distillation.pivot
     if pivot is None:
-        return Pool(rows, rows, np.arange(len(rows)))
+        copies = [data.splits[AUGMENTED.name]] if AUGMENTED.name in data.splits else []
+        everything = RowTable.joined([rows, *copies])
+        return Pool(everything, rows, everything, np.arange(len(everything)))
     return _through_pivot(rows, every, pivot)
 
 
@@ -49,4 +53,5 @@ def _through_pivot(rows: RowTable, every: RowTable, pivot: str) -> Pool:
             f"student.distillation.pivot: no row has a parallel sentence in '{pivot}'; "
             "name the field that joins translations in data.fields.parallel"
         )
-    return Pool(rows.select(kept), teacher_rows, reads[kept], len(rows) - len(kept))
+    kept_rows = rows.select(kept)
+    return Pool(kept_rows, kept_rows, teacher_rows, reads[kept], len(rows) - len(kept))

@@ -23,16 +23,19 @@ from compress.runtimes.generation import Search
 from compress.runtimes.predict import load_predict, predict_examples
 from compress.tasks.rows import Row, row_as_dict
 from compress.teacher.predictions import with_predictions
-from compress.teacher.summary import PREDICTIONS, SEQUENCES, TEACHER, SequencesSummary
+from compress.teacher.summary import AUGMENTED, PREDICTIONS, SEQUENCES, TEACHER, SequencesSummary
 
+AUGMENTED_FILE = "rows.jsonl"
 _BLOCK = 2048  # rows between two points that an interrupted stage goes on from
 
 
 def wanted_stages(run: Run) -> tuple[str, ...]:
-    """The stage that decides about the student's rows, besides the data's: of the teacher's translations, or of its
-    predictions in a file."""
+    """The stage that decides about the student's rows, besides the data's: of the teacher's translations, of its
+    predictions in a file, or of copies."""
     if run.recipe.teacher.predictions:
         return (PREDICTIONS.name,)
+    if run.recipe.student.augmentation.copies:
+        return (AUGMENTED.name,)
     return (SEQUENCES.name,) if run.recipe.student.distillation.sequences.enabled else ()
 
 
@@ -57,8 +60,11 @@ def load_student_data(run: Run) -> DataSet:
         return with_predictions(run, data)
     if not wanted_stages(run):
         return data
-    path = run.path_of(SEQUENCES.name) / "train.jsonl"
-    return replace(data, splits={**data.splits, "train": RowTable.open(path, run.folder / ".work" / "arrow")})
+    if run.recipe.student.augmentation.copies:
+        split, path = AUGMENTED.name, run.path_of(AUGMENTED.name) / AUGMENTED_FILE
+    else:
+        split, path = "train", run.path_of(SEQUENCES.name) / "train.jsonl"
+    return replace(data, splits={**data.splits, split: RowTable.open(path, run.folder / ".work" / "arrow")})
 
 
 def _build(run: Run, folder: Path, scratch: Path) -> SequencesSummary:

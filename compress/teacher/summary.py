@@ -43,6 +43,13 @@ class PredictionsSummary(Contract):
     test_rows: int = Field(description="test rows that the file has")
 
 
+class AugmentationSummary(Contract):
+    """Copies of the training rows, whose labels the teacher tells."""
+
+    rows: int
+    copies: int
+
+
 class SequencesSummary(Contract):
     """The teacher's own translations of the training rows."""
 
@@ -59,6 +66,7 @@ from. It is never asked."""
 
 CACHE = Stage("cache", OutputsSummary)
 SEQUENCES = Stage("sequences", SequencesSummary)
+AUGMENTED = Stage("augmented", AugmentationSummary)
 PREDICTIONS = Stage("predictions", PredictionsSummary)
 
 

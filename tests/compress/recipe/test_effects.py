@@ -32,6 +32,7 @@ from compress.recipe.file import load_recipe
 from compress.recipe.reference import field_paths
 from compress.runs.directory import Run, open_run
 from compress.student.stage import run_student_stage
+from compress.teacher.augmentation import run_augmentation_stage
 from compress.teacher.outputs import run_cache_stage
 from compress.teacher.sequences import run_sequences_stage, wanted_stages
 from compress.teacher.stage import run_teacher_stage
@@ -169,6 +170,8 @@ CHANGES: dict[str, Change] = {
     "student.rows.minimum_confidence": Change(0.9, refused="no row is left"),
     "student.rows.drop_disagreement": Change(True),
     "student.rows.weight_by_confidence": Change(True),
+    "student.augmentation.copies": Change(1),
+    "student.augmentation.kinds": Change(["dropped"], {"student.augmentation.copies": 1}),
     "student.distillation.alpha": Change(0.5),
     "student.distillation.temperature": Change(3.0),
     "student.distillation.final_temperature": Change(1.0),
@@ -332,7 +335,9 @@ def outcome(folder: Path, begun: dict[str, Any], writes: bool, overrides: dict[s
 def _run_stages(run: Run) -> None:
     run_data_stage(run)
     run_teacher_stage(run)
-    if wanted_stages(run):
+    if run.recipe.student.augmentation.copies:
+        run_augmentation_stage(run)
+    elif wanted_stages(run):
         run_sequences_stage(run)
     run_cache_stage(run)
     run_student_stage(run)

@@ -46,6 +46,15 @@ def test_a_saved_recipe_is_read_back_equal(tmp_path: Path):
         ("student: {tokenizer: {longest_piece: 1}}", "longest_piece 1: a pair has 2 or more; use unigram"),
         ("student: {hidden_size: 100, heads: 3}", "hidden_size 100 must be a multiple of heads 3"),
         ("data: {train: a.csv}", "train, validation and test must be given together"),
+        (
+            "student: {augmentation: {copies: 1}, distillation: {pivot: en}}",
+            "student: augmentation.copies: no copy has a parallel sentence that distillation.pivot could be of",
+        ),
+        (
+            "{task: question-answering, data: {source: a}, student: {augmentation: {copies: 1}}}",
+            "student.augmentation is for text-classification, the task is question-answering; leave it out",
+        ),
+        ("student: {augmentation: {kinds: [joint]}}", "student.augmentation.kinds.0: input should be 'pieces'"),
         ("name: ../elsewhere", "name: string should match pattern"),
         ("task: translation", "data.source: the built-in data has no rows for translation; name a file or folder"),
         (

@@ -118,3 +118,15 @@ def test_a_trimmed_teacher_says_what_it_said_before(distil, tmp_path: Path, fini
     assert result["evaluation"]["models"]["untrimmed"]["de"]["accuracy"]["value"] > 0.5
     for model in ("teacher", "student"):
         assert len(AutoTokenizer.from_pretrained(tmp_path / "out/tiny" / model)) == vocabulary["tokens_after"]
+
+
+def test_a_student_learns_from_copies_that_its_teacher_has_read(distil, tmp_path: Path, data_folder: Path):
+    train = len(rows_of(data_folder, "train"))
+    result = distil(student__augmentation__copies=1)
+    copies = result["augmented"]["copies"]
+    assert result["augmented"]["rows"] == train
+    assert 0.5 * train < copies <= train
+    assert result["cache"]["examples"] == result["student"]["rows"]["kept"] == train + copies
+    assert result["student"]["rows"]["labelled_by_teacher"] == copies
+    assert {row["label"] for row in rows_of(tmp_path / "out/tiny/augmented", "rows")} == {""}
+    assert f"{copies:,} copies" in result["told"]
