@@ -28,6 +28,8 @@ from compress.runs.directory import Run, find_run, open_run
 from compress.serving.opened import open_to_try
 from compress.student.stage import distil
 from compress.tasks.rows import Row
+from compress.teacher.outputs import load_cache
+from compress.teacher.summary import PREDICTIONS
 from export.bundle.stage import Wanted, run_bundle_stage
 from export.bundle.trust.verify import verify
 from export.onnx.graphs import depends_on_batch
@@ -216,16 +218,30 @@ def test_what_of_the_scores_is_learnt_is_what_the_recipe_says(run: Run, tmp_path
     assert len({losses[0] for losses in first.values()}) == 3
 
 
+def test_scores_in_a_file_take_the_place_of_a_teacher(tmp_path: Path):
+    rows = list(small.rows(120))
+    scores = [{**row, "score": 4.0 * row["label"] - len(row["passage"]) / 100} for row in rows]
+    file = write(tmp_path / "scores.jsonl", scores[:-5])
+    recipe = tiny_recipe(write(tmp_path / "rows.jsonl", rows))
+    recipe["teacher"] = {"predictions": str(file), "scratch": recipe["teacher"]["scratch"]}
+    recipe["student"]["training"] |= {"epochs": 1}
+    this = open_run(load_recipe(None, {**recipe, "task": "reranking"}), tmp_path / "runs")
+    commands.distill(this, in_json=True)
+    learnt = load_data(this).splits["train"]
+    wanted = {(row["query"], row["passage"]): row["score"] for row in scores}
+    known = [wanted[row.text, row.text_pair] for row in learnt][: -5 if this.summary(PREDICTIONS).missing else None]
+    assert load_cache(this).logits()[: len(known), 0] == pytest.approx(known, abs=1e-5)
+    summary = this.summary(EVALUATION)
+    assert summary.models["teacher"]["all"]["nDCG@10"].value == 1
+    assert summary.student_against_teacher.metric == "nDCG@10"
+
+
 @pytest.mark.parametrize(
     ("outputs", "changes", "problem"),
     [
         (3, {"task": "reranking"}, "its head has 3 outputs, a reranker's score is one; name another"),
         (1, {"data.negatives.per_query": 500}, "data.negatives.per_query: 500 are asked for, "),
         (1, {"data.negatives.per_query": 0}, "no query in de, en, ja has a relevant passage and another; give each"),
-        (
-            1,
-            {"data.negatives.by": "words", "task": "embedding"},
-        ),
         (1, {"data.prompts": {"query": "q: "}}, "data.prompts is for embedding, the task is reranking"),
     ],
 )

@@ -34,6 +34,7 @@ from compress.runtimes.generation import Search, generator_with
 from compress.runtimes.pytorch import predict_with
 from compress.student.summary import STUDENT, original_name, reference_stages
 from compress.tasks.contract import Prediction, Task
+from compress.tasks.reranking import found_among
 from compress.tasks.rows import Row
 from compress.teacher.predictions import has_prediction, load_probabilities
 from compress.teacher.summary import PREDICTIONS, TEACHER, source_stage
@@ -91,7 +92,8 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
             write_json(folder / f"{stage}-confidences.json", said.confidences)
     student = models.get(STUDENT.name)
     if student and told:
-        student = answered([rows[row] for row in told], [student.predictions[row] for row in told])
+        compared, known = [rows[row] for row in told], [student.predictions[row] for row in told]
+        student = answered(compared, found_among(known, compared) if task.RANKS else known)
     original = models[original_name(run)]
     summary = EvaluationSummary(
         metrics=list(original.metrics),
@@ -131,9 +133,12 @@ def _told_by_file(run: Run, data: DataSet) -> dict[int, Prediction]:
     if not run.recipe.teacher.predictions:
         return {}
     probabilities = load_probabilities(run, "test")
-    return {
-        int(row): data.labels[int(probabilities[row].argmax())] for row in np.flatnonzero(has_prediction(probabilities))
-    }
+    known = np.flatnonzero(has_prediction(probabilities)).tolist()
+    if run.task.RANKS:
+        rows = list(data.splits["test"].select(known))
+        found = run.task.findings(probabilities[known, 0].tolist(), rows, run.recipe.teacher.embedding.compared_by)
+        return dict(zip(known, found, strict=True))
+    return {row: data.labels[int(probabilities[row].argmax())] for row in known}
 
 
 def load_predicted(run: Run, stage: str) -> Predicted:

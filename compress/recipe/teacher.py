@@ -89,9 +89,9 @@ class Teacher(Section):
     )
     predictions: NonEmpty | None = Field(
         None,
-        description="text classification: file of what a teacher says of the rows, which is not asked then: their "
-        "text and `probabilities`, or a label and its `confidence`. `model`, or one from scratch, gives the student "
-        "its tokenizer and first weights alone",
+        description="text classification and reranking: file of what a teacher says of the rows, which is not asked "
+        "then: their text and `probabilities`, or a label and its `confidence`; passages of queries with a `score`. "
+        "`model`, or one from scratch, gives the student its tokenizer and first weights alone",
     )
     fine_tune: bool = Field(True, description="false: take `model` as it is")
     pooling: PoolingMode | Annotated[list[PoolingMode], Field(min_length=1)] | None = Field(

@@ -58,9 +58,11 @@ NUMBERS = True
 RANKS = True
 BEST_EPOCH: TrainingMetric = "loss"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
+_OF_RANKINGS_TOO = ("teacher.predictions", "student.vocabulary_size")
+"""Fields that ask elsewhere for one label a row."""
 REFUSED_FIELDS: Mapping[str, str] = {
     **VECTORS_ONLY,
-    **{field: whose for field, whose in LABELLED_ROWS_ONLY.items() if field != "student.vocabulary_size"},
+    **{field: whose for field, whose in LABELLED_ROWS_ONLY.items() if field not in _OF_RANKINGS_TOO},
     **LABELS_ONLY,
     **GENERATION_ONLY,
     "teacher.training.label_smoothing": "labels",
@@ -134,8 +136,17 @@ def answered(row: Row, prediction: float, thresholds: Sequence[float] = ()) -> R
 
 def findings(predictions: Sequence[float], rows: Sequence[Row], similarity: str) -> list[dict[str, Any]]:
     """The score and rank of each row."""
+    return _findings(predictions, rows)
+
+
+def _findings(predictions: Sequence[float], rows: Sequence[Row]) -> list[dict[str, Any]]:
     ranks = ranks_within(np.array(predictions, dtype=np.float64), [query_of(row) for row in rows])
     return [{SCORE: float(f"{score:.7g}"), RANK: rank} for score, rank in zip(predictions, ranks, strict=True)]
+
+
+def found_among(findings: Sequence[Any], rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The findings of some rows, with the ranks that they have among these."""
+    return _findings([found[SCORE] for found in findings], rows)
 
 
 def metrics(predictions: Sequence[Any], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:

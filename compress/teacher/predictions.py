@@ -1,7 +1,7 @@
 """The predictions stage: what a file says of the rows, in place of a teacher that is asked about them.
 
 A row of the file has the text of a row of the data, and with it either the probabilities of the labels, or an answer
-and how sure it is (of a large language model, say).
+and how sure it is (of a large language model, say); of a passage that is ranked for a query its score.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from compress.errors import CompressError
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256
 from compress.runs.stages import run_stage
-from compress.tasks.rows import Row, name_in, value_in
+from compress.tasks.rows import Row, name_in, number_in, value_in
 from compress.teacher.summary import PREDICTIONS, PredictionsSummary
 
-PROBABILITIES, CONFIDENCE = "probabilities", "confidence"
+PROBABILITIES, CONFIDENCE, SCORE = "probabilities", "confidence", "score"
 _FILE = "predictions.safetensors"
 _ROUNDING = 0.01  # that the sum of written probabilities may be off by
 _MOST_MISSING = 0.5  # share of a language's training rows: with more, the texts are likely not the data's
@@ -54,7 +54,10 @@ def run_predictions_stage(run: Run) -> PredictionsSummary:
 
 
 def load_probabilities(run: Run, split: str) -> np.ndarray:
-    """What the file says of the rows of a split, float32 (rows, labels); no numbers (NaN) of rows that it lacks."""
+    """What the file says of the rows of a split, float32 (rows, labels); no numbers (NaN) of rows that it lacks.
+
+    Where passages are ranked these are scores, float32 (rows, 1).
+    """
     with safe_open(run.path_of(PREDICTIONS.name) / _FILE, "np") as file:
         return np.asarray(file.get_tensor(split))
 
@@ -66,9 +69,12 @@ def with_predictions(run: Run, data: DataSet) -> DataSet:
 
 
 def training_logits(run: Run) -> np.ndarray:
-    """Logarithms of the probabilities of the rows that the student learns from, float32 (rows, labels)."""
+    """Logarithms of the probabilities of the rows that the student learns from, float32 (rows, labels); scores as they
+    are, (rows, 1)."""
     found = [load_probabilities(run, split) for split in _training_splits(load_data(run))]
     probabilities = np.concatenate([array[has_prediction(array)] for array in found])
+    if run.task.RANKS:
+        return probabilities
     return np.asarray(np.log(np.maximum(probabilities, _LEAST)))
 
 
@@ -95,7 +101,7 @@ def _build(run: Run, path: Path, folder: Path) -> PredictionsSummary:
         keys = [_found_key(said, row) for row in rows]
         if split != "test" and languages is not None:
             keys = [key if row.lang in languages else None for key, row in zip(keys, rows, strict=True)]
-        nothing = np.full(len(data.labels), np.nan)
+        nothing = np.full(1 if run.task.RANKS else len(data.labels), np.nan)
         arrays[split] = np.array([nothing if key is None else said[key].probabilities for key in keys], np.float32)
         used |= set(keys)
     save_file(arrays, folder / _FILE)
@@ -144,7 +150,7 @@ def _tell(path: Path, summary: PredictionsSummary) -> None:
 
 @dataclass(frozen=True)
 class _Said:
-    """Probabilities, float (labels,), and where they stand."""
+    """Probabilities, float (labels,), or a score, and where they stand."""
 
     probabilities: np.ndarray
     place: str
@@ -181,6 +187,8 @@ def _found_key(said: Mapping[_Key, _Said], row: Row) -> _Key | None:
 def _probabilities(run: Run, raw: RawRow, labels: Sequence[str]) -> np.ndarray:
     """What a row of the file says, float (labels,), with the sum 1."""
     place, content = raw
+    if run.task.RANKS:
+        return np.array([number_in(place, content, {SCORE: SCORE}, SCORE)])
     if content.get(PROBABILITIES) is not None:
         return _of_list_or_mapping(place, content[PROBABILITIES], labels)
     columns = {"label": run.recipe.data.fields.label or run.task.FIELDS["label"], CONFIDENCE: CONFIDENCE}
