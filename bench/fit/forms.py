@@ -12,7 +12,7 @@ from compress.console import swallowed_output
 from compress.data.stage import DataSet
 from compress.models.build import exchange_tokenizer, student_config
 from compress.models.describe import thresholds_in
-from compress.models.load import load_config, load_tokenizer, model_class, save_tokenizer
+from compress.models.load import load_config, load_tokenizer, model_class, save_model, save_tokenizer
 from compress.runs.directory import Run
 from compress.runtimes.generation import Search
 from compress.runtimes.predict import load_predict, predict_examples
@@ -78,7 +78,7 @@ class FormMaker:
             narrowed = replace(run, recipe=recipe_of(candidate, run.recipe))
             rows = self.data, build_pool(self.data, run.recipe)
             tokenizer, _ = fewer_tokens(narrowed, rows, model, tokenizer, folder)
-        model.save_pretrained(folder)
+        save_model(model, folder)
         save_tokenizer(tokenizer, folder)
 
     def times(self, form: Path, reference: Path, rows: list[Row]) -> FormTimes:

@@ -111,6 +111,7 @@ def _try_export(run: Run) -> None:
         return
     from compress.models.build import student_config
     from compress.models.load import load_config, load_tokenizer
+    from compress.models.sentence_folder import keep_head, read_head
     from compress.models.source import fetch
     from compress.runtimes.memory import tell_of_rows
     from compress.teacher.stage import try_teacher_of
@@ -119,6 +120,8 @@ def _try_export(run: Run) -> None:
     try_teacher_of(run)
     source, trusted = fetch(recipe.teacher), recipe.teacher.trust_remote_code
     config = load_config(source, trusted)
+    if run.task.VECTORS:
+        keep_head(config, read_head(source, recipe.teacher, config))
     if recipe.student.kind == "distilled":
         config = student_config(config, recipe.student)
     tell_of_rows(config, recipe.data.max_length)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -85,6 +86,27 @@ class RowTable(Sequence[Row]):
     def in_languages(self, languages: Sequence[str] | None) -> RowTable:
         """The rows in the wanted languages (none: all)."""
         return self if languages is None else self.select(np.flatnonzero(np.isin(self.column("lang"), list(languages))))
+
+    def divided(self, parts: Callable[[Row], Sequence[Row]], whose: Callable[[Row], object]) -> RowTable:
+        """The parts of all rows, in their order; of those that are the same the first.
+
+        :param parts: Of a row; they have the same fields.
+        :param whose: What makes two parts the same.
+        """
+        seen: set[bytes] = set()
+
+        def part(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+            kept = []
+            for row in (own for whole in rows_of(batch) for own in parts(whole)):
+                digest = blake2b(repr(whose(row)).encode(), digest_size=16).digest()
+                if digest not in seen:
+                    seen.add(digest)
+                    kept.append(row_as_dict(row))
+            return {name: [row[name] for row in kept] for name in fields}
+
+        fields = row_as_dict(parts(self[0])[0])
+        how: dict[str, Any] = {"features": _features(fields), "load_from_cache_file": False, "batch_size": _BATCH}
+        return RowTable(self._dataset.map(part, batched=True, remove_columns=self._dataset.column_names, **how))
 
     def column(self, name: str) -> np.ndarray:
         """One field of all rows; empty where a row lacks it."""

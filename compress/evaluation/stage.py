@@ -100,7 +100,7 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
         signatures=signatures(original.metrics),
         rows={language: languages.count(language) for language in data.languages} | {ALL: len(languages)},
         rows_of_teacher=_counted(models[TEACHER.name].rows) if told else None,
-        seen_in_training=_seen_in_training(run.recipe, data, task.SINGLE_LABEL),
+        seen_in_training=_seen_in_training(run.recipe, data, task),
         student_rows=run.summary(STUDENT).rows if student else None,
         models={name: per_language(model.metrics, [row.lang for row in model.rows]) for name, model in models.items()},
         labels={name: label_figures(model.counts, [row.lang for row in model.rows]) for name, model in models.items()},
@@ -154,11 +154,10 @@ def load_predicted(run: Run, stage: str) -> Predicted:
     )
 
 
-def _seen_in_training(recipe: Recipe, data: DataSet, text_alone: bool) -> dict[str, Seen]:
+def _seen_in_training(recipe: Recipe, data: DataSet, task: Task) -> dict[str, Seen]:
     """For each language whether training saw its labels, its text alone, or nothing of it (zero-shot); the teacher's
     training and what was made by the rows' text, its vocabulary, count as the student's does.
 
-    :param text_alone: Whether rows without labels are of use to the student.
     :return: Nothing of a model that is taken as it is: what it was trained on is not known.
     """
     if not recipe.trains:
@@ -167,10 +166,12 @@ def _seen_in_training(recipe: Recipe, data: DataSet, text_alone: bool) -> dict[s
     has_student = recipe.student.kind == "distilled"
     with_text, with_labels = (set(rows.column("lang")) for rows in (data.training_rows, data.splits["train"]))
     by_teacher = teacher.vocabulary.trim or teacher.model is None
+    text_alone = task.SINGLE_LABEL or task.VECTORS  # whether rows without labels are of use to the student
 
     def seen(language: str) -> Seen:
         by_student = has_student and (read is None or language in read)
-        if language in with_labels and (labels is None or language in labels) and (teacher.is_trained or by_student):
+        has_labels = language in with_labels and (labels is None or language in labels) and not task.VECTORS
+        if has_labels and (teacher.is_trained or by_student):
             return "labels"
         by_text = by_teacher or (text_alone and by_student)
         return "text" if language in with_text and by_text else "nothing"

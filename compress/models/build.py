@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from compress.errors import CompressError
 from compress.models.describe import FEED_FORWARD_NAMES, embeddings_of, label_maps
 from compress.models.encoder_decoder import copy_spread_layers, fewer_layers, reshaped
+from compress.models.sentence_folder import has_head, head_of, keep_head
+from compress.models.sentence_student import copy_head, head_of_student
 from compress.recipe.student import Student
 from compress.recipe.teacher import Scratch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from compress.models.sentence import SentenceEncoder
 
 
 def scratch_config(
@@ -60,6 +64,8 @@ def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel
         _copy_layers(teacher, model, kept_layers(teacher.config.num_hidden_layers, student.every_nth_layer))
     elif student.initialization != "random":
         _project_embeddings(teacher, model)
+    if has_head(teacher.config):
+        copy_head(cast("SentenceEncoder", teacher), cast("SentenceEncoder", model))
     return model
 
 
@@ -71,9 +77,14 @@ def student_config(teacher: PreTrainedConfig, student: Student) -> PreTrainedCon
     if teacher.is_encoder_decoder:
         return (fewer_layers if student.every_nth_layer else reshaped)(teacher, student)
     if student.every_nth_layer is None:
-        return _with_shape(teacher, student, range(student.layers))
-    kept = kept_layers(teacher.num_hidden_layers, student.every_nth_layer)
-    return _with_shape(teacher, student, kept) if student.is_cut else _with_fewer_layers(teacher, kept)
+        config = _with_shape(teacher, student, range(student.layers))
+    else:
+        kept = kept_layers(teacher.num_hidden_layers, student.every_nth_layer)
+        config = _with_shape(teacher, student, kept) if student.is_cut else _with_fewer_layers(teacher, kept)
+    if has_head(teacher):
+        widths, learnt = (teacher.hidden_size, config.hidden_size), student.distillation.vectors
+        keep_head(config, head_of_student(head_of(teacher), *widths, learnt))
+    return config
 
 
 def feed_forward_size(config: PreTrainedConfig) -> int:

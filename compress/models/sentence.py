@@ -74,14 +74,22 @@ class SentenceEncoder(nn.Module):
         return self._accepted
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
-    ) -> dict[str, Tensor]:
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        output_hidden_states: bool = False,
+    ) -> dict[str, Any]:
         types = {"token_type_ids": token_type_ids} if "token_type_ids" in self._accepted else {}
-        given = {name: tensor for name, tensor in types.items() if tensor is not None}
-        vectors = self.body(input_ids=input_ids, attention_mask=attention_mask, **given).last_hidden_state
+        given: dict[str, Any] = {name: tensor for name, tensor in types.items() if tensor is not None}
+        if output_hidden_states:
+            given["output_hidden_states"] = True
+        said = self.body(input_ids=input_ids, attention_mask=attention_mask, **given)
+        vectors = said.last_hidden_state
         for module in self.head:
             vectors = module(vectors, attention_mask) if isinstance(module, Pooling) else module(vectors)
-        return {"sentence_embedding": vectors}
+        states = {"hidden_states": said.hidden_states} if output_hidden_states else {}
+        return {"sentence_embedding": vectors, **states}
 
     def load_head(self, folder: Path) -> None:
         """Take the head's weights from a folder of sentence-transformers.
@@ -126,6 +134,17 @@ class SentenceEncoder(nn.Module):
     def get_input_embeddings(self) -> nn.Module:
         """The table of token embeddings."""
         return cast("nn.Module", self.body.get_input_embeddings())
+
+    def set_input_embeddings(self, table: nn.Module) -> None:
+        """Exchange the table of token embeddings."""
+        self.body.set_input_embeddings(table)
+
+    def get_output_embeddings(self) -> None:
+        """It writes nothing."""
+
+    def set_attn_implementation(self, name: str) -> None:
+        """As transformers' models have it."""
+        self.body.set_attn_implementation(name)
 
     def can_generate(self) -> bool:
         """It reads only."""

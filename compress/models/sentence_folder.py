@@ -100,6 +100,11 @@ def head_of(config: PreTrainedConfig) -> SentenceHead:
         ) from error
 
 
+def has_head(config: PreTrainedConfig) -> bool:
+    """Whether a configuration is of a model that gives vectors."""
+    return getattr(config, _ATTRIBUTE, None) is not None
+
+
 def keep_head(config: PreTrainedConfig, head: SentenceHead) -> None:
     """Let a configuration have this one."""
     setattr(config, _ATTRIBUTE, head.model_dump(mode="json"))

@@ -101,8 +101,16 @@ class Recipe(Section):
             raise ValueError(
                 f"the task {self.task} takes a model as it is: name teacher.model, and set teacher.fine_tune: false"
             )
-        if self.student.kind != "as-is":
-            raise ValueError(f"the task {self.task} has no students yet; set student.kind: as-is")
+        learnt = self.student.distillation.vectors
+        if self.student.kind == "distilled" and not any(learnt.weights.values()):
+            raise ValueError(
+                f"student.distillation.vectors: the student learns nothing where {', '.join(learnt.weights)} are 0"
+            )
+        if learnt.projection == "principal-components" and not (fields.text_pair or fields.parallel):
+            raise ValueError(
+                "student.distillation.vectors.projection: vectors of another length than the teacher's are measured by "
+                "what they find: name data.fields.text_pair or data.fields.parallel, or leave it at dense"
+            )
         if fields.label and not fields.text_pair:
             raise ValueError(
                 "data.fields.label says how alike the two texts of a pair are; name the second in data.fields.text_pair"

@@ -47,6 +47,44 @@ class SentenceSignal(Section):
 RankingLoss = Literal["distances", "margins", "lists"]
 
 
+class VectorSignal(Section):
+    """Embedding: what the student learns of its teacher's vectors, in place of hard and soft loss.
+
+    The loss is `cosine`, `mse` and `similarities`, each times its value, and the other signals with theirs.
+    """
+
+    cosine: Weight = Field(1.0, description="weight of one minus the cosine with the teacher's vector")
+    mse: Weight = Field(0.0, description="weight of the mean squared difference from the teacher's vector")
+    similarities: Weight = Field(
+        1.0,
+        description="weight of the divergence of how alike a text is to the others of its batch, as the student has "
+        "it, from the teacher's",
+    )
+    temperature: Temperature = Field(0.05, description="softens these similarities, which are cosines")
+    dimensions: list[Positive] = Field(
+        default_factory=list,
+        description="the first so many numbers of a vector learn the similarities too, each part for itself "
+        "(Matryoshka): [256, 128, 64]",
+    )
+    projection: Literal["dense", "principal-components"] = Field(
+        "dense",
+        description="dense: a narrower student ends with a layer that gives its vectors the teacher's length. "
+        "principal-components: its vectors stay as long as it is wide, and learn the teacher's on their axes, the "
+        "first of which tell most",
+    )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """By name."""
+        return {"cosine": self.cosine, "mse": self.mse, "similarities": self.similarities}
+
+    @model_validator(mode="after")
+    def _parts_learn_similarities(self) -> VectorSignal:
+        if self.dimensions and not self.similarities:
+            raise ValueError("dimensions: parts of vectors learn the similarities, whose weight is 0; leave them out")
+        return self
+
+
 class SequenceSignal(Section):
     """Translation: the teacher's own translations take the place of the rows' (Kim & Rush, 2016)."""
 
@@ -72,6 +110,7 @@ class Distillation(Section):
     attention: LayerSignal = LayerSignal()
     relations: RelationSignal = RelationSignal()
     sentences: SentenceSignal = SentenceSignal()
+    vectors: VectorSignal = VectorSignal()
     sequences: SequenceSignal = SequenceSignal()
     pivot: str | None = Field(
         None, description="language that the teacher reads in place of each row: its parallel sentence"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Identity, Linear, Module, ModuleDict, ModuleList
 
+from compress.models.outputs import outputs_of
 from compress.recipe.student import Distillation
 from compress.student.losses import (
     group_dro_loss,
@@ -19,12 +20,15 @@ from compress.student.losses import (
     sentence_loss,
     state_loss,
 )
+from compress.student.vectors import VectorTargets, vector_losses
 from compress.tasks.contract import Example
 from compress.teacher.signals import SignalPlan, read
 from compress.teacher.store import TeacherOutputs
 from compress.training.collator import Collator
 from compress.training.losses import hard_loss, margins
 from compress.training.trainer import BucketTrainer
+
+_AS_THEY_ARE = VectorTargets()
 
 
 class Companion(Module):
@@ -100,7 +104,7 @@ def signal_losses(
 
 
 class DistillationCollator:
-    """Adds to a batch what the teacher said about its rows; validation rows get nothing.
+    """Adds to a batch what the teacher said about its rows; validation rows have labels, and get nothing, or have none.
 
     :param output_axis: As `Task.OUTPUT_AXIS`.
     """
@@ -123,6 +127,7 @@ class DistillationCollator:
         if "read" in batch[0]:
             said = self._outputs.batch([row["read"] for row in batch], tensors[self._elements].shape[1])
             tensors.update({f"teacher_{name}": values for name, values in said.items()})
+        if "weight" in batch[0]:
             tensors["weight"] = torch.tensor([row["weight"] for row in batch])
             tensors["language"] = torch.tensor([row["language"] for row in batch])
             if "query" in batch[0]:
@@ -131,12 +136,24 @@ class DistillationCollator:
 
 
 class DistillationTrainer(BucketTrainer):
-    """Hard and soft loss and the signals of the plan, weighted by row, and by language if the weakest is protected."""
+    """Hard and soft loss, or those of vectors, and the signals of the plan, weighted by row, and by language if the
+    weakest is protected.
 
-    def __init__(self, *args: Any, distillation: Distillation, plan: SignalPlan, **kwargs: Any):
+    :param targets: Which vectors are learnt, where the task's models give some.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        distillation: Distillation,
+        plan: SignalPlan,
+        targets: VectorTargets = _AS_THEY_ARE,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
         self._distillation = distillation
         self._plan = plan
+        self._targets = targets
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -145,28 +162,19 @@ class DistillationTrainer(BucketTrainer):
         teacher = {name.removeprefix("teacher_"): inputs.pop(name) for name in given}
         if not teacher:  # validation
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
+        if "weight" not in inputs:
+            return self._validation_loss(model, inputs, teacher, return_outputs)
         labels, weight, language = (inputs.pop(name) for name in ("labels", "weight", "language"))
         queries = inputs.pop("query", None)
         companion: Companion = self.own_model.companion
         settings, mask = self._distillation, inputs["attention_mask"]
         student = read(model, self._model_inputs(inputs, labels), self._plan.student, self.task.OUTPUTS)
-        logits, wanted = (self.task.positions(found["logits"], mask) for found in (student, teacher))
-        if queries is not None:
-            hard, soft = self._ranking_losses(logits, labels, wanted, queries)
+        if self.task.VECTORS:
+            parts = vector_losses(settings.vectors, student["logits"], self._targets.of(teacher["logits"]))
         else:
-            hard, soft = hard_and_soft_loss(
-                logits,
-                self.in_unit(labels),
-                self.in_unit(wanted),
-                settings.alpha,
-                self._temperature(),
-                teacher.get("classes"),
-                self.settings.label_smoothing,
-            )
+            logits, wanted = (self.task.positions(found["logits"], mask) for found in (student, teacher))
+            parts = self._label_losses(logits, wanted, labels, queries, teacher.get("classes"))
         heads = companion.attention_heads
-        parts = {"hard": hard} if settings.alpha > 0 else {}
-        if settings.alpha < 1:
-            parts["soft"] = soft
         parts |= signal_losses(settings, student, teacher, mask, companion.projections, heads)
         for name, part in parts.items():
             self.loss_parts.setdefault(name, []).append(part.detach().mean())
@@ -182,12 +190,42 @@ class DistillationTrainer(BucketTrainer):
             )
         return by_row.mean()
 
+    def _label_losses(
+        self, logits: Tensor, wanted: Tensor, labels: Tensor, queries: Tensor | None, classes: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Of labels and of what the teacher says, those that have a weight."""
+        settings = self._distillation
+        if queries is not None:
+            hard, soft = self._ranking_losses(logits, labels, wanted, queries)
+        else:
+            hard, soft = hard_and_soft_loss(
+                logits,
+                self.in_unit(labels),
+                self.in_unit(wanted),
+                settings.alpha,
+                self._temperature(),
+                classes,
+                self.settings.label_smoothing,
+            )
+        parts = {"hard": hard} if settings.alpha > 0 else {}
+        return {**parts, "soft": soft} if settings.alpha < 1 else parts
+
     def _ranking_losses(self, logits: Tensor, labels: Tensor, wanted: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Of labels and of the teacher's scores."""
         settings = self._distillation
         student, teacher = (margins(found).squeeze(1) for found in (logits, wanted))
         soft = ranking_loss(student, teacher, queries, settings.ranking, self._temperature())
         return settings.alpha * hard_loss(logits, labels), (1 - settings.alpha) * soft
+
+    def _validation_loss(
+        self, model: Any, inputs: dict[str, Any], teacher: Mapping[str, Tensor], return_outputs: bool
+    ) -> Any:
+        """That of vectors, without the other signals."""
+        inputs.pop("labels")
+        found = outputs_of(model(**inputs), self.task.OUTPUTS)
+        parts = vector_losses(self._distillation.vectors, found, self._targets.of(teacher["logits"]))
+        loss = torch.stack(list(parts.values())).sum(dim=0).mean()
+        return (loss, {"logits": found}) if return_outputs else loss
 
     def _temperature(self) -> float:
         settings = self._distillation

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from compress.models.build import build_student, exchange_tokenizer, kept_layers
 from compress.models.checks import check_finite
 from compress.models.describe import summary_of
 from compress.models.intake import check_known
-from compress.models.load import load_model, load_tokenizer, save_tokenizer
+from compress.models.load import load_model, load_tokenizer, save_model, save_tokenizer
 from compress.models.outputs import outputs_of
 from compress.models.pruning import prune
 from compress.models.tokenizers import train_tokenizer, unknown_shares
@@ -38,8 +38,9 @@ from compress.student.distillation import Companion, DistillationCollator, Disti
 from compress.student.rows import ChosenRows, choose_rows, labelled_rows
 from compress.student.seeds import best_of_seeds
 from compress.student.summary import STUDENT, StudentSummary
+from compress.student.vectors import VectorTargets, vector_targets
 from compress.teacher.outputs import load_cache
-from compress.teacher.pool import Pool, build_pool
+from compress.teacher.pool import Pool, build_pool, validation_pool
 from compress.teacher.sequences import load_student_data, wanted_stages
 from compress.teacher.signals import SignalPlan, mapped_layers, plan_signals, prepare
 from compress.teacher.stage import read_texts, sampled_texts
@@ -156,7 +157,8 @@ def distil(
     del teacher
     shape = summary_of(model)
     say(f"{trial.title}: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.2f} million weights")
-    job = _job(run, more.training if more else student.training, tokenizer, (rows, plan, outputs), scratch, trial)
+    material = (rows, plan, outputs, _targets(run, model, outputs, trial.title))
+    job = _job(run, more.training if more else student.training, tokenizer, material, scratch, trial)
     with more.around(model) if more else nullcontext():
         training = train(model, job)
         learnt = data.splits["train"].in_languages(run.recipe.data.labelled_languages)
@@ -169,7 +171,7 @@ def distil(
     del model.companion
     if is_main_process():
         model.set_attn_implementation(usual_attention)
-        model.save_pretrained(folder)
+        save_model(model, folder)
         save_tokenizer(tokenizer, folder)
     told = {"rows": chosen.counts, "vocabulary": trimming, "training": training, "language_weights": weights}
     return StudentSummary(**dict(shape), **told)
@@ -186,11 +188,14 @@ def _first_student(
     tokenizer = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
     model = build_student(teacher, student)
     if pruned and student.is_cut:
+        any_way = torch.Generator().manual_seed(run.recipe.seed)
 
-        def loss(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        def loss(_: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
             inputs = {name: values for name, values in batch.items() if name != "labels"}
-            inputs = run.task.model_inputs(model.config, inputs, batch["labels"])
-            outputs = outputs_of(model(**inputs), run.task.OUTPUTS)
+            inputs = run.task.model_inputs(teacher.config, inputs, batch["labels"])
+            outputs = outputs_of(teacher(**inputs), run.task.OUTPUTS)
+            if run.task.VECTORS:  # what changes a vector matters, whichever way
+                return (outputs * torch.randn(outputs.shape, generator=any_way)).sum()
             return hard_loss(run.task.positions(outputs, batch["attention_mask"]), batch["labels"]).mean()
 
         depth = teacher.config.num_hidden_layers
@@ -202,7 +207,10 @@ def _first_student(
         with progress() as bar:
             task = bar.add_task("weighing the teacher's parts", total=min(_SAMPLE_ROWS, len(chosen.indices)))
             batches = _sample(run, data, pool, chosen, tokenizer)
-            prune(teacher, model, kept, batches, loss, student.initialization, lambda rows: bar.advance(task, rows))
+            whole, part = (
+                cast("PreTrainedModel", one.base_model) if run.task.VECTORS else one for one in (teacher, model)
+            )
+            prune(whole, part, kept, batches, loss, student.initialization, lambda rows: bar.advance(task, rows))
     if student.tokenizer is None:
         return model, tokenizer
     own = own_tokenizer(run, pool, student.tokenizer)
@@ -260,7 +268,8 @@ def _training_data(
 ) -> TrainingData:
     """The examples, and for each what its row counts and which of the teacher's examples it learns from."""
     rows = pool.rows.select(chosen.indices)
-    validation = data.labelled("validation", run.recipe.data.labelled_languages)
+    judged = validation_pool(data, run.recipe) if run.task.VECTORS else None
+    validation = judged.rows if judged else data.labelled("validation", run.recipe.data.labelled_languages)
     found = training_data(rows, validation, run.task.encoder(tokenizer, run.recipe.data, data.labels), store)
     home = found.train.rows
     first = np.searchsorted(outputs.rows(), pool.reads[chosen.indices])
@@ -272,19 +281,36 @@ def _training_data(
     if run.task.RANKS:
         keys = [f"{lang} {text}" for lang, text in zip(rows.column("lang"), rows.column("text"), strict=True)]
         columns["query"] = np.unique(keys, return_inverse=True)[1][home]
-    return replace(found, train=found.train.with_columns(columns))
+    found = replace(found, train=found.train.with_columns(columns))
+    if judged is None:
+        return found
+    asked = len(pool.teacher_rows) + judged.reads[found.validation.rows]  # the teacher reads these behind the others
+    reads = {"read": np.searchsorted(outputs.rows(), asked)}
+    return replace(found, validation=found.validation.with_columns(reads))
+
+
+def _targets(run: Run, model: PreTrainedModel, outputs: TeacherOutputs, title: str) -> VectorTargets:
+    """Which vectors the student learns; what they lack of the teacher's is said."""
+    if not run.task.VECTORS:
+        return VectorTargets()
+    said = outputs.logits()
+    targets, kept = vector_targets(run.recipe.student.distillation.vectors, model.config, said)
+    if targets.axes is not None:
+        numbers = f"{targets.axes.shape[1]} of {targets.axes.shape[0]} numbers of the teacher's vectors"
+        say(f"{title}: {numbers}, on their principal components; {100 * (1 - kept):.2f} % of their squares are lost")
+    return targets
 
 
 def _job(
     run: Run,
     training: Training,
     tokenizer: PreTrainedTokenizerBase,
-    material: tuple[TrainingData, SignalPlan, TeacherOutputs],
+    material: tuple[TrainingData, SignalPlan, TeacherOutputs, VectorTargets],
     scratch: Path,
     trial: TrialTraining,
 ) -> TrainingJob:
     """The student's training; ``material`` is what it learns from."""
-    seed, (rows, plan, outputs) = run.recipe.seed, material
+    seed, (rows, plan, outputs, targets) = run.recipe.seed, material
     return TrainingJob(
         title=trial.title,
         task=run.task,
@@ -298,6 +324,6 @@ def _job(
         ),
         by_accuracy=run.task.BEST_EPOCH == "accuracy",
         special=tokenizer.all_special_ids,
-        trainer=partial(DistillationTrainer, distillation=run.recipe.student.distillation, plan=plan),
+        trainer=partial(DistillationTrainer, distillation=run.recipe.student.distillation, plan=plan, targets=targets),
         until=trial.until,
     )

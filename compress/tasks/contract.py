@@ -243,6 +243,7 @@ VECTORS_ONLY: Mapping[str, str] = {
     "data.prompts": "embedding",
     "data.default_prompt": "embedding",
     "teacher.embedding": "embedding",
+    "student.distillation.vectors": "embedding",
 }
 """Fields that ask for models that give vectors, by whom they are for."""
 

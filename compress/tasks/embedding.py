@@ -57,11 +57,23 @@ NUMBERS = False
 RANKS = False
 BEST_EPOCH: TrainingMetric = "loss"
 GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
+_WITHOUT_LABELS = (
+    "data.unlabelled",
+    "student.augmentation",
+    "student.distillation.pivot",
+    "student.vocabulary_size",
+)
+"""Fields that ask elsewhere for labels of rows."""
+_LEARNT_ELSEWHERE = "tasks that learn labels (student.distillation.vectors says what is learnt of vectors)"
 REFUSED_FIELDS: Mapping[str, str] = {
     **RANKING_ONLY,
-    **LABELLED_ROWS_ONLY,
+    **{field: whose for field, whose in LABELLED_ROWS_ONLY.items() if field not in _WITHOUT_LABELS},
     **LABELS_ONLY,
     **GENERATION_ONLY,
+    "data.labelled_languages": "tasks that learn labels",
+    "student.training.label_smoothing": "tasks that learn labels",
+    **{f"student.distillation.{name}": _LEARNT_ELSEWHERE for name in ("alpha", "temperature", "final_temperature")},
+    "student.distillation.sentences": _LEARNT_ELSEWHERE,
     "data.prefix": "tasks whose models have no prompts (data.prompts)",
 }
 BUILT_IN = False
@@ -85,6 +97,20 @@ def prompt_of(settings: TextSettings, kind: str | None) -> str:
     return prompts.get(settings.default_prompt, "") if settings.default_prompt else ""
 
 
+def alone(row: Row) -> list[Row]:
+    """The texts of a row, each as one of its own without a label: of a pair the query, then the passage."""
+    if row.text_pair is None:
+        return [replace(row, label="")]
+    texts = ((row.text, QUERY), (row.text_pair, PASSAGE))
+    return [replace(row, text=text, text_pair=None, label="", kind=kind) for text, kind in texts]
+
+
+def prompts_before(settings: TextSettings) -> list[str]:
+    """What stands before texts, of one kind or another."""
+    found = (prompt_of(settings, kind) for kind in (None, QUERY, PASSAGE))
+    return [prompt for prompt in dict.fromkeys(found) if prompt]
+
+
 def read_row(place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
     return shared.text_row(place, content, columns, number_in)
 
@@ -98,13 +124,14 @@ texts = shared.texts
 
 def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: Sequence[str]) -> Encode:
     """An example a text: of a pair the query's, then the passage's."""
-    alone, query, passage = (prompt_of(settings, kind) for kind in (None, QUERY, PASSAGE))
+    prompts = {kind: prompt_of(settings, kind) for kind in (None, QUERY, PASSAGE)}
 
     def encode(rows: Sequence[Row]) -> list[Example]:
         asked = [
             (number, text)
             for number, row in enumerate(rows)
-            for text in ([alone + row.text] if row.text_pair is None else [query + row.text, passage + row.text_pair])
+            for own in alone(row)
+            for text in [prompts[own.kind] + own.text]
         ]
         output = tokenizer(
             [text for _, text in asked], truncation=True, max_length=settings.max_length, return_attention_mask=False

@@ -14,13 +14,15 @@ from compress.errors import CompressError, first_line
 
 @dataclass(frozen=True)
 class Row:
-    """One example; what its parts hold is told by the task's module. Rows without a label have an empty one."""
+    """One example; what its parts hold is told by the task's module. Rows without a label have an empty one; ``kind``
+    is what stands before a text that was one of a pair, as `TextSettings.prompts` calls it."""
 
     text: Any
     label: Any
     lang: str
     text_pair: str | None = None
     parallel: str | None = None
+    kind: str | None = None
 
 
 def row_as_dict(row: Row) -> dict[str, Any]:

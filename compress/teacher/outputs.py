@@ -8,7 +8,7 @@ interrupted, or damaged, is made again.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,13 +26,14 @@ from compress.data.stage import load_data
 from compress.data.summary import DATA
 from compress.data.table import EncodedTable
 from compress.errors import CompressError
-from compress.models.load import load_model, load_tokenizer
+from compress.models.load import load_config, load_model, load_tokenizer
+from compress.models.sentence_folder import head_of
 from compress.runs.directory import Run
 from compress.runs.files import atomic_file, content_hash, file_sha256, write_json
 from compress.runs.stages import run_stage
 from compress.runtimes.memory import check_row
 from compress.tasks.contract import NO_LABEL, Example, Task
-from compress.teacher.pool import build_pool
+from compress.teacher.pool import asked_rows, build_pool
 from compress.teacher.predictions import training_logits
 from compress.teacher.sequences import load_student_data, wanted_stages
 from compress.teacher.signals import Shape, Signals, check_comparable, plan_signals, prepare, read
@@ -150,18 +151,25 @@ def _inputs(run: Run) -> Mapping[str, object]:
 def _plan(run: Run, folder: Path) -> _Work:
     data, signals = load_student_data(run), _signals(run)
     tokenizer = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
-    rows = build_pool(data, run.recipe).teacher_rows
+    rows = asked_rows(data, run.recipe, build_pool(data, run.recipe))
     encode = run.task.encoder(tokenizer, run.recipe.data, data.labels)
     encoded = rows.encoded(encode, run.folder / ".work" / "teacher-rows.arrow")
     width = run.summary(source_stage(run)).width
     by_token = signals.widths(width)
-    classes = run.task.KEPT_LOGITS or len(data.labels) or len(run.task.OUTPUTS)
-    widths = {"logits": classes, **by_token}
+    widths = {"logits": _outputs_of_example(run, data.labels), **by_token}
     if signals.sentence:
         widths["sentence"] = width
     per_token = [*by_token, *(["logits", "classes"] if run.task.OUTPUT_AXIS else [])]
     precision = run.recipe.student.cache.precision
     return _Work(folder, run.task, encoded, signals, precision, widths, per_token, tokenizer.pad_token_id)
+
+
+def _outputs_of_example(run: Run, labels: Sequence[str]) -> int:
+    """Numbers that are kept of what the teacher says of an example, or of each of its elements."""
+    if run.task.VECTORS:
+        config = load_config(run.path_of(source_stage(run).name), run.trusts_code)
+        return head_of(config).dimensions(config.hidden_size)
+    return run.task.KEPT_LOGITS or len(labels) or len(run.task.OUTPUTS)
 
 
 def _elements(task: Task) -> str:

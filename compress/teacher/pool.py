@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ from compress.data.stage import DataSet
 from compress.data.table import RowTable
 from compress.errors import CompressError
 from compress.recipe.recipe import Recipe
+from compress.tasks import embedding
+from compress.tasks.registry import task_named
+from compress.tasks.rows import Row
 from compress.teacher.summary import AUGMENTED
 
 
@@ -26,27 +30,53 @@ class Pool:
 
 
 def build_pool(data: DataSet, recipe: Recipe) -> Pool:
-    """The training rows of the student's languages, with and without labels.
+    """The training rows of the student's languages, with and without labels; where vectors are learnt, the texts of
+    all, each once.
 
     :raises CompressError: If nothing is left, or a pivot is asked for and the rows are not parallel.
     """
+    copies = [data.splits[AUGMENTED.name]] if AUGMENTED.name in data.splits else []
+    return _pool_of(data.training_rows, copies, recipe, "training")
+
+
+def validation_pool(data: DataSet, recipe: Recipe) -> Pool:
+    """The validation texts, where a student is judged by what its teacher says of them: vectors have no labels.
+
+    :raises CompressError: As `build_pool`.
+    """
+    return _pool_of(data.splits["validation"], [], recipe, "validation")
+
+
+def asked_rows(data: DataSet, recipe: Recipe, pool: Pool) -> RowTable:
+    """The rows that the teacher is asked about: those of the pool and, behind them, of the `validation_pool`."""
+    if not task_named(recipe.task).VECTORS:
+        return pool.teacher_rows
+    return RowTable.joined([pool.teacher_rows, validation_pool(data, recipe).teacher_rows])
+
+
+def _pool_of(every: RowTable, copies: Sequence[RowTable], recipe: Recipe, split: str) -> Pool:
     student = recipe.student
-    every = data.training_rows
-    rows = every.in_languages(student.languages)
-    if not len(rows):
-        raise CompressError(f"student.languages: no training rows in {', '.join(student.languages or [])}")
     pivot = student.distillation.pivot
-    if pivot is None:
-        copies = [data.splits[AUGMENTED.name]] if AUGMENTED.name in data.splits else []
-        everything = RowTable.joined([rows, *copies])
-        return Pool(everything, rows, everything, np.arange(len(everything)))
-    return _through_pivot(rows, every, pivot)
+    if not len(every.in_languages(student.languages)):
+        raise CompressError(f"student.languages: no {split} rows in {', '.join(student.languages or [])}")
+    if task_named(recipe.task).VECTORS:
+
+        def whose(text: Row) -> object:  # with a pivot the same text may have several translations
+            return text.kind, text.lang, text.text, text.parallel if pivot else None
+
+        every = every.divided(embedding.alone, whose)
+    rows = every.in_languages(student.languages)
+    if pivot is not None:
+        return _through_pivot(rows, every, pivot)
+    everything = RowTable.joined([rows, *copies])
+    return Pool(everything, rows, everything, np.arange(len(everything)))
 
 
 def _through_pivot(rows: RowTable, every: RowTable, pivot: str) -> Pool:
     teacher_rows = every.in_languages([pivot])
-    place = {name: index for index, name in enumerate(teacher_rows.column("parallel")) if name}
-    reads = np.array([place.get(name, -1) for name in rows.column("parallel")])
+    names = [zip(table.column("parallel"), table.column("kind"), strict=True) for table in (teacher_rows, rows)]
+    place = {name: index for index, name in enumerate(names[0]) if name[0]}
+    reads = np.array([place.get(name, -1) for name in names[1]])
     kept = np.flatnonzero(reads >= 0)
     if not len(kept):
         raise CompressError(

@@ -158,7 +158,7 @@ def read(
         output = model(**inputs, output_hidden_states=bool(signals.hidden or signals.sentence))
     found = {"logits": outputs_of(output, outputs)}
     if signals.hidden:
-        found["hidden"] = torch.stack([output.hidden_states[layer] for layer in signals.hidden], dim=2)
+        found["hidden"] = torch.stack([output["hidden_states"][layer] for layer in signals.hidden], dim=2)
     for position, name in enumerate(("query", "key", "value")):
         layers = getattr(signals, name)
         if layers:
@@ -167,7 +167,7 @@ def read(
                 stacked.float()
             )  # they are computed in half precision in some trainings, and compared in 32 bits
     if signals.sentence:
-        found["sentence"] = mean_pooled(output.hidden_states[-1], inputs["attention_mask"])
+        found["sentence"] = mean_pooled(output["hidden_states"][-1], inputs["attention_mask"])
     return found
 
 

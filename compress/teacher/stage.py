@@ -34,6 +34,7 @@ from compress.runs.files import file_sha256
 from compress.runs.stages import run_stage
 from compress.runtimes.thresholds import tune_thresholds
 from compress.tasks.contract import Task
+from compress.tasks.embedding import prompts_before
 from compress.tasks.registry import task_named
 from compress.tasks.translation import target_of, target_token
 from compress.teacher.summary import TeacherSummary, source_stage
@@ -228,10 +229,12 @@ def _texts(task: Task, rows: RowTable) -> dict[str, list[str]]:
 
 def read_texts(run: Run, rows: RowTable) -> Iterator[LanguageText]:
     """What the teacher reads and writes, text by text, each with its language."""
+    prompts = prompts_before(run.recipe.data) if run.task.VECTORS else []
     for row in rows:
         languages, texts = run.task.languages_in(row.lang), run.task.texts(row)
         if run.recipe.data.prefix:
             yield languages[0], run.recipe.data.prefix.format(source=languages[0], target=languages[-1])
+        yield from ((languages[0], prompt) for prompt in prompts)
         yield from zip(languages if len(languages) == len(texts) else [row.lang] * len(texts), texts, strict=True)
 
 

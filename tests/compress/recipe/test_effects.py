@@ -218,6 +218,16 @@ _ELSEWHERE = {
         "test_reranking.py::test_passages_of_other_rows_are_the_negatives_of_queries_with_one",
     ),
     "student.distillation.ranking": "test_reranking.py::test_what_of_the_scores_is_learnt_is_what_the_recipe_says",
+    **dict.fromkeys(
+        (f"student.distillation.vectors.{name}" for name in ("cosine", "mse", "similarities")),
+        "compress/student/test_vectors.py::test_each_loss_is_there_with_its_weight",
+    ),
+    "student.distillation.vectors.temperature": "compress/student/test_vectors.py::"
+    "test_similarities_are_compared_as_distributions_over_the_others_of_a_batch",
+    "student.distillation.vectors.dimensions": "compress/student/test_vectors.py::"
+    "test_the_first_numbers_of_a_vector_learn_the_similarities_too",
+    "student.distillation.vectors.projection": "test_vector_students.py::"
+    "test_a_student_on_principal_components_has_vectors_as_long_as_it_is_wide",
     "teacher.predictions": "compress/teacher/test_predictions.py::"
     "test_there_is_no_teacher_and_the_store_holds_what_the_file_says",
     "teacher.code_revision": "test_own_code.py::test_code_of_another_repository_is_of_one_commit_which_is_noted",

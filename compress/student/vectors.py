@@ -1,0 +1,100 @@
+"""What a student learns of its teacher's vectors, in place of labels. Each loss gives one value a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from compress.models.sentence_folder import head_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+    from compress.recipe.student import VectorSignal
+
+
+@dataclass(frozen=True)
+class VectorTargets:
+    """The vectors that a student learns: its teacher's or, with ``axes``, float (teacher's numbers, numbers), these on
+    their principal components, of length one where the student's are."""
+
+    axes: Tensor | None = None
+    normalizes: bool = False
+
+    def of(self, vectors: Tensor) -> Tensor:
+        """What is learnt of the teacher's vectors, float (rows, numbers)."""
+        if self.axes is None:
+            return vectors
+        turned = vectors @ self.axes.to(vectors.device)
+        return F.normalize(turned, dim=-1) if self.normalizes else turned
+
+
+def vector_targets(
+    settings: VectorSignal, config: PreTrainedConfig, vectors: np.ndarray
+) -> tuple[VectorTargets, float]:
+    """What a student learns, and which share of the teacher's vectors (of the sum of their squares) that has.
+
+    :param config: The student's.
+    :param vectors: The teacher's, of all texts, float (texts, numbers).
+    """
+    if settings.projection == "dense":
+        return VectorTargets(), 1.0
+    head = head_of(config)
+    axes, share = principal_components(vectors, head.dimensions(config.hidden_size))
+    return VectorTargets(torch.from_numpy(axes), head.normalizes), share
+
+
+def principal_components(vectors: np.ndarray, count: int) -> tuple[np.ndarray, float]:
+    """The axes, float32 (numbers, count), that keep most of vectors' products with one another, the first the most, and
+    the share of the sum of their squares that is kept.
+
+    Nothing is subtracted: products with what is left stay what they are.
+    """
+    numbers = vectors.astype(np.float64)
+    values, axes = np.linalg.eigh(numbers.T @ numbers)
+    values, axes = values[::-1].clip(min=0), axes[:, ::-1][:, :count]
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(count)])  # of an axis either is right
+    return (axes * signs).astype(np.float32), float(values[:count].sum() / values.sum())
+
+
+def vector_losses(settings: VectorSignal, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+    """The weighted losses of vectors, float (rows,) for each that has a weight.
+
+    :param student: Float (rows, numbers).
+    :param teacher: What is to be learnt, of the same shape.
+    """
+    student, teacher = student.float(), teacher.float()
+    losses: dict[str, Tensor] = {}
+    if settings.cosine:
+        losses["cosine"] = settings.cosine * (1 - F.cosine_similarity(student, teacher, dim=-1))
+    if settings.mse:
+        losses["mse"] = settings.mse * (student - teacher).pow(2).mean(dim=-1)
+    if settings.similarities:
+        parts = [student, *(student[:, :numbers] for numbers in settings.dimensions)]
+        by_part = [similarity_loss(part, teacher, settings.temperature) for part in parts]
+        losses["similarities"] = settings.similarities * torch.stack(by_part).mean(dim=0)
+    return losses
+
+
+def similarity_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """``KL(softmax(S_t / T) ‖ softmax(S_s / T))`` of each row's cosines with the others of its batch (after Passalis &
+    Tefas, 2018; Tung & Mori, 2019), float (rows,).
+
+    :param student: Float (rows, numbers).
+    :param teacher: Float (rows, numbers), of as many numbers or others.
+    """
+    rows = len(student)
+    if rows < 2:  # it has no others
+        return 0 * student.sum(dim=-1)
+    others = ~torch.eye(rows, dtype=torch.bool, device=student.device)
+
+    def told(vectors: Tensor) -> Tensor:
+        unit = F.normalize(vectors, dim=-1)
+        return F.log_softmax((unit @ unit.T)[others].view(rows, rows - 1) / temperature, dim=-1)
+
+    return F.kl_div(told(student), told(teacher), reduction="none", log_target=True).sum(dim=-1)

@@ -1,0 +1,77 @@
+"""The losses of vectors against values computed by hand, and what principal components keep."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig
+
+from compress.models.sentence_folder import SentenceHead, SentenceModule, keep_head
+from compress.recipe.student import VectorSignal
+from compress.student.vectors import principal_components, similarity_loss, vector_losses, vector_targets
+
+TEACHER = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+STUDENT = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8]])
+ALL = {"cosine": 0.0, "mse": 0.0, "similarities": 0.0}
+
+
+def test_each_loss_is_there_with_its_weight():
+    found = vector_losses(VectorSignal(cosine=2, mse=3, similarities=0), STUDENT, TEACHER)
+    assert found["cosine"].tolist() == pytest.approx([0, 2 * 0.04, 2 * 0.2], abs=1e-6)
+    assert found["mse"].tolist() == pytest.approx([0, 3 * 0.04, 3 * 0.2], abs=1e-6)
+    assert [*found] == ["cosine", "mse"]
+
+
+def test_similarities_are_compared_as_distributions_over_the_others_of_a_batch():
+    def told(one: float, other: float) -> list[float]:
+        weights = [math.exp(value / 0.5) for value in (one, other)]
+        return [weight / sum(weights) for weight in weights]
+
+    # cosines of the first text with the two others: the teacher's are 0.6 and 0, the student's 0.8 and 0.6
+    expected = sum(t * math.log(t / s) for t, s in zip(told(0.6, 0.0), told(0.8, 0.6), strict=True))
+    assert similarity_loss(STUDENT, TEACHER, 0.5)[0].item() == pytest.approx(expected, rel=1e-5)
+    assert similarity_loss(STUDENT[:, :1] * 3, STUDENT[:, :1], 0.5).tolist() == pytest.approx([0, 0, 0], abs=1e-6)
+
+
+def test_a_text_alone_has_no_similarities_and_a_gradient_all_the_same():
+    student = STUDENT[:1].clone().requires_grad_()
+    loss = similarity_loss(student, TEACHER[:1], 0.5)
+    loss.sum().backward()
+    assert loss.item() == 0
+    assert student.grad.tolist() == [[0, 0]]
+
+
+def test_the_first_numbers_of_a_vector_learn_the_similarities_too():
+    whole = vector_losses(VectorSignal(**{**ALL, "similarities": 1}), STUDENT, TEACHER)["similarities"]
+    with_part = VectorSignal(**{**ALL, "similarities": 1}, dimensions=[1])
+    part = similarity_loss(STUDENT[:, :1], TEACHER, 0.05)
+    assert vector_losses(with_part, STUDENT, TEACHER)["similarities"].tolist() == pytest.approx(
+        ((whole + part) / 2).tolist()
+    )
+
+
+def test_principal_components_keep_products_and_the_first_ones_most_of_them():
+    generator = np.random.default_rng(0)
+    plane = generator.normal(size=(50, 3)) * [3, 2, 0.1] @ np.linalg.qr(generator.normal(size=(8, 8)))[0][:3]
+    axes, share = principal_components(plane + 1e-9, 2)
+    assert axes.shape == (8, 2)
+    assert 0.99 < share < 1
+    turned = plane @ axes
+    assert turned @ turned.T == pytest.approx(plane @ plane.T, abs=0.2)
+    assert np.square(turned[:, 0]).sum() > np.square(turned[:, 1]).sum()
+
+
+def test_a_student_on_components_learns_vectors_of_its_own_length():
+    config = BertConfig(hidden_size=4, num_attention_heads=2)
+    modules = [SentenceModule(kind="Pooling", modes=["mean"]), SentenceModule(kind="Normalize")]
+    keep_head(config, SentenceHead(modules=modules))
+    vectors = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+    targets, share = vector_targets(VectorSignal(projection="principal-components"), config, vectors)
+    learnt = targets.of(torch.from_numpy(vectors))
+    assert learnt.shape == (20, 4)
+    assert learnt.norm(dim=1).tolist() == pytest.approx([1] * 20)
+    assert 0.5 < share < 1
+    as_they_are, share = vector_targets(VectorSignal(), config, vectors)
+    assert torch.equal(as_they_are.of(torch.from_numpy(vectors)), torch.from_numpy(vectors))
+    assert share == 1
