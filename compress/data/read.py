@@ -89,6 +89,8 @@ def _built_in(data: Data, seed: int, task: TaskName) -> Mapping[str, list[Any]]:
 
     if task == "token-classification":
         return derived.generate_words(seed)
+    if task_named(task).VECTORS:
+        return cldr.generate_parallel(seed)
     return derived.generate_pairs(seed) if data.fields.text_pair else cldr.generate(seed)
 
 

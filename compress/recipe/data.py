@@ -66,8 +66,9 @@ class Data(Section):
 
     source: NonEmpty = Field(
         "cldr",
-        description="cldr (built in: classes of texts or, with fields.text_pair, of pairs; token labels), "
-        "a folder, one file, or a data set name on the hub",
+        description="cldr (built in: classes of texts or, with fields.text_pair, of pairs; token labels; for vectors "
+        "texts with their translations, told by fields.parallel: parallel), a folder, one file, or a data set name on "
+        "the hub",
     )
     configuration: str | None = Field(None, description="configuration name of a hub data set")
     train: NonEmpty | None = Field(None, description="explicit file for the split, in place of `source`")

@@ -76,7 +76,7 @@ REFUSED_FIELDS: Mapping[str, str] = {
     "student.distillation.sentences": _LEARNT_ELSEWHERE,
     "data.prefix": "tasks whose models have no prompts (data.prompts)",
 }
-BUILT_IN = False
+BUILT_IN = True
 SPLIT_BY: SplitBy = "text"
 QUERY, PASSAGE = "query", "passage"
 _PASSAGE_NAMES = (PASSAGE, "document", "corpus")

@@ -34,6 +34,11 @@ ROWS_PER_KIND = {"train": 52, "validation": 10, "test": 60}
 _ROWS_PER_ENTRY = 4
 """Held-out rows for each entry of a kind's table: rows about the same few units are not so many independent tests."""
 
+_MOST_PARALLEL = 20
+"""Held-out groups of a kind that all languages write."""
+_OF_DIGITS = ("time", "percentage")
+"""Kinds that most languages write alike."""
+
 _SHARES = {"train": 0.75, "validation": 0.1, "test": 0.15}
 _DURATION_UNITS = ("century", "decade", "year", "quarter", "month", "week", "day", "hour", "minute", "second",
                    "millisecond", "microsecond", "nanosecond")  # fmt: skip
@@ -96,6 +101,40 @@ def generate(seed: int = 0) -> dict[str, list[dict[str, str]]]:
         generator.shuffle(rows)
         data[split] = rows
     return _without_ambiguous(data)
+
+
+def generate_parallel(seed: int = 0) -> dict[str, list[dict[str, str]]]:
+    """The same expressions in all languages, of entries that all of them write.
+
+    :param seed: As for `generate`.
+    :return: For each split a list of rows with ``text``, ``lang`` and ``parallel``, which those share that say the
+        same; in no language two of them read alike.
+    """
+    forms = _all_forms()
+    divided = _divide(forms, random.Random(f"{seed}-divide"))
+    data: dict[str, list[dict[str, str]]] = {}
+    for split in SPLITS:
+        common = [entry for entry in divided[split] if len(forms[entry]) == len(LANGUAGES)]
+        rows, seen = [], set()
+        for name, texts in _parallel_texts(SplitTables(split, common, forms), seed):
+            if not seen & {*texts.items()}:
+                seen |= {*texts.items()}
+                rows += [{"text": text, "lang": language, "parallel": name} for language, text in texts.items()]
+        random.Random(f"{seed}-parallel-{split}").shuffle(rows)
+        data[split] = rows
+    return data
+
+
+def _parallel_texts(tables: SplitTables, seed: int) -> Iterator[tuple[str, dict[str, str]]]:
+    """Names of groups and what each language writes: what is drawn is the same where the draws are."""
+    for kind, draw in KINDS.items():
+        wanted = 0 if kind in _OF_DIGITS else _wanted_rows(kind, tables, "en")
+        for number in range(wanted if tables.split == "train" else min(wanted, _MOST_PARALLEL)):
+            name = f"{kind} {number}"
+            draws = f"{seed}-{tables.split}-{name}"
+            texts = {language: draw(tables, language, random.Random(draws)) for language in LANGUAGES}
+            if all(texts.values()):
+                yield name, texts
 
 
 def _rows(tables: SplitTables, language: str, generator: random.Random) -> Iterator[dict[str, str]]:

@@ -54,3 +54,21 @@ def test_every_kind_has_rows_in_every_language_of_every_split(data):
 
 def test_units_are_written_by_babel_and_not_by_their_key(data):
     assert not [row["text"] for rows in data.values() for row in rows if "duration-" in row["text"]]
+
+
+def test_parallel_rows_say_the_same_in_all_languages_of_entries_of_their_split_alone():
+    data = cldr.generate_parallel(0)
+    for rows in data.values():
+        groups: dict[str, dict[str, str]] = {}
+        for row in rows:
+            groups.setdefault(row["parallel"], {})[row["lang"]] = row["text"]
+        assert all(len(group) == len(cldr.LANGUAGES) for group in groups.values())
+        assert len({(row["lang"], row["text"]) for row in rows}) == len(rows)
+    assert {"Januar", "January", "enero"} <= _words_of(data)
+    assert cldr.generate_parallel(0)["test"] == data["test"]
+    money = {row["lang"]: row["text"] for row in data["train"] if row["parallel"] == "money 1"}
+    assert len({"".join(sign for sign in money[name] if sign.isdigit()) for name in ("de", "en", "fr", "ja")}) == 1
+
+
+def _words_of(data: dict[str, list[dict[str, str]]]) -> set[str]:
+    return {word.strip(",.") for rows in data.values() for row in rows for word in row["text"].split()}
