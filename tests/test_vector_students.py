@@ -20,7 +20,7 @@ from compress.data.stage import load_data, run_data_stage
 from compress.errors import CompressError
 from compress.evaluation.summary import EVALUATION
 from compress.metrics.vectors import cosines
-from compress.models.load import load_model
+from compress.models.load import load_model, load_tokenizer
 from compress.models.sentence_folder import head_of
 from compress.runs.directory import Run, find_run
 from compress.student.stage import run_student_stage
@@ -167,6 +167,18 @@ def test_copies_of_the_texts_are_learnt_too_each_with_its_prompt(distil: Distil)
     assert len(pool.texts) < len(pool.rows) <= 2 * len(pool.texts)
     assert {row.kind for row in pool.rows[len(pool.texts) :]} == {"query", "passage"}
     assert run_student_stage(this).rows.kept == len(pool.rows)
+
+
+def test_texts_without_a_partner_are_learnt_beside_pairs(distil: Distil, tmp_path: Path):
+    more = [{"text": f"w{number} w{number} w{number}", "lang": "fr"} for number in range(30)]
+    unlabelled = {"data.unlabelled": str(small.write_rows(tmp_path / "more.jsonl", iter(more)))}
+    alone = {"data.default_prompt": "passage", "data.prompts": small.PROMPTS}
+    this = distil("more", {**unlabelled, **alone, "student.training.epochs": 0.1})
+    pool = build_pool(load_data(this), this.recipe)
+    assert [(row.kind, row.lang, row.parallel) for row in pool.rows][-30:] == [(None, "fr", None)] * 30
+    (example,) = this.task.encoder(load_tokenizer(this.path_of("student")), this.recipe.data, [])([pool.rows[-1]])
+    assert example["input_ids"][1] == load_tokenizer(this.path_of("student")).get_vocab()["passage:"]
+    assert this.summary(STUDENT).rows.kept == len(pool.rows)
 
 
 def test_a_narrower_student_is_cut_out_of_the_teacher(distil: Distil):

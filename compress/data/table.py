@@ -88,9 +88,9 @@ class RowTable(Sequence[Row]):
         return self if languages is None else self.select(np.flatnonzero(np.isin(self.column("lang"), list(languages))))
 
     def divided(self, parts: Callable[[Row], Sequence[Row]], whose: Callable[[Row], object]) -> RowTable:
-        """The parts of all rows, in their order; of those that are the same the first.
+        """The texts of all rows as rows of their own, in their order; of those that are the same the first.
 
-        :param parts: Of a row; they have the same fields.
+        :param parts: Of a row: each has one text, and no label.
         :param whose: What makes two parts the same.
         """
         seen: set[bytes] = set()
@@ -102,9 +102,10 @@ class RowTable(Sequence[Row]):
                 if digest not in seen:
                     seen.add(digest)
                     kept.append(row_as_dict(row))
-            return {name: [row[name] for row in kept] for name in fields}
+            return {name: [row.get(name) for row in kept] for name in fields}
 
-        fields = row_as_dict(parts(self[0])[0])
+        present = {**dict.fromkeys(self._dataset.column_names), **row_as_dict(parts(self[0])[0])}
+        fields = {name: "" for name in present if name != "text_pair"}
         how: dict[str, Any] = {"features": _features(fields), "load_from_cache_file": False, "batch_size": _BATCH}
         return RowTable(self._dataset.map(part, batched=True, remove_columns=self._dataset.column_names, **how))
 
@@ -112,7 +113,7 @@ class RowTable(Sequence[Row]):
         """One field of all rows; empty where a row lacks it."""
         column = np.full(len(self), "", dtype=object)
         if name in self._dataset.column_names:
-            column[:] = self._dataset[name][:]
+            column[:] = ["" if value is None else value for value in self._dataset[name][:]]
         return column
 
     def encoded(self, encode: Encode, file: Path) -> EncodedTable:

@@ -115,7 +115,8 @@ def generate_parallel(seed: int = 0) -> dict[str, list[dict[str, str]]]:
     data: dict[str, list[dict[str, str]]] = {}
     for split in SPLITS:
         common = [entry for entry in divided[split] if len(forms[entry]) == len(LANGUAGES)]
-        rows, seen = [], set()
+        rows: list[dict[str, str]] = []
+        seen: set[tuple[str, str]] = set()
         for name, texts in _parallel_texts(SplitTables(split, common, forms), seed):
             if not seen & {*texts.items()}:
                 seen |= {*texts.items()}
