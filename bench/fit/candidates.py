@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from bench.fit.report import FitCandidate, FitWeights
-from compress.data.stage import DataSet
+from compress.data.stage import DataSet, load_plain_text
 from compress.errors import CompressError
 from compress.models.build import feed_forward_size, student_config
 from compress.models.describe import embeddings_of
@@ -67,7 +68,8 @@ def candidates_of(run: Run, used_tokens: int) -> dict[FitCandidate, FitWeights]:
 def used_tokens(run: Run, data: DataSet) -> int:
     """How many of the teacher's tokens the rows use that a student learns from."""
     anatomy = anatomy_of(load_tokenizer(run.path_of(TEACHER.name), run.trusts_code))
-    counts = count_tokens(anatomy, read_texts(run, build_pool(data, run.recipe).texts))
+    texts = read_texts(run, build_pool(data, run.recipe).texts)
+    counts = count_tokens(anatomy, chain(texts, load_plain_text(run)))
     return int((total_of(counts).tokens > 0).sum())
 
 

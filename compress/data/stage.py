@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from compress.data.clean import clean
 from compress.data.divide import MEASURING_SHARES, SHARES
 from compress.data.labels import in_teachers_order
 from compress.data.negatives import check_queries, with_negatives
+from compress.data.plain_text import read_texts, text_files
 from compress.data.read import READERS, SPLITS, UNLABELLED, have_labels, read_splits
 from compress.data.summary import ANSWERS, DATA, DataSummary
 from compress.data.table import RowTable, damaged
@@ -23,12 +24,15 @@ from compress.errors import CompressError
 from compress.models.describe import label_names
 from compress.models.load import load_config
 from compress.models.source import fetch
+from compress.recipe.data import Data
 from compress.recipe.teacher import Teacher
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256, write_json
 from compress.runs.stages import run_stage
 from compress.tasks.contract import refuses
 from compress.tasks.rows import Row, row_as_dict
+
+_PLAIN_TEXT = "plain-text.jsonl"
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,14 @@ def load_data(run: Run) -> DataSet:
     return DataSet(splits, load_labels(run))
 
 
+def load_plain_text(run: Run) -> Iterator[tuple[str, str]]:
+    """The run's own copy of other text than its rows', each with its language; none where the recipe names none."""
+    path = run.path_of(DATA.name) / _PLAIN_TEXT
+    if run.recipe.data.plain_text:
+        with path.open(encoding="utf-8") as lines:
+            yield from (tuple(json.loads(line)) for line in lines)
+
+
 def load_labels(run: Run) -> list[str]:
     """The label names of a run, by number; none where labels are no closed set."""
     path = run.path_of(DATA.name) / "labels.json"
@@ -127,9 +139,28 @@ def _build(run: Run, folder: Path, own: Sequence[str] | None) -> DataSummary:
     elif own is not None and not refuses(run.task, "data.label_names", ""):
         labels = list(own)
     write_json(folder / "labels.json", labels)
-    write_json(folder / "report.json", cleaned.summary.model_dump(mode="json"))
-    _tell(cleaned.summary)
-    return cleaned.summary
+    summary = cleaned.summary.model_copy(update={"plain_text": _copy_plain_text(data, folder / _PLAIN_TEXT)})
+    write_json(folder / "report.json", summary.model_dump(mode="json"))
+    _tell(summary)
+    return summary
+
+
+def _copy_plain_text(data: Data, path: Path) -> dict[str, int]:
+    """Write texts with their languages, and tell how many there are of each.
+
+    :raises CompressError: If there is none.
+    """
+    if not data.plain_text:
+        return {}
+    counts: Counter[str] = Counter()
+    with path.open("w", encoding="utf-8") as lines:
+        for language, text in read_texts(text_files(data.plain_text)):
+            if data.languages is None or language in data.languages:
+                counts[language] += 1
+                lines.write(json.dumps([language, text], ensure_ascii=False) + "\n")
+    if not counts:
+        raise CompressError(f"data.plain_text: no text in {', '.join(data.languages or ['these files'])}")
+    return dict(sorted(counts.items()))
 
 
 def _with_negatives(run: Run, folder: Path, summary: DataSummary) -> DataSummary:
@@ -158,6 +189,8 @@ def _tell(summary: DataSummary) -> None:
         say(f"data: {split}: {counts.rows:,} rows{added}" + (f" (dropped: {dropped})" if dropped else ""))
     labels = f"{len(summary.labels)} labels, " if summary.labels else ""
     say(f"data: {labels}{len(summary.languages)} languages")
+    if summary.plain_text:
+        say(f"data: plain text: {sum(summary.plain_text.values()):,} texts, {len(summary.plain_text)} languages")
     for shared in summary.shared_texts:
         between = f"{shared.first} and {shared.second}"
         if shared.texts:
@@ -172,4 +205,6 @@ def _fingerprints(run: Run) -> dict[str, str]:
     named = [Path(name) for name in (data.train, data.validation, data.test) if name] or [Path(data.source)]
     named += [Path(data.unlabelled)] if data.unlabelled else []
     files = [file for path in named for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
-    return {str(file): file_sha256(file) for file in files if file.suffix in READERS and file.is_file()}
+    read = [file for file in files if file.suffix in READERS and file.is_file()]
+    read += [file.path for file in text_files(data.plain_text or [])]
+    return {str(file): file_sha256(file) for file in read}

@@ -31,6 +31,7 @@ class DataSummary(Contract):
     splits: dict[str, SplitSummary]
     labels: dict[str, int] = Field(description="rows (or words) of the train split by label; empty where there is none")
     languages: dict[str, int] = Field(description="rows of the train split by language")
+    plain_text: dict[str, int] = Field(default_factory=dict, description="other texts by language")
     shared_texts: list[SharedTexts]
     labelled: bool = Field(True, description="false: rows have no labels; what the model says takes their place")
 

@@ -76,6 +76,11 @@ class Data(Section):
     test: NonEmpty | None = Field(None, description="the same for this split")
     negatives: Negatives = Negatives()
     unlabelled: NonEmpty | None = Field(None, description="file of rows without labels, which the teacher gives them")
+    plain_text: Annotated[list[NonEmpty], Field(min_length=1)] | None = Field(
+        None,
+        description="files and folders of other text, as `compress trim --text` reads them; with the rows it says "
+        "which tokens are kept where a vocabulary is trimmed",
+    )
     fields: Fields = Field(default_factory=Fields)
     languages: list[str] | None = Field(None, description="keep these languages only")
     labelled_languages: list[str] | None = Field(

@@ -70,6 +70,15 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _plain_text_is_for_a_vocabulary(self) -> Recipe:
+        if self.data.plain_text and not (self.teacher.vocabulary.trim or self.student.vocabulary_size):
+            raise ValueError(
+                "data.plain_text says which tokens are kept, and all are: set teacher.vocabulary.trim or "
+                "student.vocabulary_size, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_file_says_labels_alone(self) -> Recipe:
         student = self.student
         asked = [f"distillation.{name}" for name in student.distillation.model_signals]

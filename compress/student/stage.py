@@ -16,7 +16,7 @@ import torch
 
 from compress.console import progress, say
 from compress.data.encode import spread_over_languages
-from compress.data.stage import DataSet
+from compress.data.stage import DataSet, load_plain_text
 from compress.data.summary import DATA
 from compress.models.build import build_student, exchange_tokenizer, kept_layers
 from compress.models.checks import check_finite
@@ -240,7 +240,7 @@ def fewer_tokens(
     data, pool = rows
     used, held_out = (partial(read_texts, run, rows) for rows in (pool.texts, data.splits["validation"]))
     settings = Vocabulary(trim=True, tokens=run.recipe.student.vocabulary_size)
-    return trim_vocabulary(model, tokenizer, used, held_out, settings, folder)
+    return trim_vocabulary(model, tokenizer, used, held_out, settings, folder, partial(load_plain_text, run))
 
 
 def _sample(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from compress.console import say, working
 from compress.data.encode import inputs_of, spread_over_languages
-from compress.data.stage import DataSet, load_data
+from compress.data.stage import DataSet, load_data, load_plain_text
 from compress.data.summary import DATA
 from compress.data.table import RowTable
 from compress.models.build import scratch_config
@@ -95,11 +95,12 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
         tokenizer, model = _from_scratch(run, data, scratch)
     if teacher.vocabulary.trim:
         with working(f"{source_stage(run).name}: trimming the vocabulary"):
-            used, held_out = (
-                partial(read_texts, run, rows) for rows in (data.training_rows, data.splits["validation"])
-            )
+            used = partial(read_texts, run, data.training_rows)
+            held_out = partial(read_texts, run, data.splits["validation"])
             place = Path(mkdtemp(dir=scratch))  # each process of several needs its own
-            tokenizer, trimming = trim_vocabulary(model, tokenizer, used, held_out, teacher.vocabulary, place)
+            tokenizer, trimming = trim_vocabulary(
+                model, tokenizer, used, held_out, teacher.vocabulary, place, partial(load_plain_text, run)
+            )
         _tell(source_stage(run).name, trimming)
     if trimming or not teacher.model:
         check_teacher_knows(unknown_shares(tokenizer, texts), teacher)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ LanguageText = tuple[str, str]
 Texts = Callable[[], Iterable[LanguageText]]
 """Text that is read from its beginning at each call, and need not fit into memory."""
 _BATCH_TEXTS, _BATCH_CHARACTERS = 1000, 1_000_000
+_OTHER_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,15 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Counts:
-    """What was found in the text of a language: how many texts, and by a token's number how often, and in how many."""
+    """What was found in the text of a language: how many texts, and by a token's number how often, and in how many.
+
+    ``weights`` are what each token counts where some are chosen: as often as it occurs, but less in other text.
+    """
 
     texts: int
     tokens: np.ndarray
     texts_with: np.ndarray
+    weights: np.ndarray
 
 
 def anatomy_of(tokenizer: PreTrainedTokenizerBase) -> Anatomy:
@@ -71,17 +76,33 @@ def count_tokens(anatomy: Anatomy, texts: Iterable[LanguageText]) -> dict[str, C
             np.add.at(counts[language][0], found, 1)
             counts[language][1, found] += 1
             numbers[language] += 1
-    return {language: Counts(numbers[language], *both) for language, both in counts.items()}
+    return {language: Counts(numbers[language], both[0], both[1], both[0]) for language, both in counts.items()}
+
+
+def with_other_text(counts: Mapping[str, Counts], other: Mapping[str, Counts]) -> dict[str, Counts]:
+    """Counts of text as it will be read, and of other text, which counts at most a tenth of it in a language: it tells
+    what is common there, but not what is spoken of."""
+    joined = {**other, **counts}
+    for language in counts.keys() & other.keys():
+        own, found = counts[language], other[language]
+        share = min(1.0, _OTHER_SHARE * own.tokens.sum() / max(found.tokens.sum(), 1))
+        weights = own.weights + share * found.weights
+        joined[language] = replace(_sum([own, found]), weights=weights)
+    return joined
 
 
 def total_of(counts: Mapping[str, Counts]) -> Counts:
     """What was found in all languages together."""
-    texts = sum(found.texts for found in counts.values())
-    tokens, texts_with = (
-        np.sum(one, axis=0)
-        for one in zip(*((found.tokens, found.texts_with) for found in counts.values()), strict=True)
+    return _sum(list(counts.values()))
+
+
+def _sum(counts: Sequence[Counts]) -> Counts:
+    return Counts(
+        texts=sum(found.texts for found in counts),
+        tokens=np.sum([found.tokens for found in counts], axis=0),
+        texts_with=np.sum([found.texts_with for found in counts], axis=0),
+        weights=np.sum([found.weights for found in counts], axis=0),
     )
-    return Counts(texts, tokens, texts_with)
 
 
 def batches(texts: Iterable[LanguageText]) -> Iterator[list[LanguageText]]:

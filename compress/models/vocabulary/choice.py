@@ -58,9 +58,9 @@ def _ranked(counts: Mapping[str, Counts], settings: Vocabulary) -> list[int]:
     total = total_of(counts).tokens
     place = np.full(len(total), np.inf)
     for found in counts.values():
-        order = np.argsort(-found.tokens, kind="stable")
-        ordered = found.tokens[order]
-        before = (np.cumsum(ordered) - ordered) / max(ordered.sum(), 1)
+        order = np.argsort(-found.weights, kind="stable")
+        ordered = found.weights[order]
+        before = (np.cumsum(ordered) - ordered) / ordered.sum()
         place[order] = np.minimum(place[order], np.where(ordered > 0, before, np.inf))
     used = np.flatnonzero((total >= settings.minimum_count) & (place < settings.coverage))
     ranked: list[int] = used[np.lexsort((-total[used], place[used]))].tolist()

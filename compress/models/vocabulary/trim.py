@@ -7,6 +7,7 @@ kept are split as before, and the model says the same about them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from compress.models.vocabulary.anatomy import (
     batches,
     count_tokens,
     total_of,
+    with_other_text,
 )
 from compress.models.vocabulary.choice import chosen_tokens
 from compress.models.vocabulary.summary import TextLoss, TrimmingSummary, UsedText
@@ -42,6 +44,7 @@ def trim_vocabulary(
     held_out: Texts,
     settings: Vocabulary,
     folder: Path,
+    other: Texts = tuple,
 ) -> tuple[PreTrainedTokenizerBase, TrimmingSummary]:
     """Keep the tokens that the text uses, drop the rest from tokenizer, embeddings, head and configuration.
 
@@ -49,6 +52,7 @@ def trim_vocabulary(
     :param texts: Text of each language, which says what is used.
     :param held_out: Other text, of these languages or others, which tells what is lost.
     :param folder: Where the trimmed tokenizer is saved; SentencePiece's tokenizers go on reading from there.
+    :param other: More text that says what is used, if not of the kind that the model will read: it counts less.
     :return: The trimmed tokenizer, and what has changed.
     :raises CompressError: If the tokenizer is of a kind that cannot be trimmed, if nothing would be left, or if a
         language loses more than allowed.
@@ -57,9 +61,10 @@ def trim_vocabulary(
     counts = count_tokens(anatomy, texts())
     if not counts:
         raise CompressError("trimming: there is no text that could say what is used")
+    counts = with_other_text(counts, count_tokens(anatomy, other()))
     _check_known(anatomy, counts)
     kept = chosen_tokens(anatomy, counts, settings, fixed_tokens(model))
-    used = _used(anatomy, counts, texts, kept, settings.minimum_count)
+    used = _used(anatomy, counts, lambda: chain(texts(), other()), kept, settings.minimum_count)
     lost = _losses(anatomy, held_out(), kept)
     _check_loss(used, lost, settings.max_loss)
     anatomy.save(folder, kept)

@@ -8,10 +8,13 @@ import pytest
 from compress.data.clean import Cleaned, Row, clean
 from compress.data.encode import pad, spread_over_languages
 from compress.data.read import read_file, read_splits, rows_of_dataset
+from compress.data.stage import load_plain_text, run_data_stage
 from compress.data.summary import SharedTexts, SplitSummary
 from compress.data.table import RowTable
 from compress.errors import CompressError
 from compress.recipe.data import Data
+from compress.recipe.file import load_recipe
+from compress.runs.directory import Run, open_run
 from compress.tasks.registry import TaskName, task_named
 from compress.tasks.rows import row_as_dict
 
@@ -312,6 +315,34 @@ def test_a_split_may_be_several_files(tmp_path: Path):
             (tmp_path / f"{language}.{split}.jsonl").write_text(json.dumps(row))
     splits = read_splits(Data(source=str(tmp_path)), 0)
     assert [row["text"] for _, row in splits["validation"]] == ["dev de", "dev fr"]
+
+
+def test_plain_text_is_copied_with_its_languages(tmp_path: Path):
+    write_folder(tmp_path)
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/fr.txt").write_text("du texte\n\nencore\n")
+    (tmp_path / "more.jsonl").write_text(json.dumps({"text": "mehr", "lang": "de"}))
+    content = {"source": str(tmp_path), "plain_text": [str(tmp_path / "text"), str(tmp_path / "more.jsonl")]}
+
+    def read(**more: object) -> Run:
+        fields = {f"data.{name}": value for name, value in {**content, **more}.items()}
+        return open_run(load_recipe(None, {**fields, "student.vocabulary_size": 100}), tmp_path / "runs")
+
+    run = read()
+    assert run_data_stage(run).plain_text == {"de": 1, "fr": 2}
+    assert list(load_plain_text(run)) == [("fr", "du texte"), ("fr", "encore"), ("de", "mehr")]
+    assert run_data_stage(read(languages=["de", "en"])).plain_text == {"de": 1}
+    with pytest.raises(CompressError, match=r"data.plain_text: no text in en, es"):
+        run_data_stage(read(languages=["en", "es"], source=str(write_spanish(tmp_path / "es"))))
+    with pytest.raises(CompressError, match=r"nowhere: no such file or folder of text"):
+        run_data_stage(read(plain_text=[str(tmp_path / "nowhere")]))
+
+
+def write_spanish(folder: Path) -> Path:
+    folder.mkdir()
+    rows = [{"text": "un texto", "label": "a", "lang": "es"}, {"text": "a text", "label": "b", "lang": "en"}]
+    write_folder(folder, train=rows, validation=rows, test=rows)
+    return folder
 
 
 def test_a_translation_that_is_blank_is_dropped(tmp_path: Path):

@@ -118,6 +118,7 @@ CHANGES: dict[str, Change] = {
     "data.source": Change("{folder}/other"),
     **{name: Change("{folder}/other/" + name.removeprefix("data.") + ".jsonl", _SPLITS) for name in _SPLITS},
     "data.unlabelled": Change("{folder}/other/train.jsonl"),
+    "data.plain_text": Change(["{folder}/other/train.jsonl"], _TRIMMED),
     "data.fields.text": Change("other"),
     "data.fields.text_pair": Change("other"),
     "data.fields.label": Change("half"),

@@ -145,11 +145,14 @@ def whole(tmp_path_factory) -> tuple[Any, Any]:
 def trim(whole, texts, tmp_path: Path):
     """Trim a small model by some settings; what is kept by the text of German and Thai, or by other text."""
 
-    def trim(used=None, held_out=None, **settings: Any) -> tuple[Any, TrimmingSummary]:
+    def trim(used=None, held_out=None, other=(), **settings: Any) -> tuple[Any, TrimmingSummary]:
         used = used or list(pairs(texts, "de", "th"))
         settings = Vocabulary(trim=True, **settings)
         model = copy.deepcopy(whole[0])
-        return trim_vocabulary(model, whole[1], lambda: used, lambda: held_out or (), settings, tmp_path / "new")
+        held_out = held_out or ()
+        return trim_vocabulary(
+            model, whole[1], lambda: used, lambda: held_out, settings, tmp_path / "new", lambda: other
+        )
 
     return trim
 
@@ -182,6 +185,23 @@ def test_a_number_of_tokens_is_shared_so_that_languages_keep_the_same_share_of_t
     shares = [text.lost_share for text in summary.used.values()]
     assert max(shares) - min(shares) < 0.1
     assert trim(tokens=150)[1].used["de"].lost_share > summary.used["de"].lost_share
+
+
+def test_other_text_keeps_tokens_too_and_less_of_new_text_is_lost(trim, texts):
+    used, other, new = (list(pairs(texts, "de", rows=slice(*rows))) for rows in ((0, 10), (10, 100), (100, 150)))
+    alone, both = trim(used, new)[1], trim(used, new, other)[1]
+    assert both.tokens_after > alone.tokens_after
+    assert both.held_out["de"].lost_share < 0.8 * alone.held_out["de"].lost_share
+    assert both.used["de"].texts == 100
+
+
+def test_much_other_text_does_not_displace_what_the_own_text_uses(trim, texts):
+    own, other = list(pairs(texts, "de", rows=slice(0, 50))), [("de", text) for text in texts["th"]] * 20
+    alone, both = (trim(own, tokens=130, other=more)[1] for more in ((), other))
+    drowned = trim([*own, *other], tokens=130, held_out=own)[1].held_out["de"].lost_share
+    held = trim(own, tokens=130, held_out=own, other=other)[1].held_out["de"].lost_share
+    assert alone.used["de"].lost_share <= held < drowned
+    assert both.tokens_after <= 130
 
 
 def test_named_tokens_are_kept_and_must_exist(whole, trim):
