@@ -74,6 +74,7 @@ def _name_dimensions(graph: Any) -> None:
     import onnx_ir
 
     is_decoder = any(value.name == "logits" for value in graph.outputs)
+    named: dict[str, int | str] = {}
     for value in (*graph.inputs, *graph.outputs):
         cached = value.name.endswith((".key", ".value"))
         if cached and ".decoder." in value.name:
@@ -83,7 +84,14 @@ def _name_dimensions(graph: Any) -> None:
         else:
             length = "encoder_sequence_length"
         names = {0: "batch_size", (2 if cached else 1): length}
-        value.shape = onnx_ir.Shape([_dimension(size, names.get(axis)) for axis, size in enumerate(value.shape)])
+        sizes = [_dimension(size, names.get(axis)) for axis, size in enumerate(value.shape)]
+        named |= {str(old): size for old, size in zip(value.shape, sizes, strict=True) if not isinstance(old, int)}
+        value.shape = onnx_ir.Shape(sizes)
+    for node in graph:  # the exporter has a symbol for each input's batch, and fusions look whether sizes are the same
+        for value in node.outputs:
+            if value.shape is not None:
+                sizes = [size if isinstance(size, int) else named.get(str(size), size) for size in value.shape]
+                value.shape = onnx_ir.Shape(sizes)
 
 
 def _dimension(size: Any, name: str | None) -> int | str:

@@ -72,6 +72,17 @@ def array_of(value: Value) -> np.ndarray:
     return array
 
 
+def constant(graph: Any, name: str, array: np.ndarray) -> Any:
+    """A new constant of a graph."""
+    import onnx_ir
+
+    tensor: Any = onnx_ir.tensor(array, name=name)
+    kind = onnx_ir.TensorType(tensor.dtype)
+    value = onnx_ir.Value(name=name, shape=tensor.shape, type=kind, const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
 def _put_beside(graph: Model, path: Path, places: dict[bytes, Place]) -> None:
     """Move the weights of a graph into a file beside it.
 

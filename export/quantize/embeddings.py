@@ -6,8 +6,8 @@ from collections.abc import Collection
 from typing import Any
 
 from export.onnx.layers import layers_of
-from export.onnx.weights import array_of
-from export.quantize.products import constant, put_in_place, rounded_to_int8
+from export.onnx.weights import array_of, constant
+from export.quantize.products import put_in_place, rounded_to_int8
 
 
 def quantize_embeddings(model: Any, kept: Collection[str] = ()) -> None:

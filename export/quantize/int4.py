@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from export.onnx.graphs import Announce
+from export.onnx.weights import constant
 from export.quantize.embeddings import quantize_embeddings
 from export.quantize.folder import convert_folder
-from export.quantize.products import constant, name_of_weights, products_of, put_in_place, weights_as_multiplied
+from export.quantize.products import name_of_weights, products_of, put_in_place, weights_as_multiplied
 
 _BITS, _BLOCK = 4, 32
 _INT8_ACCURACY_LEVEL = 4  # MatMulNBits multiplies in int8

@@ -18,11 +18,11 @@ from compress.recipe.export import CalibrationMethod
 from compress.targets import Target
 from export.onnx.graphs import Announce
 from export.onnx.layers import weights_of
+from export.onnx.weights import constant
 from export.quantize.embeddings import int8_table, quantize_embeddings
 from export.quantize.folder import convert_folder
 from export.quantize.fp16 import in_half_precision
 from export.quantize.products import (
-    constant,
     multiplies_with_table,
     name_of_weights,
     products_of,

@@ -45,17 +45,6 @@ def weights_as_multiplied(product: Any) -> np.ndarray:
     return array.T if _is_turned(product) else array
 
 
-def constant(graph: Any, name: str, array: np.ndarray) -> Any:
-    """A new constant of a graph."""
-    import onnx_ir
-
-    tensor: Any = onnx_ir.tensor(array, name=name)
-    kind = onnx_ir.TensorType(tensor.dtype)
-    value = onnx_ir.Value(name=name, shape=tensor.shape, type=kind, const_value=tensor)
-    graph.register_initializer(value)
-    return value
-
-
 def put_in_place(graph: Any, node: Any, nodes: Sequence[Any]) -> None:
     """Let nodes, the last of which gives the same as a node, take its place."""
     import onnx_ir

@@ -9,9 +9,15 @@ import onnx_ir
 import onnxruntime
 import pytest
 import small_encoders
+import small_translators
+import torch
+from transformers import AutoModelForSeq2SeqLM
 
-from export.onnx.fusion import fuse
-from export.onnx.weights import save_graph
+from compress.runtimes.generation import DECODER_WITH_PAST, OnnxDecoder
+from export.onnx import fusion
+from export.onnx.fusion import fuse, fuse_graphs
+from export.onnx.seq2seq import seq2seq_graphs
+from export.onnx.weights import save_graph, save_graphs
 
 
 def fused(path: Path) -> tuple[Path, Counter]:
@@ -55,3 +61,56 @@ def test_attention_of_another_kind_is_left_as_it_is(tmp_path: Path):
     assert operators["Attention"] == 0
     feed = small_encoders.inputs()
     assert np.allclose(small_encoders.logits(path, feed), small_encoders.logits(plain, feed), rtol=1e-4, atol=1e-4)
+
+
+def test_no_nodes_are_left_that_find_out_what_is_padding(tmp_path: Path):
+    _, operators = fused(small_encoders.write_onnx("xlm-roberta", tmp_path / "model.onnx"))
+    assert not operators.keys() & {"And", "GatherND", "Where", "GreaterOrEqual"}
+
+
+def test_a_window_is_more_than_padding(tmp_path: Path):
+    _, operators = fused(small_encoders.write_onnx("modernbert", tmp_path / "model.onnx"))
+    assert operators["And"]
+
+
+@pytest.fixture(params=small_translators.CONFIGS)
+def translator(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Plain graphs of a translator, and fused ones."""
+    monkeypatch.setattr(fusion, "save_companions", lambda source, folder: None)  # no tokenizer here
+    torch.manual_seed(0)
+    model = AutoModelForSeq2SeqLM.from_config(small_translators.CONFIGS[request.param]()).eval()
+    with torch.no_grad():
+        for weights in model.parameters():  # new weights are small: every layer is to matter
+            weights.add_(torch.randn_like(weights), alpha=0.2)
+    graphs = seq2seq_graphs(model)
+    for name in ("plain", "fused"):
+        (tmp_path / name).mkdir()
+        model.config.save_pretrained(tmp_path / name)
+    save_graphs(list(graphs), graphs.__getitem__, tmp_path / "plain")
+    assert fuse_graphs(tmp_path / "plain", tmp_path / "fused") == 2 + 2 * 4
+    return tmp_path
+
+
+def test_all_attention_of_a_translator_becomes_one_operator_that_answers_the_same(translator: Path):
+    lengths = np.array([[9], [4], [1]])
+    tokens = np.random.default_rng(0).integers(4, small_translators.TOKENS, (3, 9))
+    sources = {"input_ids": tokens, "attention_mask": (np.arange(9) < lengths).astype(np.int64)}
+    found = []
+    for name in ("plain", "fused"):
+        decoder = OnnxDecoder(translator / name)
+        logits, state = decoder.begin(sources, tokens[:, :3])
+        found.append([logits])
+        for place in range(3, 6):
+            logits, state = decoder.step(tokens[:, place, None], state)
+            found[-1].append(logits)
+    for expected, other in zip(*found, strict=True):
+        assert np.abs(other - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_a_step_of_a_decoder_joins_keys_and_values_inside_of_attention(translator: Path):
+    model = onnx_ir.load(translator / "fused" / DECODER_WITH_PAST)
+    operators = Counter(node.op_type for node in model.graph)
+    assert operators["Attention"] == 4
+    assert not operators.keys() & {"Softmax", "GatherND", "And"}
+    assert [len(node.outputs) for node in model.graph if node.op_type == "Attention"] == [3, 1, 3, 1]
+    onnx.checker.check_model(translator / "fused" / DECODER_WITH_PAST)
