@@ -13,18 +13,22 @@ import small_sentence_models as small
 import torch
 from sentence_transformers import SentenceTransformer
 
+from bench.fit.candidates import candidates_of
+from bench.fit.forms import FormMaker
 from bench.stage import run_bench_stage
 from compress import load
 from compress.cli import commands
 from compress.data.stage import load_data, run_data_stage
 from compress.errors import CompressError
 from compress.evaluation.summary import EVALUATION
+from compress.metrics.languages import per_language
 from compress.metrics.vectors import cosines
 from compress.models.load import load_model, load_tokenizer
 from compress.models.sentence_folder import head_of
 from compress.runs.directory import Run, find_run
 from compress.student.stage import run_student_stage
 from compress.student.summary import STUDENT
+from compress.targets import resolve_target
 from compress.teacher.augmentation import run_augmentation_stage
 from compress.teacher.outputs import load_cache, run_cache_stage
 from compress.teacher.pool import build_pool, validation_pool
@@ -133,6 +137,16 @@ def test_a_student_on_principal_components_has_vectors_as_long_as_it_is_wide(dis
     vectors = SentenceTransformer(str(this.path_of("student")), device="cpu").encode(TEXTS)
     assert vectors.shape == (40, 16)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_fit_judges_students_by_what_is_found_and_cuts_narrower_ones_out_of_the_teacher(run: Run):
+    rows = list(load_data(run).splits["test"])
+    said = FormMaker(run, load_data(run), resolve_target("auto")).predictions(run.path_of("onnx"), rows)
+    found = per_language(run.task.metrics(said, rows, []), [row.lang for row in rows])
+    assert found["all"]["nDCG@10"].value == pytest.approx(
+        run.summary(EVALUATION).models["student"]["all"]["nDCG@10"].value, abs=1e-4
+    )
+    assert {candidate.initialization for candidate in candidates_of(run, 100) if candidate.heads < 4} == {"svd"}
 
 
 def test_with_a_pivot_the_teacher_reads_the_parallel_text_of_the_same_kind(distil: Distil):

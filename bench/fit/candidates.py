@@ -127,7 +127,8 @@ def _initialization(run: Run, config: PreTrainedConfig) -> Initialization:
     wanted = run.recipe.student.initialization
     if wanted != Student.model_fields["initialization"].default:
         return wanted
-    return "svd" if can_be_pruned(_without_weights(run, config)) else wanted
+    model = _without_weights(run, config)
+    return "svd" if can_be_pruned(model.base_model if run.task.VECTORS else model) else wanted
 
 
 def _weights(run: Run, config: PreTrainedConfig, candidate: FitCandidate) -> FitWeights:

@@ -10,6 +10,7 @@ from bench.fit.candidates import recipe_of
 from bench.fit.report import FitCandidate
 from compress.console import swallowed_output
 from compress.data.stage import DataSet
+from compress.evaluation.predicted import predicted_of
 from compress.models.build import exchange_tokenizer, student_config
 from compress.models.describe import thresholds_in
 from compress.models.load import load_config, load_tokenizer, model_class, save_model, save_tokenizer
@@ -90,13 +91,14 @@ class FormMaker:
         return timed_in_turn(own, other, examples, tokenizer.pad_token_id)
 
     def predictions(self, form: Path, rows: list[Row]) -> list[Prediction]:
-        """What a form says of rows."""
+        """What a form says of rows, as `Task.findings` has it."""
         task, tokenizer = self.run.task, load_tokenizer(form, self.run.trusts_code)
         examples = task.encoder(tokenizer, self.run.recipe.data, self.data.labels)(rows)
         outputs = predict_examples(
             load_predict(form, task, Search.of(self.run.recipe)), task, examples, tokenizer.pad_token_id
         )
-        return task.decode(outputs, examples, rows, self.data.labels, tokenizer, thresholds_in(form))
+        how = (tokenizer, thresholds_in(form), self.run.recipe.teacher.embedding.compared_by)
+        return predicted_of(task, outputs, examples, rows, self.data.labels, *how).predictions
 
 
 def size_of(form: Path) -> int:

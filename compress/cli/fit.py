@@ -50,13 +50,16 @@ def fit(
         from bench.fit.stage import RECIPE, check_fit, run_fit_stage
         from compress.cli import commands
         from compress.cli.export_results import FitResult
+        from compress.evaluation.answers import run_answers_stage
         from compress.recipe.file import load_recipe
 
         bounds = parse_bounds(max_latency, max_size, max_drop)
         fields = given({"export.target": target})
         check_fit(load_recipe(recipe, {**fields, **assigned(set_)}))
         run = commands.new_run(recipe, fields, set_, output)
-        commands.taught(run)
+        data, _, _ = commands.taught(run)
+        if not data.labelled:
+            run_answers_stage(run)
         report = run_fit_stage(run, bounds, trials)
         written = run.folder / "fit" / RECIPE
         lines = [*fit_lines(report), f"frontier: {written.with_name('frontier.png')}"]

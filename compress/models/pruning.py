@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from compress.errors import CompressError
 
@@ -75,7 +76,7 @@ def prune(
     student.load_state_dict(filled, strict=False)
 
 
-def can_be_pruned(model: PreTrainedModel) -> bool:
+def can_be_pruned(model: Module) -> bool:
     """Whether a narrower student can be cut out of it: whether its architecture is known."""
     try:
         for name, weight in model.named_parameters():
