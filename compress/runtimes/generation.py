@@ -26,6 +26,7 @@ State = Mapping[str, np.ndarray]
 """What a decoder remembers: arrays whose first axis runs over the sequences."""
 
 _NEVER = np.float32(-1e9)
+_BLOCK = 64  # scores of which the largest is found first
 ENCODER, DECODER, DECODER_WITH_PAST = "encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx"
 
 
@@ -91,6 +92,8 @@ class OnnxDecoder:
 
     def reordered(self, state: State, origins: np.ndarray) -> State:
         """Let each sequence go on from another one with the same source, int64 (sequences,)."""
+        if (origins == np.arange(len(origins))).all():
+            return state
         return {name: array[origins] if ".decoder." in name else array for name, array in state.items()}
 
 
@@ -206,18 +209,17 @@ def _beams(
     is_finished = np.zeros((rows, beams), dtype=bool)
     improvable = np.ones((rows, 1), dtype=bool)
     for length in range(max_tokens):
-        scores = log_probabilities(logits)
-        scores[:, tokens.pad] = -np.inf
-        scores = (scores.reshape(rows, beams, -1) + running_scores[:, :, None]).reshape(rows, -1)
-        kept = _largest(scores, 2 * beams)
+        highest, values = most_likely(logits, 2 * beams, tokens.pad)
+        scores = (values.reshape(rows, beams, -1) + running_scores[:, :, None]).reshape(rows, -1)
+        kept = largest_places(scores, 2 * beams)
         kept_scores = np.take_along_axis(scores, kept, axis=1)
-        origin, token = kept // logits.shape[1], kept % logits.shape[1]
+        origin, token = kept // highest.shape[1], np.take_along_axis(highest.reshape(rows, -1), kept, axis=1)
         candidates = np.take_along_axis(running, origin[:, :, None], axis=1)
         candidates[:, :, length] = token
         stopped = (token == tokens.end) | (length + 1 == max_tokens)
 
         open_scores = np.where(stopped, kept_scores + _NEVER, kept_scores)
-        chosen = _largest(open_scores, beams)
+        chosen = largest_places(open_scores, beams)
         running = np.take_along_axis(candidates, chosen[:, :, None], axis=1)
         running_scores = np.take_along_axis(open_scores, chosen, axis=1)
 
@@ -225,7 +227,7 @@ def _beams(
         penalised = kept_scores / np.float32((length + 1) ** length_penalty)
         penalised = penalised + np.where(just_finished & improvable, 0, _NEVER)
         merged = np.concatenate([finished_scores, penalised], axis=1)
-        best = _largest(merged, beams)
+        best = largest_places(merged, beams)
         finished = np.take_along_axis(np.concatenate([finished, candidates], axis=1), best[:, :, None], axis=1)
         is_finished = np.take_along_axis(np.concatenate([is_finished, just_finished], axis=1), best, axis=1)
         finished_scores = np.take_along_axis(merged, best, axis=1)
@@ -241,11 +243,30 @@ def _beams(
     return found[:, : int((found != tokens.pad).sum(axis=1).max())]
 
 
-def _largest(scores: np.ndarray, count: int) -> np.ndarray:
+def most_likely(logits: np.ndarray, count: int, pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens that are most likely after each sequence, and the logarithms of their probabilities, as
+    `log_probabilities` gives them of all tokens; never padding."""
+    highest = logits.max(axis=1, keepdims=True)
+    total = np.log(np.exp(logits - highest).sum(axis=1, keepdims=True))
+    logits[:, pad] = -np.inf
+    found = largest_places(logits, min(count, logits.shape[1]))
+    return found, np.take_along_axis(logits, found, axis=1) - highest - total
+
+
+def largest_places(scores: np.ndarray, count: int) -> np.ndarray:
     """Places of the largest scores of each row, falling."""
-    if count < scores.shape[1]:
-        some = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+    rows, width = scores.shape
+    blocks = width // _BLOCK
+    if blocks > count:  # whatever is among the largest lies in a block whose largest is
+        tops = scores[:, : _BLOCK * blocks].reshape(rows, _BLOCK, blocks).max(axis=1)
+        chosen = np.argpartition(-tops, count - 1, axis=1)[:, None, :count]
+        places = (blocks * np.arange(_BLOCK)[:, None] + chosen).reshape(rows, -1)
+        rest = np.broadcast_to(np.arange(_BLOCK * blocks, width), (rows, width % _BLOCK))
+        places = np.concatenate([places, rest], axis=1)
     else:
-        some = np.tile(np.arange(scores.shape[1]), (len(scores), 1))
-    order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(some, order, axis=1)
+        places = np.tile(np.arange(width), (rows, 1))
+    values = np.take_along_axis(scores, places, axis=1)
+    if count < values.shape[1]:
+        some = np.argpartition(-values, count - 1, axis=1)[:, :count]
+        places, values = np.take_along_axis(places, some, axis=1), np.take_along_axis(values, some, axis=1)
+    return np.take_along_axis(places, np.argsort(-values, axis=1, kind="stable"), axis=1)

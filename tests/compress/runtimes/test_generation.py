@@ -14,6 +14,9 @@ from compress.runtimes.generation import (
     Search,
     generate_tokens,
     generator_with,
+    largest_places,
+    log_probabilities,
+    most_likely,
 )
 from export.onnx.seq2seq import seq2seq_graphs
 from export.onnx.weights import save_graph
@@ -85,3 +88,18 @@ def test_inputs_and_outputs_are_named_as_optimum_names_them(exported):
     assert {"input_ids", "encoder_attention_mask", "past_key_values.0.decoder.key"} <= set(inputs)
     assert "present.0.decoder.value" in outputs
     assert not any(".encoder." in name for name in outputs)
+
+
+@pytest.mark.parametrize("tokens", [5, 14, 577, 6000])
+@pytest.mark.parametrize("count", [1, 4])
+def test_the_most_likely_of_many_tokens_are_found_without_sorting_them(tokens: int, count: int):
+    logits = np.random.default_rng(0).normal(size=(3, tokens)).astype(np.float32)
+    order = np.argsort(-logits, axis=1)[:, :count]
+    assert largest_places(logits, count).tolist() == order.tolist()
+    expected = log_probabilities(logits)
+    pad = int(order[0, 0])
+    expected[:, pad] = -np.inf
+    order = np.argsort(-expected, axis=1)[:, :count]
+    places, values = most_likely(logits, count, pad)
+    assert places.tolist() == order.tolist()
+    assert values.tolist() == np.take_along_axis(expected, order, axis=1).tolist()
