@@ -212,32 +212,32 @@ def _beams(
         highest, values = most_likely(logits, 2 * beams, tokens.pad)
         scores = (values.reshape(rows, beams, -1) + running_scores[:, :, None]).reshape(rows, -1)
         kept = largest_places(scores, 2 * beams)
-        kept_scores = np.take_along_axis(scores, kept, axis=1)
-        origin, token = kept // highest.shape[1], np.take_along_axis(highest.reshape(rows, -1), kept, axis=1)
-        candidates = np.take_along_axis(running, origin[:, :, None], axis=1)
+        kept_scores = _taken(scores, kept)
+        origin, token = kept // highest.shape[1], _taken(highest.reshape(rows, -1), kept)
+        candidates = _taken(running, origin)
         candidates[:, :, length] = token
         stopped = (token == tokens.end) | (length + 1 == max_tokens)
 
         open_scores = np.where(stopped, kept_scores + _NEVER, kept_scores)
         chosen = largest_places(open_scores, beams)
-        running = np.take_along_axis(candidates, chosen[:, :, None], axis=1)
-        running_scores = np.take_along_axis(open_scores, chosen, axis=1)
+        running = _taken(candidates, chosen)
+        running_scores = _taken(open_scores, chosen)
 
         just_finished = stopped & (np.arange(2 * beams) < beams)
         penalised = kept_scores / np.float32((length + 1) ** length_penalty)
         penalised = penalised + np.where(just_finished & improvable, 0, _NEVER)
         merged = np.concatenate([finished_scores, penalised], axis=1)
         best = largest_places(merged, beams)
-        finished = np.take_along_axis(np.concatenate([finished, candidates], axis=1), best[:, :, None], axis=1)
-        is_finished = np.take_along_axis(np.concatenate([is_finished, just_finished], axis=1), best, axis=1)
-        finished_scores = np.take_along_axis(merged, best, axis=1)
+        finished = _taken(np.concatenate([finished, candidates], axis=1), best)
+        is_finished = _taken(np.concatenate([is_finished, just_finished], axis=1), best)
+        finished_scores = _taken(merged, best)
 
         hoped = running_scores[:, :1] / np.float32((length + 1) ** length_penalty)
         worst = np.where(is_finished, finished_scores.min(axis=1, keepdims=True), _NEVER)
         improvable &= (hoped > worst).any(axis=1, keepdims=True)
         if not improvable.any() or stopped.all():
             break
-        rows_of = (np.arange(rows)[:, None] * beams + np.take_along_axis(origin, chosen, axis=1)).ravel()
+        rows_of = (np.arange(rows)[:, None] * beams + _taken(origin, chosen)).ravel()
         logits, state = decoder.step(running[:, :, length].reshape(-1, 1), decoder.reordered(state, rows_of))
     found = finished[:, 0]
     return found[:, : int((found != tokens.pad).sum(axis=1).max())]
@@ -250,7 +250,7 @@ def most_likely(logits: np.ndarray, count: int, pad: int) -> tuple[np.ndarray, n
     total = np.log(np.exp(logits - highest).sum(axis=1, keepdims=True))
     logits[:, pad] = -np.inf
     found = largest_places(logits, min(count, logits.shape[1]))
-    return found, np.take_along_axis(logits, found, axis=1) - highest - total
+    return found, _taken(logits, found) - highest - total
 
 
 def largest_places(scores: np.ndarray, count: int) -> np.ndarray:
@@ -265,8 +265,14 @@ def largest_places(scores: np.ndarray, count: int) -> np.ndarray:
         places = np.concatenate([places, rest], axis=1)
     else:
         places = np.tile(np.arange(width), (rows, 1))
-    values = np.take_along_axis(scores, places, axis=1)
-    if count < values.shape[1]:
+    values = _taken(scores, places)
+    if count < values.shape[1] > _BLOCK:
         some = np.argpartition(-values, count - 1, axis=1)[:, :count]
-        places, values = np.take_along_axis(places, some, axis=1), np.take_along_axis(values, some, axis=1)
-    return np.take_along_axis(places, np.argsort(-values, axis=1, kind="stable"), axis=1)
+        places, values = _taken(places, some), _taken(values, some)
+    return _taken(places, np.argsort(-values, axis=1, kind="stable")[:, :count])
+
+
+def _taken(array: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """What is at some places of the second axis, others in each row: `np.take_along_axis` with less around it."""
+    found: np.ndarray = array[np.arange(len(places))[:, None], places]
+    return found
