@@ -86,7 +86,7 @@ def distil(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Di
 @pytest.fixture(scope="module")
 def run(distil: Distil) -> Run:
     """Distilled, exported, measured and packed."""
-    this = distil("road", until_teacher=True)
+    this = distil("road", {f"{VECTORS}.dimensions": [8]}, until_teacher=True)
     commands.distill(this, in_json=True)
     commands.export(this, in_json=True)
     report = run_bench_stage(this, (), load=False)
@@ -105,6 +105,15 @@ def test_the_student_gives_vectors_of_the_teacher_s_length_that_are_near_the_tea
     found = run.summary(EVALUATION)
     assert found.student_against_teacher.metric == "nDCG@10"
     assert found.seen_in_training == {"de": "text", "en": "text"}
+
+
+def test_what_an_index_loses_that_keeps_its_vectors_in_fewer_bytes_is_told(run: Run):
+    found = run.summary(EVALUATION)
+    assert {name: stored.bytes for name, stored in found.index.items()} == {"int8": 24, "binary": 3, "first 8": 32}
+    drops = {name: stored.losses.drop["all"].value for name, stored in found.index.items()}
+    assert abs(drops["int8"]) < 0.02 < drops["binary"]
+    whole = found.models["student"]["all"]["nDCG@10"].value
+    assert found.index["binary"].quality["all"]["nDCG@10"].value == pytest.approx(whole - drops["binary"], abs=1e-3)
 
 
 def test_its_forms_and_its_bundle_give_what_it_gives(run: Run):

@@ -40,7 +40,7 @@ def distill(run: Run, in_json: bool) -> DistillResult:
     from compress.cli.results import DistillResult
     from compress.evaluation.answers import run_answers_stage
     from compress.evaluation.stage import run_evaluation_stage
-    from compress.evaluation.tables import comparison_lines, evaluation_table, label_table
+    from compress.evaluation.tables import comparison_lines, evaluation_table, index_table, label_table
     from compress.student.seeds import seeds_table
 
     if not data.labelled:
@@ -51,7 +51,8 @@ def distill(run: Run, in_json: bool) -> DistillResult:
     if is_main_process():
         keep_recipe(run)
     # A model that is held against its own answers is always right.
-    tables = [evaluation_table(evaluation), label_table(evaluation)] if data.labelled else []
+    shown = (evaluation_table, label_table, index_table) if data.labelled else ()
+    tables = [table(evaluation) for table in shown]
     tables += [seeds_table(student)] if student and student.seeds else []
     show([*(table for table in tables if table is not None), *comparison_lines(evaluation)], in_json)
     return DistillResult(

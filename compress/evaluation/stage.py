@@ -16,12 +16,13 @@ from compress.data.summary import DATA
 from compress.evaluation.asking import AskedModel, ask, ask_stage
 from compress.evaluation.baseline import BASELINE, baseline_predictions
 from compress.evaluation.predicted import Predicted
-from compress.evaluation.summary import EVALUATION, EvaluationSummary, Seen
+from compress.evaluation.summary import EVALUATION, EvaluationSummary, Seen, StoredVectors
 from compress.metrics.comparison import agreement, compare
 from compress.metrics.figures import ModelLosses
 from compress.metrics.labels import LabelCounts, label_figures, label_losses
 from compress.metrics.languages import ALL, per_language, signatures
 from compress.metrics.metric import Metric
+from compress.metrics.stored import stored_forms
 from compress.models.describe import thresholds_in
 from compress.models.load import load_teacher
 from compress.models.source import pinned
@@ -32,7 +33,8 @@ from compress.runs.files import write_json
 from compress.runs.stages import run_stage
 from compress.runtimes.generation import Search, generator_with
 from compress.runtimes.pytorch import predict_with
-from compress.student.summary import STUDENT, original_name, reference_stages
+from compress.student.summary import STUDENT, exported_name, original_name, reference_stages
+from compress.tasks import embedding
 from compress.tasks.contract import Prediction, Task
 from compress.tasks.reranking import found_among
 from compress.tasks.rows import Row
@@ -76,6 +78,7 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
         return _Answered(rows, said, task.metrics(said, rows, data.labels), task.label_counts(said, rows, data.labels))
 
     models: dict[str, _Answered] = {}
+    vectors: Sequence[Prediction] = ()
     if run.recipe.evaluation.baseline:
         say("evaluation: fitting TF-IDF with logistic regression")
         models[BASELINE] = answered(rows, baseline_predictions(data, run.recipe.data.labelled_languages))
@@ -87,6 +90,7 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
     for stage in reference_stages(run):
         said = ask_stage(run, stage, rows, data.labels)
         models[stage] = answered(rows, said.predictions)
+        vectors = said.said if task.VECTORS and stage == exported_name(run) else vectors
         write_json(folder / f"{stage}-predictions.json", said.predictions)
         if said.confidences is not None:
             write_json(folder / f"{stage}-confidences.json", said.confidences)
@@ -107,10 +111,27 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
         student_against_teacher=_losses(task, models[TEACHER.name], student)
         if student and TEACHER.name in models
         else None,
+        index=_index(run, vectors, rows) if len(vectors) else {},
         teacher_against_untrimmed=_losses(task, models[UNTRIMMED], original) if UNTRIMMED in models else None,
     )
     write_json(folder / "report.json", summary.model_dump(mode="json"))
     return summary
+
+
+def _index(run: Run, vectors: Sequence[Prediction], rows: Sequence[Row]) -> dict[str, StoredVectors]:
+    """What is found with a model's vectors in the forms that an index may keep them in."""
+    languages, kind = [row.lang for row in rows], run.recipe.teacher.embedding.compared_by
+    numbers = len(vectors[0]) // (1 if rows[0].text_pair is None else 2)
+
+    def found(stored: Sequence[Prediction]) -> Mapping[str, Metric]:
+        return run.task.metrics(run.task.findings(stored, rows, kind), rows, [])
+
+    whole, told = found(vectors), {}
+    for form in stored_forms(numbers, run.recipe.student.distillation.vectors.dimensions):
+        metrics = found(embedding.in_index(vectors, rows, form))
+        losses = compare(whole, metrics, languages)
+        told[form.name] = StoredVectors(bytes=form.bytes, quality=per_language(metrics, languages), losses=losses)
+    return told
 
 
 def _losses(task: Task, reference: _Answered, other: _Answered) -> ModelLosses:

@@ -7,12 +7,20 @@ from typing import Literal
 from pydantic import Field
 
 from compress.contract import Contract
-from compress.metrics.figures import LabelFigures, ModelLosses, Quality
+from compress.metrics.figures import LabelFigures, LanguageLosses, ModelLosses, Quality
 from compress.runs.manifest import Stage
 from compress.student.summary import RowCounts
 
 Seen = Literal["labels", "text", "nothing"]
 """What training saw of a language: its labels, its text alone, or nothing of it (zero-shot)."""
+
+
+class StoredVectors(Contract):
+    """What is found where an index keeps vectors in another form than 32 bits."""
+
+    bytes: int = Field(description="of a vector")
+    quality: Quality
+    losses: LanguageLosses = Field(description="against 32 bits")
 
 
 class EvaluationSummary(Contract):
@@ -30,6 +38,10 @@ class EvaluationSummary(Contract):
     models: dict[str, Quality]
     labels: dict[str, dict[str, LabelFigures]] = Field(description="by model and label")
     student_against_teacher: ModelLosses | None = Field(description="null: there is no student, or no teacher's answer")
+    index: dict[str, StoredVectors] = Field(
+        default_factory=dict,
+        description="by form, of the student, or the model as it is; empty where there are no vectors",
+    )
     teacher_against_untrimmed: ModelLosses | None = Field(
         None,
         description="what trimming the vocabulary has cost; null: none was trimmed, or it was trained since",

@@ -77,6 +77,20 @@ def label_table(summary: EvaluationSummary) -> Table | None:
     return table(title, ["label", "count", *summary.labels, "drop (points)"], rows, left=1)
 
 
+def index_table(summary: EvaluationSummary) -> Table | None:
+    """What an index loses that keeps vectors in fewer bytes; none where there are no vectors."""
+    if not summary.index:
+        return None
+    main, *_ = summary.metrics
+    rows = []
+    for name, stored in summary.index.items():
+        worst = stored.losses.worst_language_drop
+        cells = [percent(stored.quality[ALL][main]), points(stored.losses.drop[ALL])]
+        rows.append([name, f"{stored.bytes:,}", *cells, f"{points(worst)} in {worst.language}"])
+    title = f"Vectors in an index: test {main} % (95 % interval)"
+    return table(title, ["kept as", "bytes", main, "drop (points)", "worst language"], rows)
+
+
 def percent(figure: Interval) -> str:
     """A share with its interval, for example ``91.2 (90.1–92.3)``."""
     return f"{100 * figure.value:.1f} ({100 * figure.low:.1f}–{100 * figure.high:.1f})"

@@ -14,6 +14,7 @@ import numpy as np
 from compress.errors import CompressError
 from compress.metrics import vectors
 from compress.metrics.metric import Metric
+from compress.metrics.stored import StoredForm, kept
 from compress.tasks import texts as shared
 from compress.tasks.contract import (
     ENCODER_GRAPHS,
@@ -168,6 +169,15 @@ def decode(
 
 def answered(row: Row, prediction: Any, thresholds: Sequence[float] = ()) -> Row | None:
     return replace(row, label=[float(f"{value:.7g}") for value in prediction])
+
+
+def in_index(predictions: Sequence[Any], rows: Sequence[Row], form: StoredForm) -> list[np.ndarray]:
+    """The vectors of rows where an index keeps them so: of pairs the passages', queries are asked as they are."""
+    every = np.stack([np.asarray(prediction, dtype=np.float32) for prediction in predictions])
+    if rows[0].text_pair is None:
+        return list(kept(every, form))
+    queries, passages = np.split(every, 2, axis=1)
+    return list(np.concatenate([queries, kept(passages, form)], axis=1))
 
 
 def findings(predictions: Sequence[Any], rows: Sequence[Row], similarity: str) -> list[dict[str, Any]]:
