@@ -44,6 +44,8 @@ def check_fit(recipe: Recipe) -> None:
             f"--target {target.name}: latency is measured on this machine, which is {here.name}; run the command on a "
             "machine of that kind, or leave it out"
         )
+    if recipe.student.kind == "static":
+        raise CompressError("student.kind: static has no layers to fit; leave it out")
     if recipe.student.kind == "as-is":
         raise CompressError("student.kind: as-is means that there is no student to fit; leave it out")
     if recipe.teacher.predictions:

@@ -45,7 +45,7 @@ def distill(run: Run, in_json: bool) -> DistillResult:
 
     if not data.labelled:
         run_answers_stage(run)
-    distils = run.recipe.student.kind == "distilled"
+    distils = run.recipe.student.is_learnt
     sequences, augmented, cache, student = _learnt(run) if distils else (None, None, None, None)
     evaluation = run_evaluation_stage(run)
     if is_main_process():
@@ -123,7 +123,7 @@ def _try_export(run: Run) -> None:
     config = load_config(source, trusted)
     if run.task.VECTORS:
         keep_head(config, read_head(source, recipe.teacher, config))
-    if recipe.student.kind == "distilled":
+    if recipe.student.is_learnt:
         config = student_config(config, recipe.student)
     tell_of_rows(config, recipe.data.max_length)
     with working("export: trying it untrained"):

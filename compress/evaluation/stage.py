@@ -184,7 +184,7 @@ def _seen_in_training(recipe: Recipe, data: DataSet, task: Task) -> dict[str, Se
     if not recipe.trains:
         return {}
     labels, read, teacher = recipe.data.labelled_languages, recipe.student.languages, recipe.teacher
-    has_student = recipe.student.kind == "distilled"
+    has_student = recipe.student.is_learnt
     with_text, with_labels = (set(rows.column("lang")) for rows in (data.training_rows, data.splits["train"]))
     by_teacher = teacher.vocabulary.trim or teacher.model is None
     text_alone = task.SINGLE_LABEL or task.VECTORS  # whether rows without labels are of use to the student

@@ -56,6 +56,8 @@ def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel
 
     :raises CompressError: If the architecture does not let its layers be counted or its shape be set.
     """
+    if student.kind == "static":
+        return static_student(teacher.config, student)
     model = type(teacher)(student_config(teacher.config, student))
     if student.every_nth_layer and teacher.config.is_encoder_decoder:
         copy_spread_layers(teacher, model)
@@ -74,6 +76,8 @@ def student_config(teacher: PreTrainedConfig, student: Student) -> PreTrainedCon
 
     :raises CompressError: As `build_student`.
     """
+    if student.kind == "static":
+        return static_config(teacher, student)
     if teacher.is_encoder_decoder:
         return (fewer_layers if student.every_nth_layer else reshaped)(teacher, student)
     if student.every_nth_layer is None:
@@ -85,6 +89,22 @@ def student_config(teacher: PreTrainedConfig, student: Student) -> PreTrainedCon
         widths, learnt = (teacher.hidden_size, config.hidden_size), student.distillation.vectors
         keep_head(config, head_of_student(head_of(teacher), *widths, learnt))
     return config
+
+
+def static_student(teacher: PreTrainedConfig, student: Student) -> PreTrainedModel:
+    """A static student with new vectors."""
+    from compress.models.static import StaticForSequenceClassification
+
+    return StaticForSequenceClassification(static_config(teacher, student))
+
+
+def static_config(teacher: PreTrainedConfig, student: Student) -> PreTrainedConfig:
+    """The configuration of a teacher's static student."""
+    from compress.models.static import StaticConfig
+
+    names = ("problem_type", "id2label", "label2id", "pad_token_id")
+    told = {name: getattr(teacher, name) for name in names}
+    return StaticConfig(teacher.vocab_size, student.hidden_size, **told)
 
 
 def feed_forward_size(config: PreTrainedConfig) -> int:

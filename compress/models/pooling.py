@@ -92,9 +92,12 @@ def usual_config(content: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def register_mean_pooled() -> None:
-    """Let transformers' ``Auto`` classes know these classes, in this process."""
+    """Let transformers' ``Auto`` classes know these classes, and static models, in this process."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
+    from compress.models.static import register_static
+
+    register_static()
     for kind in _BODIES:
         AutoConfig.register(_MEAN + kind, _config_class(kind))
         AutoModelForSequenceClassification.register(_config_class(kind), _model_class(kind))

@@ -38,7 +38,7 @@ class Recipe(Section):
     @property
     def trains(self) -> bool:
         """Whether a model is trained: a student, or the one that the run starts from."""
-        return self.student.kind == "distilled" or self.teacher.is_trained
+        return self.student.is_learnt or self.teacher.is_trained
 
     @field_validator("name")
     @classmethod

@@ -173,11 +173,24 @@ class Cache(Section):
     limit_gb: Annotated[float, Field(gt=0)] = Field(50.0, description="refuse to write more than this")
 
 
+_OF_LAYERS = (
+    "every_nth_layer",
+    "layers",
+    "decoder_layers",
+    "heads",
+    "feed_forward_size",
+    "initialization",
+    "tokenizer",
+)
+
+
 class Student(Section):
     """The small model: its shape, first weights and training; or none, and the teacher itself is exported."""
 
-    kind: Literal["distilled", "as-is"] = Field(
-        "distilled", description="as-is: there is no student; the model that `teacher` describes is exported"
+    kind: Literal["distilled", "static", "as-is"] = Field(
+        "distilled",
+        description="static: a table of token vectors, `hidden_size` long, their mean and a linear layer; as-is: there "
+        "is no student; the model that `teacher` describes is exported",
     )
     every_nth_layer: Positive | None = Field(
         None,
@@ -214,6 +227,11 @@ class Student(Section):
     training: StudentTraining = StudentTraining()
 
     @property
+    def is_learnt(self) -> bool:
+        """Whether there is one, which learns from its teacher."""
+        return self.kind != "as-is"
+
+    @property
     def is_cut(self) -> bool:
         """Whether it is cut out of its teacher in a width of its own."""
         return self.initialization in ("importance", "svd")
@@ -225,7 +243,8 @@ class Student(Section):
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Student:
-        check_heads(self.heads, self.hidden_size)
+        if self.kind != "static":
+            check_heads(self.heads, self.hidden_size)
         return self
 
     @model_validator(mode="after")
@@ -234,6 +253,12 @@ class Student(Section):
         given = [name for name in type(self).model_fields if getattr(self, name) != getattr(usual, name)]
         if self.kind == "as-is" and given:
             raise ValueError(f"kind: as-is means that there is no student; leave out {given[0]}")
+        layered = [name for name in given if name in _OF_LAYERS]
+        if self.kind == "static" and layered:
+            raise ValueError(f"kind: static has vectors of tokens and no layers; leave out {layered[0]}")
+        signals = [*self.distillation.token_signals, *(["sentences"] if self.distillation.sentences.weight else [])]
+        if self.kind == "static" and signals:
+            raise ValueError(f"kind: static has no layers that distillation.{signals[0]} could compare; leave it out")
         return self
 
     @model_validator(mode="after")

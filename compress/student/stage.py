@@ -37,6 +37,7 @@ from compress.runtimes.thresholds import tune_thresholds
 from compress.student.distillation import Companion, DistillationCollator, DistillationTrainer
 from compress.student.rows import ChosenRows, choose_rows, labelled_rows
 from compress.student.seeds import best_of_seeds
+from compress.student.static import fill_table, write_model2vec
 from compress.student.summary import STUDENT, StudentSummary
 from compress.student.vectors import VectorTargets, vector_targets
 from compress.teacher.outputs import load_cache
@@ -145,6 +146,9 @@ def distil(
             place = Path(mkdtemp(dir=scratch))  # each process of several needs its own
             tokenizer, trimming = fewer_tokens(run, (data, pool), model, tokenizer, place)
             say(f"{trial.title}: {trimming.tokens_after:,} of the teacher's {trimming.tokens_before:,} tokens")
+        if student.kind == "static":
+            theirs = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
+            fill_table(teacher, model, (theirs, tokenizer), (text for row in pool.rows for text in run.task.texts(row)))
     plan = plan_signals(student.distillation, model.config.num_hidden_layers, teacher.config.num_hidden_layers)
     usual_attention = model.config._attn_implementation
     prepare(model, plan.student)
@@ -173,6 +177,8 @@ def distil(
         model.set_attn_implementation(usual_attention)
         save_model(model, folder)
         save_tokenizer(tokenizer, folder)
+        if student.kind == "static" and tokenizer.is_fast:
+            write_model2vec(model, tokenizer, run.recipe.data.max_length, folder)
     told = {"rows": chosen.counts, "vocabulary": trimming, "training": training, "language_weights": weights}
     return StudentSummary(**dict(shape), **told)
 

@@ -63,12 +63,12 @@ STUDENT = Stage("student", StudentSummary)
 
 def exported_name(run: Run) -> str:
     """The stage of the model that is exported: the student or, without one, the model that is taken as it is."""
-    return STUDENT.name if run.recipe.student.kind == "distilled" else MODEL.name
+    return STUDENT.name if run.recipe.student.is_learnt else MODEL.name
 
 
 def exported_summary(run: Run) -> ModelSummary:
     """What that model is."""
-    return run.summary(STUDENT) if run.recipe.student.kind == "distilled" else run.summary(MODEL)
+    return run.summary(STUDENT) if run.recipe.student.is_learnt else run.summary(MODEL)
 
 
 def original_name(run: Run) -> str:

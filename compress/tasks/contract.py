@@ -229,7 +229,8 @@ LABELS_ONLY: Mapping[str, str] = {
 }
 """Fields that ask for labels of a closed set, by whom they are for."""
 
-WHOLE_TEXTS_ONLY: Mapping[str, str] = {"teacher.pooling": "tasks that say something of a text as a whole"}
+_WHOLE_TEXTS = "tasks that say something of a text as a whole"
+WHOLE_TEXTS_ONLY: Mapping[str, str] = {"teacher.pooling": _WHOLE_TEXTS, "student.kind=static": _WHOLE_TEXTS}
 """Fields that ask for one answer a row, by whom they are for."""
 
 GENERATION_ONLY: Mapping[str, str] = {

@@ -65,6 +65,7 @@ REFUSED_FIELDS: Mapping[str, str] = {
     **{field: whose for field, whose in LABELLED_ROWS_ONLY.items() if field not in _OF_RANKINGS_TOO},
     **LABELS_ONLY,
     **GENERATION_ONLY,
+    "student.kind=static": "tasks that read one text: a query's tokens would be mixed with its passage's",
     "teacher.training.label_smoothing": "labels",
     "student.training.label_smoothing": "labels",
 }

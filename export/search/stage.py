@@ -58,7 +58,7 @@ def run_search_stage(run: Run, ingredients: Ingredients, sample: Sample) -> Vari
     :param sample: Rows for parity, which is noted; what decides is the budget.
     """
     budget, target = run.recipe.export.budget, ingredients.target
-    learnt_from = (CACHE.name,) if run.recipe.student.kind == "distilled" else ()
+    learnt_from = (CACHE.name,) if run.recipe.student.is_learnt else ()
     parents = (DATA.name, *reference_stages(run), *learnt_from, PLAIN.name)
     inputs = {
         **run.tokenisation,

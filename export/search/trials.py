@@ -59,7 +59,7 @@ class TrialRunner:
     def __init__(self, run: Run, ingredients: Ingredients, sample: Sample, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
         self.run, self.folder, self.sample = run, folder, sample
-        self.retrains = run.recipe.student.kind == "distilled"  # a model that is taken as it is learns nothing
+        self.retrains = run.recipe.student.is_learnt  # a model that is taken as it is learns nothing
         # Of a trial one line is said; what is done to each of its graphs is not.
         feeds = functools.cache(ingredients.feeds)
         self._ingredients = replace(ingredients, feeds=feeds, announce=nullcontext)

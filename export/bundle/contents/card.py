@@ -94,7 +94,7 @@ def _learnt_from(run: Run) -> Mapping[str, object]:
         "data": data,
         "original": original_summary(run),
         "original_name": original_name(run),
-        "student": run.summary(STUDENT) if run.recipe.student.kind == "distilled" else None,
+        "student": run.summary(STUDENT) if run.recipe.student.is_learnt else None,
         "languages": languages,
         "in_pairs": any(len(task.languages_in(language)) > 1 for language in languages),
         "codes": sorted({code for language in data.languages for code in task.languages_in(language)}),

@@ -1,0 +1,124 @@
+"""The first weights of a static student: its teacher's vectors of single tokens (Tulkens & van Dongen, 2024).
+
+Each token goes through the teacher alone; its vector is brought onto the principal components of all, and rare tokens
+weigh more than frequent ones (SIF: Arora et al., 2017). What the student learns of texts comes on top.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from compress.console import progress
+from compress.errors import CompressError
+from compress.models.describe import embeddings_of
+from compress.models.outputs import mean_pooled
+from compress.runs.files import write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MODEL2VEC = "model2vec"
+"""The folder beside a static student's files with its vectors as that library opens them."""
+_BATCH = 512
+_RARITY = 1e-3  # the frequency at which a token weighs half
+
+
+def fill_table(
+    teacher: PreTrainedModel,
+    student: PreTrainedModel,
+    tokenizers: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase],
+    texts: Iterable[str],
+) -> None:
+    """Give a static student its token vectors.
+
+    :param tokenizers: The teacher's, and the student's, whose tokens the teacher knows too.
+    :param texts: Of the rows that it learns from: they tell how frequent tokens are.
+    :raises CompressError: If the student is wider than its teacher.
+    """
+    theirs, own = tokenizers
+    width, wide = student.config.hidden_size, teacher.config.hidden_size
+    if width > wide:
+        raise CompressError(
+            f"student.hidden_size: {width} numbers of a static student's vectors are more than the {wide} of its "
+            "teacher's; lower it"
+        )
+    numbers = own.get_vocab()
+    names = sorted(numbers, key=lambda token: numbers[token])
+    places = torch.tensor([numbers[name] for name in names])
+    known = theirs.get_vocab()
+    vectors = _principal(_asked_alone(teacher, theirs, [known[name] for name in names]), width)
+    weightless = sorted({*own.all_special_ids, *([] if own.unk_token_id is None else [own.unk_token_id])})
+    table = torch.zeros(int(places.max()) + 1, width)
+    table[places] = vectors * _weights(own, texts, places)[:, None]
+    table[weightless] = 0.0
+    student.set_input_embeddings(nn.Embedding.from_pretrained(table, freeze=False))
+    student.config.update({"vocab_size": len(table), "weightless": weightless})
+
+
+def _asked_alone(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> Tensor:
+    """The mean of what the teacher's last layer has of each token between those that begin and end a text."""
+    around = tokenizer("")["input_ids"]
+    before, after = around[:1], around[1:]
+    found = []
+    teacher.eval()
+    with torch.inference_mode(), progress() as bar:
+        task = bar.add_task("asking the teacher about tokens", total=len(tokens))
+        for start in range(0, len(tokens), _BATCH):
+            batch = tokens[start : start + _BATCH]
+            ids = torch.tensor([[*before, token, *after] for token in batch])
+            mask = torch.ones_like(ids)
+            states = teacher.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+            found.append(mean_pooled(states.float(), mask))
+            bar.advance(task, len(batch))
+    return torch.cat(found).clone()
+
+
+def _principal(vectors: Tensor, width: int) -> Tensor:
+    """Vectors on the leading principal components of all, float (rows, width)."""
+    centred = vectors - vectors.mean(dim=0)
+    directions: Tensor = torch.linalg.eigh(centred.T @ centred).eigenvectors
+    return centred @ directions.flip(1)[:, :width]
+
+
+def _weights(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], places: Tensor) -> Tensor:
+    """What tokens weigh, float (tokens,); those that no text has as if they were in it once."""
+    counts: Counter[int] = Counter()
+    given = iter(texts)
+    while batch := list(islice(given, _BATCH)):
+        for ids in tokenizer(batch, add_special_tokens=False)["input_ids"]:
+            counts.update(ids)
+    total = sum(counts.values()) + len(places)
+    return torch.tensor([_RARITY / (_RARITY + (counts[place] + 1) / total) for place in places.tolist()])
+
+
+def write_model2vec(
+    student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path
+) -> None:
+    """Write a static student's vectors as model2vec and sentence-transformers (StaticEmbedding) open them.
+
+    :param max_length: Tokens of a row, with those that begin and end it.
+    """
+    from safetensors.torch import save_file
+
+    place = folder / MODEL2VEC
+    place.mkdir()
+    table = embeddings_of(student).detach().contiguous()
+    save_file({"embeddings": table}, place / "model.safetensors", {"format": "pt"})
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.save(str(place / "tokenizer.json"))
+    content: dict[str, Any] = {"model_type": MODEL2VEC, "architectures": ["StaticModel"], "normalize": True}
+    write_json(place / "config.json", {**content, "max_length": max_length - len(tokenizer("")["input_ids"])})
+    kinds = [("", "StaticEmbedding"), ("1_Normalize", "Normalize")]
+    steps = [
+        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for number, (path, kind) in enumerate(kinds)
+    ]
+    write_json(place / "modules.json", steps)
