@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import small_sentence_models as small
 import torch
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModelForSequenceClassification
@@ -19,14 +20,17 @@ from compress.cli import commands
 from compress.data.stage import load_data
 from compress.errors import CompressError
 from compress.evaluation.summary import EVALUATION
+from compress.metrics.vectors import cosines
 from compress.models.load import load_model, load_tokenizer
 from compress.recipe.file import load_recipe
 from compress.runs.directory import Run, find_run, open_run
+from compress.serving.opened import open_to_try
 from compress.student.summary import STUDENT
 from export.bundle.stage import Wanted, run_bundle_stage
 from export.bundle.trust.verify import verify
 from export.variants.summary import variant_stage
 
+TEXTS = [row["text"] for row in small.texts(40)]
 _PACKED = ("onnx", "onnx-int8")
 
 
@@ -95,11 +99,48 @@ def test_its_vectors_open_as_a_static_embedding_of_sentence_transformers(run: Ru
     assert isinstance(model, AutoModelForSequenceClassification._model_mapping[type(model.config)])
 
 
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A static student of a model that gives vectors, which has prompts."""
+    root = tmp_path_factory.mktemp("vectors")
+    teacher = small.write_sentence_model(root / "theirs", "mean", dense=24, prompts=small.PROMPTS)
+    fields = {
+        "task": "embedding",
+        "data.source": str(small.write_rows(root / "pairs.jsonl", small.pairs(300))),
+        "data.fields.text_pair": "text_pair",
+        "data.max_length": 32,
+        "teacher.model": str(teacher),
+        "teacher.fine_tune": False,
+        "student.kind": "static",
+        "student.hidden_size": 24,
+        "student.training.epochs": 4,
+        "student.training.batch_size": 16,
+        "student.training.learning_rate": 0.01,
+        "student.training.precision": "fp32",
+        "export.variants": ["onnx-int8"],
+    }
+    this = commands.new_run(None, fields, None, root)
+    commands.distill(this, in_json=True)
+    commands.export(this, in_json=True)
+    return find_run(this.folder, root)
+
+
+def test_vectors_of_texts_are_near_the_teacher_s_and_open_in_sentence_transformers(vectors: Run):
+    ours, theirs = (open_to_try(vectors.folder, name).encode(TEXTS, "query") for name in ("student", "teacher"))
+    assert cosines(ours, theirs).mean() > 0.9
+    for variant, least in (("onnx", 0.9999), ("onnx-int8", 0.99)):
+        assert cosines(open_to_try(vectors.folder, variant).encode(TEXTS, "query"), ours).min() > least
+    opened = SentenceTransformer(str(vectors.path_of("student")), device="cpu")
+    assert [type(module).__name__ for module in opened] == ["StaticEmbedding", "Normalize"]
+    assert opened.encode(TEXTS, prompt_name="query") == pytest.approx(ours, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
         ({"student.layers": 2}, "kind: static has vectors of tokens and no layers; leave out layers"),
         ({"student.distillation.hidden.weight": 1}, "no layers that distillation.hidden could compare"),
+        ({"task": "reranking", "data.source": "rows.jsonl"}, "student.kind: static is for tasks that read one text"),
         ({"task": "token-classification"}, "student.kind: static is for tasks that say something of a text as a whole"),
     ],
 )

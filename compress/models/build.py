@@ -9,7 +9,7 @@ from compress.errors import CompressError
 from compress.models.describe import FEED_FORWARD_NAMES, embeddings_of, label_maps
 from compress.models.encoder_decoder import copy_spread_layers, fewer_layers, reshaped
 from compress.models.sentence_folder import has_head, head_of, keep_head
-from compress.models.sentence_student import copy_head, head_of_student
+from compress.models.sentence_student import copy_head, head_of_student, static_head
 from compress.recipe.student import Student
 from compress.recipe.teacher import Scratch
 
@@ -57,7 +57,7 @@ def build_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel
     :raises CompressError: If the architecture does not let its layers be counted or its shape be set.
     """
     if student.kind == "static":
-        return static_student(teacher.config, student)
+        return static_student(teacher, student)
     model = type(teacher)(student_config(teacher.config, student))
     if student.every_nth_layer and teacher.config.is_encoder_decoder:
         copy_spread_layers(teacher, model)
@@ -91,20 +91,33 @@ def student_config(teacher: PreTrainedConfig, student: Student) -> PreTrainedCon
     return config
 
 
-def static_student(teacher: PreTrainedConfig, student: Student) -> PreTrainedModel:
-    """A static student with new vectors."""
-    from compress.models.static import StaticForSequenceClassification
+def static_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:
+    """A static student with new vectors.
 
-    return StaticForSequenceClassification(static_config(teacher, student))
+    :raises CompressError: As `static_config`.
+    """
+    from compress.models.static import StaticForSequenceClassification, StaticModel
+
+    config = static_config(teacher.config, student)
+    if not has_head(config):
+        return StaticForSequenceClassification(config)
+    made: PreTrainedModel = type(teacher)(config, StaticModel(config))
+    return made
 
 
 def static_config(teacher: PreTrainedConfig, student: Student) -> PreTrainedConfig:
-    """The configuration of a teacher's static student."""
+    """The configuration of a teacher's static student.
+
+    :raises CompressError: If its vectors cannot be as the recipe has them.
+    """
     from compress.models.static import StaticConfig
 
     names = ("problem_type", "id2label", "label2id", "pad_token_id")
     told = {name: getattr(teacher, name) for name in names}
-    return StaticConfig(teacher.vocab_size, student.hidden_size, **told)
+    config = StaticConfig(teacher.vocab_size, student.hidden_size, **told)
+    if has_head(teacher):
+        keep_head(config, static_head(head_of(teacher), teacher.hidden_size, student))
+    return config
 
 
 def feed_forward_size(config: PreTrainedConfig) -> int:

@@ -9,7 +9,7 @@ from compress.models.sentence_folder import SentenceHead, SentenceModule
 
 if TYPE_CHECKING:
     from compress.models.sentence import SentenceEncoder
-    from compress.recipe.student import VectorSignal
+    from compress.recipe.student import Student, VectorSignal
 
 
 def head_of_student(head: SentenceHead, width: int, student_width: int, settings: VectorSignal) -> SentenceHead:
@@ -34,6 +34,25 @@ def head_of_student(head: SentenceHead, width: int, student_width: int, settings
         modules = [*pooling, SentenceModule(kind="Dense", width=own, out=wanted, bias=True), *rest]
     found = head.model_copy(update={"modules": modules})
     _check_dimensions(found.dimensions(student_width), head.dimensions(width), settings)
+    return found
+
+
+def static_head(head: SentenceHead, width: int, student: Student) -> SentenceHead:
+    """What follows the token vectors of a static student: their mean, at length one.
+
+    :param head: The teacher's.
+    :param width: Of the teacher's transformer.
+    :raises CompressError: If its vectors are not as long as they are to be.
+    """
+    settings, wanted = student.distillation.vectors, head.dimensions(width)
+    if settings.projection == "dense" and student.hidden_size != wanted:
+        raise CompressError(
+            f"student.hidden_size: a static student's vectors have {student.hidden_size} numbers, its teacher's "
+            f"{wanted}; set student.distillation.vectors.projection: principal-components, or make them as long"
+        )
+    modules = [SentenceModule(kind="Pooling", modes=["mean"]), SentenceModule(kind="Normalize")]
+    found = head.model_copy(update={"modules": modules})
+    _check_dimensions(student.hidden_size, wanted, settings)
     return found
 
 

@@ -111,7 +111,7 @@ class Recipe(Section):
                 f"the task {self.task} takes a model as it is: name teacher.model, and set teacher.fine_tune: false"
             )
         learnt = self.student.distillation.vectors
-        if self.student.kind == "distilled" and not any(learnt.weights.values()):
+        if self.student.is_learnt and not any(learnt.weights.values()):
             raise ValueError(
                 f"student.distillation.vectors: the student learns nothing where {', '.join(learnt.weights)} are 0"
             )

@@ -37,7 +37,7 @@ from compress.runtimes.thresholds import tune_thresholds
 from compress.student.distillation import Companion, DistillationCollator, DistillationTrainer
 from compress.student.rows import ChosenRows, choose_rows, labelled_rows
 from compress.student.seeds import best_of_seeds
-from compress.student.static import fill_table, write_model2vec
+from compress.student.static import fill_table, tokens_read, write_model2vec
 from compress.student.summary import STUDENT, StudentSummary
 from compress.student.vectors import VectorTargets, vector_targets
 from compress.teacher.outputs import load_cache
@@ -148,7 +148,8 @@ def distil(
             say(f"{trial.title}: {trimming.tokens_after:,} of the teacher's {trimming.tokens_before:,} tokens")
         if student.kind == "static":
             theirs = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
-            fill_table(teacher, model, (theirs, tokenizer), (text for row in pool.rows for text in run.task.texts(row)))
+            encode = run.task.encoder(tokenizer, run.recipe.data, data.labels)
+            fill_table(teacher, model, (theirs, tokenizer), tokens_read(encode, pool.rows))
     plan = plan_signals(student.distillation, model.config.num_hidden_layers, teacher.config.num_hidden_layers)
     usual_attention = model.config._attn_implementation
     prepare(model, plan.student)

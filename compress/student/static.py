@@ -7,8 +7,7 @@ weigh more than frequent ones (SIF: Arora et al., 2017). What the student learns
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +18,14 @@ from compress.console import progress
 from compress.errors import CompressError
 from compress.models.describe import embeddings_of
 from compress.models.outputs import mean_pooled
+from compress.models.sentence_folder import MODULES, has_head
 from compress.runs.files import write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from compress.data.table import RowTable
+    from compress.tasks.contract import Encode
 
 MODEL2VEC = "model2vec"
 """The folder beside a static student's files with its vectors as that library opens them."""
@@ -34,12 +37,12 @@ def fill_table(
     teacher: PreTrainedModel,
     student: PreTrainedModel,
     tokenizers: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase],
-    texts: Iterable[str],
+    texts: Iterable[list[int]],
 ) -> None:
     """Give a static student its token vectors.
 
     :param tokenizers: The teacher's, and the student's, whose tokens the teacher knows too.
-    :param texts: Of the rows that it learns from: they tell how frequent tokens are.
+    :param texts: The student's tokens of what it learns from: they tell how frequent each is.
     :raises CompressError: If the student is wider than its teacher.
     """
     theirs, own = tokenizers
@@ -56,7 +59,7 @@ def fill_table(
     vectors = _principal(_asked_alone(teacher, theirs, [known[name] for name in names]), width)
     weightless = sorted({*own.all_special_ids, *([] if own.unk_token_id is None else [own.unk_token_id])})
     table = torch.zeros(int(places.max()) + 1, width)
-    table[places] = vectors * _weights(own, texts, places)[:, None]
+    table[places] = vectors * _weights(texts, places)[:, None]
     table[weightless] = 0.0
     student.set_input_embeddings(nn.Embedding.from_pretrained(table, freeze=False))
     student.config.update({"vocab_size": len(table), "weightless": weightless})
@@ -87,13 +90,17 @@ def _principal(vectors: Tensor, width: int) -> Tensor:
     return centred @ directions.flip(1)[:, :width]
 
 
-def _weights(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], places: Tensor) -> Tensor:
+def tokens_read(encode: Encode, rows: RowTable) -> Iterator[list[int]]:
+    """The tokens of rows, with what stands before their texts."""
+    for start in range(0, len(rows), _BATCH):
+        yield from (example["input_ids"] for example in encode(list(rows[start : start + _BATCH])))
+
+
+def _weights(texts: Iterable[list[int]], places: Tensor) -> Tensor:
     """What tokens weigh, float (tokens,); those that no text has as if they were in it once."""
     counts: Counter[int] = Counter()
-    given = iter(texts)
-    while batch := list(islice(given, _BATCH)):
-        for ids in tokenizer(batch, add_special_tokens=False)["input_ids"]:
-            counts.update(ids)
+    for ids in texts:
+        counts.update(ids)
     total = sum(counts.values()) + len(places)
     return torch.tensor([_RARITY / (_RARITY + (counts[place] + 1) / total) for place in places.tolist()])
 
@@ -116,9 +123,18 @@ def write_model2vec(
     tokenizer.backend_tokenizer.save(str(place / "tokenizer.json"))
     content: dict[str, Any] = {"model_type": MODEL2VEC, "architectures": ["StaticModel"], "normalize": True}
     write_json(place / "config.json", {**content, "max_length": max_length - len(tokenizer("")["input_ids"])})
-    kinds = [("", "StaticEmbedding"), ("1_Normalize", "Normalize")]
-    steps = [
+    write_json(place / MODULES, _modules(""))
+    if has_head(student.config):  # whose own folder opens there too, with its prompts
+        write_json(folder / MODULES, _modules(MODEL2VEC))
+
+
+def _modules(vectors: str) -> list[dict[str, object]]:
+    """What sentence-transformers opens a folder by.
+
+    :param vectors: The folder of the table.
+    """
+    kinds = [(vectors, "StaticEmbedding"), ("1_Normalize", "Normalize")]
+    return [
         {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for number, (path, kind) in enumerate(kinds)
     ]
-    write_json(place / "modules.json", steps)

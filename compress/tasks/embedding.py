@@ -75,7 +75,6 @@ REFUSED_FIELDS: Mapping[str, str] = {
     "student.training.label_smoothing": "tasks that learn labels",
     **{f"student.distillation.{name}": _LEARNT_ELSEWHERE for name in ("alpha", "temperature", "final_temperature")},
     "student.distillation.sentences": _LEARNT_ELSEWHERE,
-    "student.kind=static": "tasks with labels or numbers",
     "data.prefix": "tasks whose models have no prompts (data.prompts)",
 }
 BUILT_IN = True
