@@ -46,17 +46,24 @@ $(VENV)-triton/installed: Makefile pyproject.toml
 		"pytest>=8.4" --editable .[cpu]
 	touch $@
 
+# Static students' vectors
+$(VENV)-model2vec/installed: Makefile
+	$(PYTHON) -m venv $(VENV)-model2vec
+	$(VENV)-model2vec/bin/pip install --quiet "model2vec>=0.10,<0.11" "pytest>=8.4"
+	touch $@
+
 # What editors read YAML with, where there is npm
 $(VENV)-node/installed: Makefile
 	mkdir -p $(VENV)-node
 	if command -v npm > /dev/null; then npm install --silent --prefix $(VENV)-node yaml-language-server@1.19; fi
 	touch $@
 
-interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed $(VENV)-node/installed
+interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed $(VENV)-model2vec/installed $(VENV)-node/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" COMPRESS_NODE_MODULES=$(VENV)-node/node_modules $(BIN)/pytest --quiet --noconftest tests/interop/test_recipe_schema.py
 	rm -rf artifacts/interop && mkdir -p artifacts/interop
 	$(BIN)/python tests/interop/make_runs.py artifacts/interop
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-interop/bin/pytest --quiet --noconftest tests/interop/test_optimum.py tests/interop/test_client.py
+	COMPRESS_INTEROP=artifacts/interop $(VENV)-model2vec/bin/pytest --quiet --noconftest tests/interop/test_model2vec.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-triton/bin/pytest --quiet --noconftest tests/interop/test_triton.py
 
 lint: $(VENV)/installed
@@ -70,4 +77,4 @@ docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
-	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton $(VENV)-node build site *.egg-info
+	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton $(VENV)-model2vec $(VENV)-node build site *.egg-info

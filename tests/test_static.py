@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import numpy as np
 import onnx
 import pytest
 import small_sentence_models as small
+import task_rows
 import torch
 from sentence_transformers import SentenceTransformer
+from tiny_runs import tiny_recipe
 from transformers import AutoModelForSequenceClassification
 
 from bench.stage import run_bench_stage
@@ -34,15 +38,23 @@ TEXTS = [row["text"] for row in small.texts(40)]
 _PACKED = ("onnx", "onnx-int8")
 
 
+def kinds(expressions: list[dict[str, str]], generator: random.Random) -> Iterator[dict[str, object]]:
+    """Of what kind is an expression?"""
+    yield {name: value for name, value in generator.choice(expressions).items() if name in ("text", "label", "lang")}
+
+
 @pytest.fixture(scope="module")
-def run(tiny_recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A static student with fewer tokens than its teacher, exported, measured and packed."""
     root = tmp_path_factory.mktemp("static")
-    training = {**tiny_recipe["student"]["training"], "learning_rate": 0.02}
-    student = {"kind": "static", "hidden_size": 24, "vocabulary_size": 300, "training": training}
-    recipe = {**tiny_recipe, "student": student}
-    recipe["export"] = {**recipe["export"], "variants": ["onnx-int8"]}
+    recipe = tiny_recipe(task_rows.write(root / "data", kinds, 320))
+    recipe["teacher"]["scratch"] |= {"layers": 2}
+    recipe["teacher"]["training"] |= {"epochs": 4}
+    training = {**recipe["teacher"]["training"], "learning_rate": 0.03}
+    recipe["student"] = {"kind": "static", "hidden_size": 24, "vocabulary_size": 200, "training": training}
+    recipe["export"] |= {"variants": ["onnx-int8"]}
     recipe["export"]["parity"]["int8"] = {"max_difference": 3.0, "agreement": 0.5}
+    recipe["bench"] = {"rows": 12, "rounds": 1, "starts": 1, "threads": 1, "lengths": [16]}
     this = open_run(load_recipe(None, recipe), root)
     commands.distill(this, in_json=True)
     commands.export(this, in_json=True)
@@ -55,7 +67,7 @@ def test_it_learns_from_its_teacher_and_stands_beside_it_in_the_tables(run: Run)
     found = run.summary(EVALUATION).models
     assert found["student"]["all"]["accuracy"].value > 0.6
     summary = run.summary(STUDENT)
-    assert (summary.layers, summary.width, summary.vocabulary.tokens_after) == (0, 24, 300)
+    assert (summary.layers, summary.width, summary.vocabulary.tokens_after) == (0, 24, 200)
     assert summary.parameters < run.summary(STUDENT).embedding_parameters + 200
     report = json.loads((run.folder / "bench/report.json").read_text("utf-8"))
     assert {"teacher", "student", "onnx", "onnx-int8"} <= set(report["models"])
@@ -88,7 +100,7 @@ def test_a_bundle_says_what_the_student_says(run: Run):
 def test_its_vectors_open_as_a_static_embedding_of_sentence_transformers(run: Run):
     texts = [row.text for row in load_data(run).splits["test"]][:40]
     theirs = SentenceTransformer(str(run.path_of("student") / "model2vec"), device="cpu").encode(texts)
-    model, tokenizer = load_model(run.task, run.path_of("student"), load_data(run).labels), None
+    model = load_model(run.task, run.path_of("student"), load_data(run).labels)
     tokenizer = load_tokenizer(run.path_of("student"))
     inputs = tokenizer(texts, padding=True, return_tensors="pt")
     with torch.inference_mode():

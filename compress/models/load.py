@@ -286,11 +286,11 @@ def without_weights(
 
 def model_class(task: Task) -> Any:
     """The class of transformers that loads the models of a task, or ours that does it as they do."""
+    register_mean_pooled()
     if task.VECTORS:
         from compress.models.sentence import SentenceEncoder
 
         return SentenceEncoder
     import transformers
 
-    register_mean_pooled()
     return getattr(transformers, task.AUTO_CLASS)

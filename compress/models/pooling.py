@@ -27,6 +27,8 @@ Pooling = Literal["first", "mean"]
 _BODIES = ("bert", "camembert", "deberta-v2", "distilbert", "electra", "roberta", "xlm-roberta")
 """Of which classes that classify the mean are made here."""
 _MEAN = "mean-pooled-"
+STATIC = "static-embedding"
+"""The ``model_type`` of static models (`compress.models.static`)."""
 _OWN = {"modernbert": {"first": "cls", "mean": "mean"}, "eurobert": {"first": "bos", "mean": "mean"}}
 """Architectures that have the choice themselves, and what they call it (``classifier_pooling``)."""
 _SEQUENCE_CLASSIFIERS = "AutoModelForSequenceClassification"
@@ -84,6 +86,8 @@ def told_to_take_mean(name: StrPath) -> bool:
 def usual_config(content: dict[str, Any]) -> dict[str, Any]:
     """The content of a ``config.json`` for a graph, which has the pooling inside: as other libraries know it."""
     kind = str(content.get("model_type", ""))
+    if kind == STATIC:  # they ask whether they know it, and nothing else, as the graph has all
+        return {**content, "model_type": "bert", "architectures": ["BertModel"]}
     if not kind.startswith(_MEAN):
         return content
     named = [str(name).removeprefix("MeanPooled") for name in content.get("architectures") or []]

@@ -14,8 +14,7 @@ from torch.nn import functional
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
 
-STATIC = "static-embedding"
-"""What configurations call such a model (``model_type``)."""
+from compress.models.pooling import STATIC
 
 
 class StaticConfig(PreTrainedConfig):

@@ -6,6 +6,7 @@ weigh more than frequent ones (SIF: Arora et al., 2017). What the student learns
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -125,6 +126,7 @@ def write_model2vec(
     write_json(place / "config.json", {**content, "max_length": max_length - len(tokenizer("")["input_ids"])})
     write_json(place / MODULES, _modules(""))
     if has_head(student.config):  # whose own folder opens there too, with its prompts
+        shutil.rmtree(folder / "1_Pooling")
         write_json(folder / MODULES, _modules(MODEL2VEC))
 
 
@@ -133,7 +135,7 @@ def _modules(vectors: str) -> list[dict[str, object]]:
 
     :param vectors: The folder of the table.
     """
-    kinds = [(vectors, "StaticEmbedding"), ("1_Normalize", "Normalize")]
+    kinds = [(vectors, "StaticEmbedding"), (f"{2 if vectors else 1}_Normalize", "Normalize")]
     return [
         {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for number, (path, kind) in enumerate(kinds)

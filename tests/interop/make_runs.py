@@ -10,7 +10,10 @@ from pathlib import Path
 import yaml
 
 sys.path.append(str(Path(__file__).parents[1] / "helpers"))
+import small_sentence_models
 from tiny_runs import TASKS, recipe_for
+
+from compress.serving.opened import open_to_try
 
 _CLASSIFIER = "text-classification"
 _WEIGHTS_BESIDE = """
@@ -36,6 +39,29 @@ def main(output: Path) -> None:
         subprocess.run([*command, "bundle", str(output / task), *accepted, "--output", str(output)], check=True)
     take_as_it_is(output)
     trim(output)
+    make_static(output)
+
+
+def make_static(output: Path) -> None:
+    """Distil a static student of a model that gives vectors, and write down what it says of some texts."""
+    rows = output / "rows/static"
+    rows.mkdir(parents=True)
+    recipe = {
+        "name": "static",
+        "task": "embedding",
+        "data": {
+            "source": str(small_sentence_models.write_rows(rows / "pairs.jsonl", small_sentence_models.pairs(300)))
+        },
+        "teacher": {"model": str(small_sentence_models.write_sentence_model(rows / "theirs")), "fine_tune": False},
+        "student": {"kind": "static", "hidden_size": 32, "training": {"epochs": 1}},
+    }
+    recipe["data"] |= {"fields": {"text_pair": "text_pair"}, "max_length": 32}
+    path = output / "static.yaml"
+    path.write_text(yaml.safe_dump(recipe), "utf-8")
+    subprocess.run([sys.executable, "-m", "compress", "distill", str(path), "--output", str(output)], check=True)
+    texts = [row["text"] for row in small_sentence_models.texts(60)]
+    vectors = open_to_try(output / "static", "student").encode(texts).tolist()
+    (output / "static-vectors.json").write_text(json.dumps({"texts": texts, "vectors": vectors}), "utf-8")
 
 
 def take_as_it_is(output: Path) -> None:
