@@ -1,0 +1,73 @@
+"""The first vectors of a static student: its teacher's of single tokens, on principal components, rare ones longer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import small_sentence_models as small
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+from compress.models.describe import embeddings_of
+from compress.models.load import load_tokenizer
+from compress.models.outputs import mean_pooled
+from compress.models.static import StaticConfig, StaticForSequenceClassification
+from compress.student.static import fill_table, write_model2vec
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.write_encoder(tmp_path_factory.mktemp("teacher") / "encoder")
+
+
+def filled(teacher: Path, texts: list[str], width: int = 32) -> StaticForSequenceClassification:
+    tokenizer = load_tokenizer(teacher)
+    student = StaticForSequenceClassification(StaticConfig(500, width))
+    ids = tokenizer(texts)["input_ids"]
+    fill_table(AutoModel.from_pretrained(teacher), student, (tokenizer, tokenizer), ids)
+    return student.eval()
+
+
+def test_vectors_of_equally_frequent_tokens_are_as_far_apart_as_the_teacher_s(teacher: Path):
+    tokenizer, body = load_tokenizer(teacher), AutoModel.from_pretrained(teacher).eval()
+    student = filled(teacher, [" ".join(small.WORDS)])
+    assert embeddings_of(student).shape == (len(tokenizer), 32)
+    numbers = tokenizer.convert_tokens_to_ids(list(small.WORDS[:20]))
+    inputs = tokenizer(list(small.WORDS[:20]), return_tensors="pt")
+    with torch.inference_mode():
+        said = body(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).last_hidden_state
+    wanted, found = (
+        torch.pdist(mean_pooled(said, inputs["attention_mask"])),
+        torch.pdist(embeddings_of(student)[numbers]),
+    )
+    assert (found / wanted).std() < 1e-4 * (found / wanted).mean()
+
+
+def test_frequent_tokens_weigh_less_and_special_and_unknown_ones_nothing(teacher: Path):
+    tokenizer = load_tokenizer(teacher)
+    even, skewed = (filled(teacher, texts) for texts in ([" ".join(small.WORDS)], ["w1 " * 200, " ".join(small.WORDS)]))
+    lengths = [embeddings_of(student).norm(dim=-1) for student in (even, skewed)]
+    rare, frequent = (tokenizer.convert_tokens_to_ids(word) for word in ("w2", "w1"))
+    assert lengths[1][frequent] / lengths[1][rare] < 0.1 * lengths[0][frequent] / lengths[0][rare]
+    assert skewed.config.weightless == sorted(tokenizer.all_special_ids)
+    assert not lengths[1][tokenizer.all_special_ids].any()
+
+
+def test_what_weighs_nothing_learns_nothing(teacher: Path):
+    student = filled(teacher, ["w1 w2"]).train()
+    inputs = load_tokenizer(teacher)(["w1 w2", "w3 nobody knows"], padding=True, return_tensors="pt")
+    student(inputs["input_ids"], inputs["attention_mask"]).logits.sum().backward()
+    changed = student.get_input_embeddings().weight.grad.abs().sum(dim=-1).nonzero().flatten().tolist()
+    assert set(changed) == set(load_tokenizer(teacher).convert_tokens_to_ids(["w1", "w2", "w3"]))
+
+
+def test_the_folder_for_model2vec_has_the_table_the_tokenizer_and_the_length(teacher: Path, tmp_path: Path):
+    student = filled(teacher, ["w1 w2"], 8)
+    write_model2vec(student, load_tokenizer(teacher), 32, tmp_path)
+    folder = tmp_path / "model2vec"
+    assert torch.equal(load_file(folder / "model.safetensors")["embeddings"], embeddings_of(student))
+    told = json.loads((folder / "config.json").read_text("utf-8"))
+    assert (told["normalize"], told["max_length"]) == (True, 30)
