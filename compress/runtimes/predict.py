@@ -96,20 +96,32 @@ def predict_examples(
 ) -> list[np.ndarray]:
     """The outputs of all examples in their order, padding cut off; batches are made by length.
 
+    Where vectors are asked for, examples that are the same are asked for once: a passage stands in many rows.
+
     :param batch_size: Examples of a batch at most; there are fewer where they are long, or memory is short.
     :param advance: Told the number of examples after each batch.
     :raises CompressError: If memory is too short for one example.
     """
     outputs: dict[int, np.ndarray] = {}
+    first = _first_places(examples) if task.VECTORS else list(range(len(examples)))
+    asked = [examples[place] for place in dict.fromkeys(first)]
 
     def run(indices: list[int]) -> np.ndarray:
-        return predict(pad([examples[index] for index in indices], pad_id))
+        return predict(pad([asked[index] for index in indices], pad_id))
 
-    for indices, found in run_batches(examples, batch_size, run):
+    for indices, found in run_batches(asked, batch_size, run):
         for index, output in zip(indices, found, strict=True):
-            outputs[index] = output[: len(examples[index]["input_ids"])] if task.OUTPUT_AXIS == "input_ids" else output
+            outputs[index] = output[: len(asked[index]["input_ids"])] if task.OUTPUT_AXIS == "input_ids" else output
         advance(len(indices))
-    return [outputs[index] for index in range(len(examples))]
+    advance(len(examples) - len(asked))
+    numbers = {place: number for number, place in enumerate(dict.fromkeys(first))}
+    return [outputs[numbers[place]] for place in first]
+
+
+def _first_places(examples: Sequence[Example]) -> list[int]:
+    """Of each example the place of the first that is the same."""
+    places: dict[tuple[int, ...], int] = {}
+    return [places.setdefault(tuple(example["input_ids"]), place) for place, example in enumerate(examples)]
 
 
 def check_outputs(model: str, outputs: Sequence[np.ndarray], mend: str) -> None:
