@@ -21,7 +21,7 @@ demo: $(VENV)/installed
 	$(BIN)/compress verify artifacts/latest/bundle
 
 test: $(VENV)/installed
-	$(BIN)/pytest --quiet -n 2 --dist loadfile
+	$(BIN)/pytest --quiet -n 2 --dist loadfile --no-loadscope-reorder
 
 # Other data: make bench COMPRESS_BENCH_DATA=folder with train, validation and test files
 bench: $(VENV)/installed

@@ -26,8 +26,23 @@ if (
     _own = _every[int(_WORKER.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
     os.sched_setaffinity(0, _own or _every)
 
+LONGEST = (
+    "tests/test_tasks.py",
+    "tests/compress/recipe/test_effects.py",
+    "tests/fuzz/test_fuzz.py",
+    "tests/bench/studies/test_ablation.py",
+    "tests/bench/fit/test_stage.py",
+    "tests/export/bundle/trust/test_verify.py",
+)
+"""Files that take minutes: begun first, so that no process is left alone with one at the end."""
+
 LANGUAGES = ("de", "en", "ja")
 KINDS = ("date", "time", "percentage", "money")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {path: place for place, path in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
 @pytest.fixture(scope="session")

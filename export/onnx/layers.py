@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 PRODUCTS = ("MatMul", "Gemm")
-_QUANTISED_PRODUCTS = ("MatMulInteger", "MatMulNBits")
+_QUANTISED_PRODUCTS = ("MatMulInteger", "MatMulIntegerToFloat", "MatMulNBits")
 _SAME_WEIGHTS = ("Transpose", "Identity", "Cast", "DequantizeLinear")
 _SCOPES = "pkg.torch.onnx.name_scopes"  # of a node: the paths of the modules around it, then its own name
 

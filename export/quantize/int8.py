@@ -33,6 +33,7 @@ from export.quantize.products import (
 from export.quantize.ranges import Range, ranges_of
 
 _SEVEN_BITS, _EIGHT_BITS = 64, 127  # what the largest weight becomes
+_STEP = "by_token_step"
 
 Feeds = Mapping[str, list[dict[str, np.ndarray]]]
 """For each graph, by file name, what it is fed with."""
@@ -59,6 +60,8 @@ def quantize_dynamic_int8(
         for product in products_of(model, kept):
             _multiply_integers(model.graph, product, target, rounded, by_token=by_token)
         quantize_embeddings(model, kept)
+        if by_token:
+            model.opset_imports.setdefault("com.microsoft", 1)
         return model
 
     convert_folder(source, folder, excluded, convert, announce)
@@ -119,37 +122,37 @@ def _multiply_integers(
             rounded[values.name] = list(quantised.outputs)
     integers, scale, zero = rounded[values.name]
     weights, scales, zeros = _int8_weights(graph, product, target)
+    if by_token:
+        step = graph.initializers[_STEP]
+        inputs = [integers, weights, step, scales, zero, zeros]
+        summed = onnx_ir.node("MatMulIntegerToFloat", inputs, domain="com.microsoft", name=product.name)
+        put_in_place(graph, product, [summed, onnx_ir.node("Mul", [summed.outputs[0], scale])])
+        return
     summed = onnx_ir.node("MatMulInteger", [integers, weights, zero, zeros], name=product.name)
     whole = onnx_ir.node("Cast", summed.outputs, {"to": onnx_ir.DataType.FLOAT.value})
-    if by_token:  # the product of both scales would be as large as what they scale
-        scaled = onnx_ir.node("Mul", [whole.outputs[0], scale])
-        put_in_place(graph, product, [summed, whole, scaled, onnx_ir.node("Mul", [scaled.outputs[0], scales])])
-        return
     both = onnx_ir.node("Mul", [scale, scales])
     put_in_place(graph, product, [summed, whole, both, onnx_ir.node("Mul", [whole.outputs[0], both.outputs[0]])])
 
 
 def _rounded_by_token(graph: Any, product: Any, values: Any) -> list[Any]:
-    """Values as unsigned int8 around 128, the scale of each token, symmetric, and the zero point.
+    """Values as unsigned int8 around 128, the largest of each token, and the zero point.
 
-    ONNX has one operator for the ranges of a whole tensor, none for those of its rows.
+    ONNX has one operator for the ranges of a whole tensor, none for those of its rows: what is rounded is a token's
+    values as shares of its largest, whose step is one for all.
     """
     import onnx_ir
 
     def fixed(name: str, number: Any) -> Any:
         return graph.initializers[name] if name in graph.initializers else constant(graph, name, np.array(number))
 
-    smallest = np.float32(1e-30)
     sizes = onnx_ir.node("Abs", [values])
     highest = onnx_ir.node("ReduceMax", [sizes.outputs[0], fixed("by_token_axes", np.array([-1], np.int64))])
-    steps = onnx_ir.node("Mul", [highest.outputs[0], fixed("by_token_step", np.float32(1 / _EIGHT_BITS))])
-    scale = onnx_ir.node("Max", [steps.outputs[0], fixed("by_token_smallest", smallest)])
-    divided = onnx_ir.node("Div", [values, scale.outputs[0]])
-    # What is cast is cut off, not rounded.
-    moved = onnx_ir.node("Add", [divided.outputs[0], fixed("by_token_middle", np.float32(128.5))])
-    integers = onnx_ir.node("Cast", moved.outputs, {"to": onnx_ir.DataType.UINT8.value})
-    graph.insert_before(product, [sizes, highest, steps, scale, divided, moved, integers])
-    return [integers.outputs[0], scale.outputs[0], fixed("by_token_zero", np.uint8(128))]
+    largest = onnx_ir.node("Max", [highest.outputs[0], fixed("by_token_smallest", np.float32(1e-30))])
+    shares = onnx_ir.node("Div", [values, largest.outputs[0]])
+    step, zero = fixed(_STEP, np.float32(1 / _EIGHT_BITS)), fixed("by_token_zero", np.uint8(128))
+    rounded = onnx_ir.node("QuantizeLinear", [shares.outputs[0], step, zero])
+    graph.insert_before(product, [sizes, highest, largest, shares, rounded])
+    return [rounded.outputs[0], largest.outputs[0], zero]
 
 
 def _surround(graph: Any, product: Any, found: Range, target: Target, rounded: dict[str, Any]) -> None:
