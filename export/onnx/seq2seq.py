@@ -57,9 +57,15 @@ def _name_decoder(model: Any, with_past: bool) -> None:
         if value.name == "logits" or (found and not (with_past and found.group(1) == "cross")):
             value.name = _cached_name(value.name, "present") if found else value.name
             kept.append(value)
-    graph.outputs[:] = kept
+    graph.outputs[:] = sorted(kept, key=_by_layers)
     RemoveUnusedNodesPass()(model)
-    graph.inputs[:] = [value for value in graph.inputs if value.uses()]
+    graph.inputs[:] = sorted((value for value in graph.inputs if value.uses()), key=_by_layers)
+
+
+def _by_layers(value: Any) -> tuple[int, list[str]]:
+    """What keys and values come by: layer after layer, since Optimum takes them in fours; before them all others."""
+    parts = value.name.split(".")
+    return (int(parts[1]), parts[2:]) if len(parts) > 1 else (-1, [])
 
 
 def _cached_name(name: str, prefix: str) -> str:
