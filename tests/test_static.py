@@ -129,7 +129,7 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "student.training.batch_size": 16,
         "student.training.learning_rate": 0.01,
         "student.training.precision": "fp32",
-        "export.variants": ["onnx-int8"],
+        "export.variants": ["onnx-int8", "onnx-static"],
     }
     this = commands.new_run(None, fields, None, root)
     commands.distill(this, in_json=True)
@@ -140,7 +140,7 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_vectors_of_texts_are_near_the_teacher_s_and_open_in_sentence_transformers(vectors: Run):
     ours, theirs = (open_to_try(vectors.folder, name).encode(TEXTS, "query") for name in ("student", "teacher"))
     assert cosines(ours, theirs).mean() > 0.9
-    for variant, least in (("onnx", 0.9999), ("onnx-int8", 0.99)):
+    for variant, least in (("onnx", 0.9999), ("onnx-int8", 0.99), ("onnx-static", 0.99)):
         assert cosines(open_to_try(vectors.folder, variant).encode(TEXTS, "query"), ours).min() > least
     opened = SentenceTransformer(str(vectors.path_of("student")), device="cpu")
     assert [type(module).__name__ for module in opened] == ["StaticEmbedding", "Normalize"]

@@ -90,7 +90,7 @@ def quantize_static_int8(
     def convert(graph: Path, model: Any, kept: Collection[str]) -> Any:
         products = products_of(model, kept)
         names = list(dict.fromkeys(product.inputs[0].name for product in products))
-        ranges = ranges_of(graph, names, feeds[graph.name], method)
+        ranges = ranges_of(graph, names, feeds[graph.name], method) if names else {}  # a table alone multiplies nothing
         rounded: dict[str, Any] = {}
         for product in products:
             _surround(model.graph, product, ranges[product.inputs[0].name], target, rounded)
