@@ -170,6 +170,11 @@ class Cache(Section):
     """What is kept of the teacher's outputs, on disk."""
 
     precision: Literal["fp32", "fp16"] = Field("fp32", description="of what is stored; fp16 halves it")
+    compute: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        description="what the teacher's products are computed in; bf16 is faster on processors that multiply in it too "
+        "(AMX, AVX512-BF16, GPUs), and how far its outputs are from those in 32 bits is told",
+    )
     limit_gb: Annotated[float, Field(gt=0)] = Field(50.0, description="refuse to write more than this")
 
 

@@ -186,6 +186,7 @@ CHANGES: dict[str, Change] = {
     "student.distillation.pivot": Change("en", _NO_TOKEN_SIGNALS),
     "student.distillation.group_dro": Change(5.0),
     "student.cache.precision": Change("fp16"),
+    "student.cache.compute": Change("bf16"),
     "generation.beams": Change(1, writes=True),
     "generation.length_penalty": Change(-9.0, writes=True),
     "evaluation.baseline": Change(True),

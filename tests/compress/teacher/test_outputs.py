@@ -1,6 +1,7 @@
 """The store of teacher outputs: exact, shared between runs, and repaired where it is damaged."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -121,6 +122,20 @@ def test_half_precision_takes_half_the_space(run: Run):
     rounded = cache.load_cache(half).logits()
     assert 0.45 < sum(path.stat().st_size for path in store(run).glob("*.safetensors")) / full < 0.55
     assert np.allclose(exact, rounded, rtol=1e-3, atol=1e-3)
+
+
+def test_a_teacher_that_multiplies_in_bf16_says_nearly_the_same_and_how_nearly(run: Run, capsys):
+    whole = cache.load_cache(run).logits()
+    faster = find_run(run.folder, run.folder.parent, {**EVERYTHING, "student.cache.compute": "bf16"})
+    outputs = cache.load_cache(faster)
+    assert 0 < np.abs(outputs.logits() - whole).max() < 0.05 * whole.std()
+    assert (outputs.logits().argmax(axis=1) == whole.argmax(axis=1)).mean() > 0.99
+    assert outputs.batch([0], 40)["hidden"].dtype == torch.float32
+    told = re.search(
+        r"of 64 rows, outputs differ by at most (\d+\.\d) % .*, and (\d+) predictions", capsys.readouterr().err
+    )
+    assert told is not None
+    assert 0 < float(told[1]) < 5
 
 
 def test_too_much_is_refused_before_anything_is_written(run: Run):
