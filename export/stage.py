@@ -21,7 +21,7 @@ from compress.runtimes.tensorrt import choose_builder
 from compress.student.summary import exported_name
 from compress.targets import Target, resolve_target
 from compress.variants.registry import CHOSEN, ENGINES, PLAIN, STUDENT_NAME, Variant
-from export.onnx.graphs import graph_bytes
+from export.onnx.graphs import graph_bytes, graphs_in
 from export.search.stage import check_target, run_search_stage
 from export.tensorrt.builder import check_options
 from export.tensorrt.explain import Explanation, explain
@@ -104,7 +104,7 @@ def explain_engines(run: Run) -> dict[str, Explanation]:
     explained = {
         f"{source}/{graph.name}": explain(builder, graph)
         for source in sources
-        for graph in sorted(run.path_of(source).glob("*.onnx"))
+        for graph in graphs_in(run.path_of(source))
     }
     if run.overrides:
         keep_recipe(run)

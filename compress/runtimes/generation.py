@@ -28,6 +28,8 @@ State = Mapping[str, np.ndarray]
 _NEVER = np.float32(-1e9)
 _BLOCK = 64  # scores of which the largest is found first
 ENCODER, DECODER, DECODER_WITH_PAST = "encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx"
+MERGED = "decoder_model_merged.onnx"
+"""Both decoders in one graph, for other people's clients."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from compress.console import say
 from compress.memory import check_memory, free_memory
 from compress.models.describe import feed_forward_width
 from compress.models.load import model_class
+from compress.runtimes.generation import MERGED
 from compress.runtimes.predict import runtime_of
 from compress.tasks.contract import Task
 
@@ -100,7 +101,8 @@ def _is_for_gpu(folder: Path) -> bool:
 
 def _attention(folder: Path, task: Task, config: PreTrainedConfig) -> str:
     if runtime_of(folder) != "PyTorch":
-        return "fused" if runtime_of(folder) == "OpenVINO" or all(map(_is_fused, folder.glob("*.onnx"))) else "graph"
+        graphs = [path for path in folder.glob("*.onnx") if path.name != MERGED]
+        return "fused" if runtime_of(folder) == "OpenVINO" or all(map(_is_fused, graphs)) else "graph"
     kind: Any = model_class(task)._model_mapping.get(type(config), None)
     return "sdpa" if getattr(kind, "_supports_sdpa", False) else "plain"
 

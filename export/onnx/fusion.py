@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from export.onnx.graphs import Announce
+from export.onnx.graphs import Announce, graphs_in
 from export.onnx.masks import Mask, simpler_mask
 from export.onnx.plain import save_companions
 from export.onnx.weights import save_graphs
@@ -32,7 +32,7 @@ def fuse_graphs(source: Path, folder: Path, announce: Announce = nullcontext) ->
         found.append(fuse(model))
         return model
 
-    save_graphs(sorted(path.name for path in source.glob("*.onnx")), fused, folder, announce)
+    save_graphs([path.name for path in graphs_in(source)], fused, folder, announce)
     save_companions(source, folder)
     return sum(found)
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from compress.console import swallowed_output
 from compress.contract import Contract
+from compress.runtimes.generation import MERGED
 from export.onnx.layers import name_after_modules
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ def exported_graph(model: Any, sample: dict[str, Any], dynamic_shapes: dict[str,
 def graph_files(folder: Path) -> list[Path]:
     """The graphs in a folder and their weights."""
     return sorted(path for pattern in _MODEL_FILES for path in folder.glob(pattern))
+
+
+def graphs_in(folder: Path) -> list[Path]:
+    """The graphs in a folder, without the one that only joins two of them."""
+    return sorted(path for path in folder.glob("*.onnx") if path.name != MERGED)
 
 
 def graph_bytes(folder: Path) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from compress.errors import CompressError, RejectedVariantError
-from export.onnx.graphs import Announce
+from export.onnx.graphs import Announce, graphs_in
 from export.onnx.layers import layers_in, layers_of, weights_of
 from export.onnx.plain import save_companions
 from export.onnx.weights import save_graphs, weight_bytes
@@ -40,7 +40,7 @@ def convert_folder(
     unknown = sorted(set(excluded) - set(layers_in(source)))
     if unknown:
         raise CompressError(f"{source}: no layer is called {_some(unknown)}; search again with another --budget")
-    names = sorted(path.name for path in source.glob("*.onnx"))
+    names = [path.name for path in graphs_in(source)]
     save_graphs(names, lambda name: _converted(source / name, excluded, convert, rest), folder, announce)
     save_companions(source, folder)
 

@@ -14,6 +14,7 @@ from compress.runtimes.tensorrt import EngineBuilder, choose_builder, gpu_name, 
 from compress.targets import Target
 from compress.variants.engine import EngineSidecar
 from compress.variants.registry import ENGINES, EnginePrecision, Variant
+from export.onnx.graphs import graphs_in
 from export.tensorrt.builder import EngineRequest, build_engine
 from export.tensorrt.settings import resolved, timing_cache
 from export.variants.parity import check_parity, measure_parity, tolerance_for
@@ -58,7 +59,7 @@ def _build(
 ) -> list[EngineSidecar]:
     engine = ENGINES[precision]
     say(f"{engine.name}: building with {builder.name} {builder.version}")
-    graphs, cache = sorted(run.path_of(engine.parent).glob("*.onnx")), timing_cache(builder, run.folder.parent)
+    graphs, cache = graphs_in(run.path_of(engine.parent)), timing_cache(builder, run.folder.parent)
     request = EngineRequest(graphs[0], engine.parent, precision, settings, cache)
     built = []
     for graph in graphs:

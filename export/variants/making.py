@@ -27,6 +27,7 @@ from compress.variants.registry import (
 )
 from export.onnx.fusion import fuse_graphs
 from export.onnx.graphs import Announce
+from export.onnx.merged import merge_decoders
 from export.onnx.plain import export_onnx
 from export.quantize.calibration import calibration_feeds
 from export.quantize.fp16 import convert_fp16
@@ -119,7 +120,10 @@ def make(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
 
     :raises CompressError: If the model cannot be exported, calibration rows will not do, or a library is missing.
     """
-    return MAKERS[variant.made_by, variant.runtime](variant, ingredients, folder)
+    made = MAKERS[variant.made_by, variant.runtime](variant, ingredients, folder)
+    if ingredients.task.GENERATES:
+        merge_decoders(folder)
+    return made
 
 
 def _plain(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:

@@ -101,10 +101,11 @@ def test_question_answering(variant):
     assert sum(same) / len(same) >= min(least, 0.95)
 
 
-def test_translation(variant):
+@pytest.mark.parametrize("use_merged", [False, True])
+def test_translation(variant, use_merged: bool):
     name, least = variant
     folder = RUNS / "translation" / name
-    model = optimum.ORTModelForSeq2SeqLM.from_pretrained(folder, use_merged=False)
+    model = optimum.ORTModelForSeq2SeqLM.from_pretrained(folder, use_merged=use_merged)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     found = []
     for row in rows_of("translation"):
