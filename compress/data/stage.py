@@ -32,7 +32,7 @@ from compress.runs.stages import run_stage
 from compress.tasks.contract import refuses
 from compress.tasks.rows import Row, row_as_dict
 
-_PLAIN_TEXT = "plain-text.jsonl"
+_PLAIN_TEXT = "plain-text.ndjson"  # no file of rows, which end in .jsonl
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def role_of(path: Path) -> str:
         return "tokenizer"
     if path.suffix in (".safetensors", ".onnx", ".data", ".onnx_data", ".engine"):
         return "model"
-    if path.suffix in (".jsonl", ".npy"):
+    if path.suffix in (".jsonl", ".ndjson", ".npy"):
         return "data"
     return "report" if path.suffix in (".md", ".html") else "description"
 

@@ -382,6 +382,7 @@ def test_another_value_makes_another_run(path, rows, finished, begun, tmp_path):
     if change.refused:
         assert change.refused in after["error"]
     else:
+        assert "error" not in after, after
         assert differences(before, after)
 
 
