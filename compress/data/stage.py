@@ -169,7 +169,8 @@ def _with_negatives(run: Run, folder: Path, summary: DataSummary) -> DataSummary
     labelled = summary.labelled or settings.per_query > 0
     for number, (split, found) in enumerate(summary.splits.items()):
         path = folder / f"{split}.jsonl"
-        rows = [Row(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
+        with path.open(encoding="utf-8") as lines:  # other ends of lines than \n stand in texts
+            rows = [Row(**json.loads(line)) for line in lines]
         if settings.per_query:
             before, rows = len(rows), with_negatives(rows, settings, run.recipe.seed + number)
             path.write_text("".join(json.dumps(row_as_dict(row), ensure_ascii=False) + "\n" for row in rows), "utf-8")

@@ -338,6 +338,17 @@ def test_plain_text_is_copied_with_its_languages(tmp_path: Path):
         run_data_stage(read(plain_text=[str(tmp_path / "nowhere")]))
 
 
+def test_a_passage_may_hold_what_ends_a_line_elsewhere(tmp_path: Path):
+    rows = [
+        {"query": f"q{number}", "passage": f"one\u2028two\x85{number}-{label}", "label": label, "lang": "en"}
+        for number in range(2)
+        for label in (0, 1)
+    ]
+    write_folder(tmp_path, train=rows, validation=rows, test=rows)
+    run = open_run(load_recipe(None, {"task": "reranking", "data.source": str(tmp_path)}), tmp_path / "runs")
+    assert run_data_stage(run).splits["test"].rows == 4
+
+
 def write_spanish(folder: Path) -> Path:
     folder.mkdir()
     rows = [{"text": "un texto", "label": "a", "lang": "es"}, {"text": "a text", "label": "b", "lang": "en"}]
