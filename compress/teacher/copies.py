@@ -88,12 +88,16 @@ def units_of(text: str, tokens: Spans) -> Spans:
 
 
 def _groups(rows: RowTable) -> list[np.ndarray]:
-    """Of each row, the numbers of its translations."""
-    names, own = np.unique(rows.column("parallel").astype(str), return_inverse=True)
-    order = np.argsort(own, kind="stable")
-    members = np.split(order, np.cumsum(np.bincount(own, minlength=len(names)))[:-1])
+    """Of each row, the numbers of its translations: of its kind too (a query, a passage), in other languages."""
+    shared, kinds, languages = (rows.column(name).astype(str) for name in ("parallel", "kind", "lang"))
+    members: dict[tuple[str, str], list[int]] = {}
+    for row, name in enumerate(zip(shared, kinds, strict=True)):
+        if name[0]:
+            members.setdefault(name, []).append(row)
+    groups = {name: np.array(found) for name, found in members.items()}
     none = np.array([], dtype=int)
-    return [members[group][members[group] != row] if names[group] else none for row, group in enumerate(own)]
+    found = [groups.get(name, none) for name in zip(shared, kinds, strict=True)]
+    return [group[languages[group] != language] for group, language in zip(found, languages, strict=True)]
 
 
 def _draw(

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,6 +52,16 @@ def test_a_sentence_ends_as_its_translation_does():
         own = sum(word in first.split() for word in words)
         assert words == [*first.split()[:own], *last.split()[own:]]
         assert 3 <= own <= 7
+
+
+def test_a_query_ends_as_its_translation_does_not_as_its_passage_nor_as_another_in_its_language():
+    others = [Row(THAI, "", "de", parallel="1", kind="passage"), Row("no more", "", "en", parallel="1", kind="query")]
+    queries = [replace(row, kind="query") for row in ROWS]
+    copies = made("translations", RowTable.from_rows([*queries, *others]))
+    english, german = {*ENGLISH.split(), "no", "more"}, {*GERMAN.split()}
+    words = [{*copy.text.split()} for copy in copies if copy.kind == "query"]
+    assert words
+    assert all(found & english and found & german and found <= english | german for found in words)
 
 
 def test_without_a_translation_it_is_a_piece():
