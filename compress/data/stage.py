@@ -29,7 +29,7 @@ from compress.recipe.teacher import Teacher
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256, write_json
 from compress.runs.stages import run_stage
-from compress.tasks.contract import refuses
+from compress.tasks.contract import Task, refuses
 from compress.tasks.rows import Row, row_as_dict
 
 _PLAIN_TEXT = "plain-text.ndjson"  # no file of rows, which end in .jsonl
@@ -139,27 +139,29 @@ def _build(run: Run, folder: Path, own: Sequence[str] | None) -> DataSummary:
     elif own is not None and not refuses(run.task, "data.label_names", ""):
         labels = list(own)
     write_json(folder / "labels.json", labels)
-    summary = cleaned.summary.model_copy(update={"plain_text": _copy_plain_text(data, folder / _PLAIN_TEXT)})
+    counts = _copy_plain_text(data, run.task, folder / _PLAIN_TEXT)
+    summary = cleaned.summary.model_copy(update={"plain_text": counts})
     write_json(folder / "report.json", summary.model_dump(mode="json"))
     _tell(summary)
     return summary
 
 
-def _copy_plain_text(data: Data, path: Path) -> dict[str, int]:
-    """Write texts with their languages, and tell how many there are of each.
+def _copy_plain_text(data: Data, task: Task, path: Path) -> dict[str, int]:
+    """Write texts with their languages, those of the rows that are kept, and tell how many there are of each.
 
     :raises CompressError: If there is none.
     """
     if not data.plain_text:
         return {}
     counts: Counter[str] = Counter()
+    wanted = {language for lang in data.languages or [] for language in task.languages_in(lang)}
     with path.open("w", encoding="utf-8") as lines:
         for language, text in read_texts(text_files(data.plain_text)):
-            if data.languages is None or language in data.languages:
+            if data.languages is None or language in wanted:
                 counts[language] += 1
                 lines.write(json.dumps([language, text], ensure_ascii=False) + "\n")
     if not counts:
-        raise CompressError(f"data.plain_text: no text in {', '.join(data.languages or ['these files'])}")
+        raise CompressError(f"data.plain_text: no text in {', '.join(sorted(wanted) or ['these files'])}")
     return dict(sorted(counts.items()))
 
 

@@ -349,6 +349,23 @@ def test_a_passage_may_hold_what_ends_a_line_elsewhere(tmp_path: Path):
     assert run_data_stage(run).splits["test"].rows == 4
 
 
+def test_plain_text_is_in_the_languages_of_pairs_too(tmp_path: Path):
+    row = {"source": "ein Text", "target": "a text", "source_lang": "de", "target_lang": "en"}
+    write_folder(tmp_path, train=[row], validation=[row], test=[row])
+    for language in ("de", "en", "fr"):
+        (tmp_path / f"{language}.txt").write_text("ein Text\n")
+    fields = {
+        "task": "translation",
+        "data.source": str(tmp_path),
+        "data.languages": ["de-en"],
+        "data.plain_text": [str(tmp_path / f"{language}.txt") for language in ("de", "en", "fr")],
+        "teacher.model": "theirs",
+        "teacher.vocabulary.trim": True,
+    }
+    run = open_run(load_recipe(None, fields), tmp_path / "runs")
+    assert run_data_stage(run).plain_text == {"de": 1, "en": 1}
+
+
 def write_spanish(folder: Path) -> Path:
     folder.mkdir()
     rows = [{"text": "un texto", "label": "a", "lang": "es"}, {"text": "a text", "label": "b", "lang": "en"}]
