@@ -85,6 +85,7 @@ class Recipe(Section):
         pruned = student.initialization in ("importance", "svd")
         asked += [f"initialization: {student.initialization}"] if pruned else []
         asked += ["augmentation.copies"] if student.augmentation.copies else []
+        asked += ["cache.compute: bf16"] if student.cache.compute == "bf16" else []
         asked += ["kind: as-is"] if student.kind == "as-is" else []
         if self.teacher.predictions and asked:
             raise ValueError(f"student.{asked[0]} asks a model, and teacher.predictions is a file; leave one out")

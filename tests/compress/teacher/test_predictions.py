@@ -198,6 +198,7 @@ def test_a_file_of_other_rows_is_refused(rows: Path, tmp_path: Path, predictions
         ({"student.distillation.sentences.weight": 1}, "student.distillation.sentences asks a model"),
         ({"student.distillation.pivot": "en"}, "student.distillation.pivot asks a model"),
         ({"student.augmentation.copies": 1}, "student.augmentation.copies asks a model"),
+        ({"student.cache.compute": "bf16"}, "student.cache.compute: bf16 asks a model"),
         ({"student.initialization": "svd"}, "student.initialization: svd asks a model"),
         ({"student.kind": "as-is"}, "student.kind: as-is asks a model"),
         ({"teacher.training.epochs": 1}, "training is for a teacher that is asked"),
