@@ -166,7 +166,7 @@ def test_pipelines_say_what_we_say(run):
 @translation_only
 def test_no_weight_is_unpacked_in_every_step_of_int8(run):
     this, _, _ = run
-    for path in (this.folder / "onnx-int8").glob("*.onnx"):
+    for path in graphs_in(this.folder / "onnx-int8"):
         nodes = onnx.load(path).graph.node
         unpacked = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
         assert not [
