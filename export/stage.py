@@ -116,7 +116,7 @@ def export_table(exported: Exported) -> Table:
     rows: list[tuple[str, ...]] = []
     for name, summary in exported.variants.items():
         parity = summary.parity
-        cells = ["needs a GPU", "", "", ""]
+        cells = ["nothing here runs it" if len(summary.engines) > 1 else "needs a GPU", "", "", ""]
         if parity is not None:
             differences = [f"{parity.max_difference:.2g}", f"{parity.mean_difference:.2g}"]
             cells = [*differences, f"{100 * parity.agreement:.2f} %"]

@@ -82,11 +82,11 @@ def find_contenders(run: Run, labels: Sequence[str]) -> tuple[list[Contender], l
         if name in VARIANTS:
             summary = run.summary(variant_stage(name))
             target = summary.target
-            if not all(runs_here(engine) for engine in summary.engines):
-                missing.append(NotMeasured(what=name, why=f"needs a GPU ({target})"))
-                continue
             if len(summary.engines) > 1:
                 missing.append(NotMeasured(what=name, why="nothing here runs engines of models that write"))
+                continue
+            if not all(runs_here(engine) for engine in summary.engines):
+                missing.append(NotMeasured(what=name, why=f"needs a GPU ({target})"))
                 continue
         folder = run.path_of(name)
         shape = (original_summary(run) if name == original else exported_summary(run)).shape

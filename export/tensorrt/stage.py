@@ -58,6 +58,8 @@ def _build(
     run: Run, precision: EnginePrecision, builder: EngineBuilder, settings: TensorRT, folder: Path
 ) -> list[EngineSidecar]:
     engine = ENGINES[precision]
+    if run.task.GENERATES:
+        say(f"{engine.name}: nothing here runs engines of models that write: they are built for a program of yours")
     say(f"{engine.name}: building with {builder.name} {builder.version}")
     graphs, cache = graphs_in(run.path_of(engine.parent)), timing_cache(builder, run.folder.parent)
     request = EngineRequest(graphs[0], engine.parent, precision, settings, cache)

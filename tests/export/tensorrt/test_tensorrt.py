@@ -18,7 +18,7 @@ from compress.runs.directory import find_run
 from compress.runs.files import file_sha256
 from compress.runtimes import tensorrt as runtime
 from compress.runtimes.contract import Predict
-from compress.runtimes.generation import Search
+from compress.runtimes.generation import MERGED, Search
 from compress.runtimes.onnx import load_onnx
 from compress.runtimes.predict import load_predict
 from compress.runtimes.tensorrt import EngineBuilder, choose_builder, gpu_name, runs_here
@@ -300,6 +300,24 @@ def test_a_timing_cache_is_read_and_written_by_the_native_builder(tmp_path: Path
         assert written["given"] == before
         tensorrt._write_timing_cache(native, config, path)
         assert path.read_bytes() == after
+
+
+def test_engines_of_a_translator_are_said_to_be_run_by_nothing_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for name in (*task_named("translation").GRAPHS, MERGED):
+        (tmp_path / name).touch()
+    built = []
+
+    def stand_in(builder: EngineBuilder, request: EngineRequest, folder: Path) -> SimpleNamespace:
+        built.append(request.graph.name)
+        return SimpleNamespace(bytes=1)
+
+    monkeypatch.setattr(engine_stage, "build_engine", stand_in)
+    run = SimpleNamespace(task=task_named("translation"), folder=tmp_path / "run", path_of=lambda name: tmp_path)
+    engine_stage._build(run, "fp16", EngineBuilder("any", "1", SimpleNamespace(), True), TensorRT(), tmp_path)
+    assert built == sorted(task_named("translation").GRAPHS)
+    assert "tensorrt-fp16: nothing here runs engines of models that write" in capsys.readouterr().err
 
 
 @without_gpu
