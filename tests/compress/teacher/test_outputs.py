@@ -14,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compress.data.stage import load_data
 from compress.errors import CompressError
+from compress.machine import CpuFeatures
 from compress.runs.directory import Run, find_run, keep_recipe
 from compress.teacher import outputs as cache
 
@@ -136,6 +137,19 @@ def test_a_teacher_that_multiplies_in_bf16_says_nearly_the_same_and_how_nearly(r
     )
     assert told is not None
     assert 0 < float(told[1]) < 5
+
+
+@pytest.mark.parametrize(
+    ("features", "lacking"),
+    [
+        (CpuFeatures("x86_64", "old", avx2=True), True),
+        (CpuFeatures("x86_64", "new", avx512_bf16=True), False),
+        (CpuFeatures("aarch64", "not told"), False),
+    ],
+)
+def test_a_processor_without_bf16_is_told_of(features: CpuFeatures, lacking: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cache, "cpu_features", lambda: features)
+    assert cache._lacks_bf16(torch.nn.Linear(1, 1)) == lacking
 
 
 def test_too_much_is_refused_before_anything_is_written(run: Run):
