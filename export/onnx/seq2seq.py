@@ -92,7 +92,8 @@ def _name_dimensions(graph: Any) -> None:
         names = {0: "batch_size", (2 if cached else 1): length}
         sizes = [_dimension(size, names.get(axis)) for axis, size in enumerate(value.shape)]
         told = [(old, size) for old, size in zip(value.shape, sizes, strict=True) if not isinstance(old, int)]
-        named |= {str(old): size for old, size in told if old.value is not None}
+        # What is given names a size: what is kept of the first tokens is as long as these are.
+        named = {str(old): size for old, size in told if old.value is not None} | named
         value.shape = onnx_ir.Shape(sizes)
     for node in graph:  # the exporter has a symbol for each input's batch, and fusions look whether sizes are the same
         for value in node.outputs:

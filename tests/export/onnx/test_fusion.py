@@ -13,7 +13,7 @@ import small_translators
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
-from compress.runtimes.generation import DECODER_WITH_PAST, OnnxDecoder
+from compress.runtimes.generation import DECODER, DECODER_WITH_PAST, OnnxDecoder
 from export.onnx import fusion
 from export.onnx.fusion import fuse, fuse_graphs
 from export.onnx.seq2seq import seq2seq_graphs
@@ -121,3 +121,9 @@ def test_a_step_of_a_decoder_joins_keys_and_values_inside_of_attention(translato
     assert not operators.keys() & {"Softmax", "GatherND", "And"}
     assert [len(node.outputs) for node in model.graph if node.op_type == "Attention"] == [3, 1, 3, 1]
     onnx.checker.check_model(translator / "fused" / DECODER_WITH_PAST)
+
+
+@pytest.mark.parametrize("translator", ["marian"], indirect=True)
+def test_the_first_decoder_looks_at_padding_in_a_few_nodes_too(translator: Path):
+    model = onnx_ir.load(translator / "fused" / DECODER)
+    assert not {node.op_type for node in model.graph} & {"GatherND", "And", "Not"}
