@@ -60,7 +60,7 @@ def _ranked(counts: Mapping[str, Counts], settings: Vocabulary) -> list[int]:
     for found in counts.values():
         order = np.argsort(-found.weights, kind="stable")
         ordered = found.weights[order]
-        before = (np.cumsum(ordered) - ordered) / ordered.sum()
+        before = (np.cumsum(ordered) - ordered) / (ordered.sum() or 1)  # text may have no token at all
         place[order] = np.minimum(place[order], np.where(ordered > 0, before, np.inf))
     used = np.flatnonzero((total >= settings.minimum_count) & (place < settings.coverage))
     ranked: list[int] = used[np.lexsort((-total[used], place[used]))].tolist()
