@@ -23,10 +23,14 @@ from compress.cli import commands
 from compress.data.stage import load_data
 from compress.errors import CompressError
 from compress.evaluation.summary import EVALUATION
+from compress.models.load import load_teacher
+from compress.models.reranker import activation_of
 from compress.recipe.file import load_recipe
+from compress.recipe.teacher import Teacher
 from compress.runs.directory import Run, find_run, open_run
 from compress.serving.opened import open_to_try
 from compress.student.stage import distil
+from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
 from compress.teacher.outputs import load_cache
 from compress.teacher.summary import PREDICTIONS
@@ -264,3 +268,15 @@ def test_a_folder_of_another_kind_is_refused_in_a_line(tmp_path: Path):
     vectors = small_sentence_models.write_sentence_model(tmp_path / "vectors")
     with pytest.raises(CompressError, match="reranker here is a transformer with a head of one output"):
         commands.taken_run(vectors, rows, {"task": "reranking"}, tmp_path, in_json=True)
+
+
+def test_a_model_that_gives_vectors_may_be_trained_to_rank(tmp_path: Path):
+    vectors = small_sentence_models.write_sentence_model(
+        tmp_path / "vectors", prompts=small_sentence_models.PROMPTS, default_prompt_name="query"
+    )
+    model, _ = load_teacher(task_named("reranking"), Teacher(model=str(vectors)), [], 32)
+    assert model.config.num_labels == 1
+    assert activation_of(model.config) == "sigmoid"
+    again = small.write_cross_encoder(tmp_path / "theirs", activation_fn=nn.Identity())
+    model, _ = load_teacher(task_named("reranking"), Teacher(model=str(again)), [], 32)
+    assert activation_of(model.config) == "identity"

@@ -23,7 +23,7 @@ from compress.models.checks import (
 )
 from compress.models.describe import head_names, label_maps, label_names
 from compress.models.pooling import register_mean_pooled, with_pooling
-from compress.models.reranker import take_activation
+from compress.models.reranker import is_reranker, keep_activation, take_activation
 from compress.models.sentence_folder import keep_head, read_head
 from compress.models.source import Source, StrPath, fetch
 from compress.models.tokenizer_of_file import as_its_file_says, names_class
@@ -167,7 +167,9 @@ def check_teacher(
 
     name = fetch(settings)
     config = load_config(name, settings.trust_remote_code)
-    if task.RANKS:
+    if task.RANKS and settings.fine_tune and not is_reranker(name, config):
+        keep_activation(config, "sigmoid")  # an encoder's folder: what makes vectors there is left behind
+    elif task.RANKS:
         take_activation(name, config)
     if not settings.fine_tune:
         check_head(name, config, task)
