@@ -11,10 +11,12 @@ from compress.data.summary import DATA
 from compress.evaluation.summary import EVALUATION, Seen
 from compress.evaluation.tables import percent
 from compress.metrics.languages import ALL
+from compress.recipe.student import Distillation
 from compress.reports.bench import Report
 from compress.runs.directory import Run
 from compress.serving.format import BundleModel
 from compress.student.summary import STUDENT, original_name, original_summary
+from compress.tasks.contract import Task
 from compress.tasks.rows import Row
 from compress.teacher.summary import source_stage
 from compress.variants.engine import read_sidecar
@@ -95,10 +97,20 @@ def _learnt_from(run: Run) -> Mapping[str, object]:
         "original": original_summary(run),
         "original_name": original_name(run),
         "student": run.summary(STUDENT) if run.recipe.student.is_learnt else None,
+        "learnt_by": learnt_by(run.recipe.student.distillation, task),
         "languages": languages,
         "in_pairs": any(len(task.languages_in(language)) > 1 for language in languages),
         "codes": sorted({code for language in data.languages for code in task.languages_in(language)}),
     }
+
+
+def learnt_by(settings: Distillation, task: Task) -> str:
+    """What a student's loss was made of."""
+    if task.VECTORS:
+        return ", ".join(f"{name} {weight}" for name, weight in settings.vectors.weights.items() if weight)
+    told = [f"α {settings.alpha}", *([settings.ranking] if task.RANKS else [])]
+    has_temperature = settings.ranking == "lists" if task.RANKS else not task.NUMBERS
+    return ", ".join([*told, *([f"temperature {settings.temperature}"] if has_temperature else [])])
 
 
 def _measured(run: Run, models: Sequence[BundleModel], report: Report | None) -> Mapping[str, object]:
@@ -110,7 +122,9 @@ def _measured(run: Run, models: Sequence[BundleModel], report: Report | None) ->
         "report": report,
         "measured": models,
         "table": quality_rows(report, models),
-        "weak": weak_languages(report, models, evaluation.seen_in_training),
+        "weak": weak_languages(
+            report, models, evaluation.seen_in_training, enough="text" if run.task.VECTORS else "labels"
+        ),
         "untold": untold_languages(report, models, evaluation.rows),
         "rows_of": evaluation.rows,
     }
@@ -127,16 +141,17 @@ def quality_rows(report: Report, models: Sequence[BundleModel]) -> list[list[str
 
 
 def weak_languages(
-    report: Report, models: Sequence[BundleModel], seen: Mapping[str, Seen]
+    report: Report, models: Sequence[BundleModel], seen: Mapping[str, Seen], *, enough: Seen = "labels"
 ) -> Mapping[str, Sequence[str]]:
     """For each language with a known weakness, what it is.
 
     :param models: Measured ones.
     :param seen: What training saw of each language.
+    :param enough: All that there is to see: vectors are learnt of text alone.
     """
     found: dict[str, list[str]] = {}
     for language, how in seen.items():
-        if how != "labels":
+        if how not in ("labels", enough):
             found.setdefault(language, []).append(
                 "not seen in training" if how == "nothing" else "its text was seen in training, none of its labels"
             )

@@ -8,10 +8,17 @@ import pytest
 from small_bundles import bundled
 from small_reports import small_model, small_report
 
+from compress.recipe.student import Distillation
 from compress.serving.format import BundleParity
 from compress.tasks.registry import TASKS, TaskName
 from compress.tasks.rows import Row
-from export.bundle.contents.card import comparison_with_parent, quality_rows, untold_languages, weak_languages
+from export.bundle.contents.card import (
+    comparison_with_parent,
+    learnt_by,
+    quality_rows,
+    untold_languages,
+    weak_languages,
+)
 from export.bundle.contents.client import client_script, write_client
 
 MODEL = bundled("onnx-int8", "onnx", target="cpu-vnni")
@@ -59,6 +66,26 @@ def test_languages_are_weak_where_that_is_significant_or_they_were_not_learnt():
     }
     alike = small_report(("onnx-int8", small_model("onnx-int8")))
     assert weak_languages(alike, [MODEL], {"de": "labels", "ja": "labels"}) == {}
+
+
+def test_a_language_whose_text_was_seen_is_not_weak_where_vectors_are_learnt_of_text():
+    alike = small_report(("onnx-int8", small_model("onnx-int8")))
+    found = weak_languages(alike, [MODEL], {"de": "text", "ja": "nothing"}, enough="text")
+    assert found == {"ja": ["not seen in training"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        ("text-classification", {}, "α 0.1, temperature 2.0"),
+        ("regression", {"alpha": 0.25}, "α 0.25"),
+        ("reranking", {"alpha": 0}, "α 0.0, margins"),
+        ("reranking", {"ranking": "lists"}, "α 0.1, lists, temperature 2.0"),
+        ("embedding", {"vectors": {"cosine": 0.5, "mse": 0, "similarities": 1}}, "cosine 0.5, similarities 1.0"),
+    ],
+)
+def test_a_student_s_loss_is_told_by_what_its_task_has(name: TaskName, settings: dict, told: str):
+    assert learnt_by(Distillation.model_validate(settings), TASKS[name]) == told
 
 
 def test_too_few_rows_are_said_to_tell_nothing():
