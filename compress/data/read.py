@@ -55,12 +55,18 @@ def read_splits(
 def have_labels(data: Data, task: TaskName) -> bool:
     """Whether any row to measure on has a label, so that all must; built-in rows and those of the hub do.
 
-    Where vectors are compared, rows have what labels are for others if they come in pairs, or are parallel.
+    Where vectors are compared, rows have what labels are for others if they come in pairs, or are parallel. Where
+    passages of other rows are added, any row counts: without its label it would be taken for relevant.
     """
     if task_named(task).VECTORS:
         return bool(data.fields.text_pair or data.fields.parallel)
     source = Path(data.source)
-    files = [Path(data.test)] if data.test else _split_files(source, "test") if source.is_dir() else [source]
+    splits = SPLITS if data.negatives.per_query else ("test",)
+    files = [source]
+    if data.test:
+        files = [Path(getattr(data, split)) for split in splits]
+    elif source.is_dir():
+        files = [file for split in splits for file in _split_files(source, split)]
     if not files[0].is_file():
         return True
     column = columns_of(task_named(task), data.fields, labelled=True)["label"]

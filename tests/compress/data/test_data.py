@@ -7,12 +7,12 @@ import pytest
 
 from compress.data.clean import Cleaned, Row, clean
 from compress.data.encode import pad, spread_over_languages
-from compress.data.read import read_file, read_splits, rows_of_dataset
+from compress.data.read import have_labels, read_file, read_splits, rows_of_dataset
 from compress.data.stage import load_plain_text, run_data_stage
 from compress.data.summary import SharedTexts, SplitSummary
 from compress.data.table import RowTable
 from compress.errors import CompressError
-from compress.recipe.data import Data
+from compress.recipe.data import Data, Negatives
 from compress.recipe.file import load_recipe
 from compress.runs.directory import Run, open_run
 from compress.tasks.registry import TaskName, task_named
@@ -48,6 +48,18 @@ def test_a_single_file_is_divided_and_no_row_is_lost(tmp_path: Path):
     splits = {split: list(rows) for split, rows in read_splits(Data(source=str(tmp_path / "rows.jsonl")), 0).items()}
     assert {split: len(rows) for split, rows in splits.items()} == {"train": 40, "validation": 5, "test": 5}
     assert sorted(row["text"] for split in splits.values() for _, row in split) == sorted(row["text"] for row in rows)
+
+
+@pytest.mark.parametrize("labelled", ["train", "test", None])
+def test_a_label_of_any_split_asks_for_all_where_rows_without_one_would_be_relevant(
+    labelled: str | None, tmp_path: Path
+):
+    rows = [{"query": f"query {number % 5}", "passage": f"passage {number}", "lang": "en"} for number in range(10)]
+    told = {labelled: [{**row, "label": 0} for row in rows]} if labelled else {}
+    data = write_folder(tmp_path, **dict.fromkeys(("train", "validation", "test"), rows) | told)
+    with_negatives = data.model_copy(update={"negatives": Negatives(per_query=2)})
+    assert have_labels(with_negatives, "reranking") == (labelled is not None)
+    assert have_labels(data, "reranking") == (labelled == "test")
 
 
 def divided(
