@@ -79,13 +79,16 @@ def predict(
         with working(f"predict: opening {model}"):
             opened = open_to_try(settings, variant, wanted, pairs=pairs)
         asked = rows_to_ask(opened, file, languages) if file else _asked(opened, text, pair, languages)
-        return _answered(opened, asked, json_)
+        return _answered(opened, asked, json_, ranked=file is None)
 
     finish(work, json_, verbose)
 
 
-def _answered(model: Model, asked: Asked, in_json: bool) -> PredictResult:
-    """Ask a model, and show what it says."""
+def _answered(model: Model, asked: Asked, in_json: bool, *, ranked: bool = False) -> PredictResult:
+    """Ask a model, and show what it says.
+
+    :param ranked: The passages of a query stand in the order of their scores; rows of a file stay in theirs.
+    """
     from compress.cli.results import PredictResult, Said
 
     answers = model.predict(asked.texts, asked.text_pairs, asked.languages)
@@ -98,7 +101,7 @@ def _answered(model: Model, asked: Asked, in_json: bool) -> PredictResult:
         Said(text=text, text_pair=pair, languages=lang, prediction=found.prediction, probabilities=found.probabilities)
         for text, pair, lang, found in zip(asked.texts, pairs, languages, answers, strict=True)
     ]
-    if model.description.activation and len({*asked.texts}) == 1:
+    if ranked and model.description.activation and len({*asked.texts}) == 1:
         said.sort(key=lambda one: -_number(one.prediction))  # the best first
     show([_scores_table(said) if model.description.activation else _table(said)], in_json)
     return PredictResult(model=model.description.name, task=model.description.task, answers=said)

@@ -143,9 +143,10 @@ class Model:
             raise CompressError(f"rank: the query must be a text, got {type(query).__name__}")
         if isinstance(passages, str) or not isinstance(passages, Collection):
             raise CompressError(f"rank: passages must be a list of texts, got {type(passages).__name__}")
-        scores = [answer.prediction for answer in self.predict([query] * len(passages), passages)]
-        places = sorted(range(len(passages)), key=lambda place: -scores[place])
-        return [Ranked(passages[place], scores[place], place) for place in places]
+        listed = list(passages)  # of a data frame's column too, whose numbers are no places
+        scores = [answer.prediction for answer in self.predict([query] * len(listed), listed)]
+        places = sorted(range(len(listed)), key=lambda place: -scores[place])
+        return [Ranked(listed[place], scores[place], place) for place in places]
 
     def outputs(self, rows: Sequence[Row]) -> tuple[list[NDArray[Any]], list[Prediction]]:
         """What the model puts out for each example that rows become, and the predictions, one a row.
