@@ -18,7 +18,6 @@ from bench.fit.forms import FORM, FormMaker, size_of
 from bench.fit.report import FitCandidate, FitCost, FitRung
 from compress.console import say, working
 from compress.contract import Contract
-from compress.data.encode import spread_over_languages
 from compress.data.stage import DataSet
 from compress.data.summary import DATA
 from compress.evaluation.asking import ask_stage
@@ -135,7 +134,7 @@ class FitRunner:
 
     def _drawn(self, split: str, count: int) -> list[Row]:
         rows = self._data.labelled(split, self.run.recipe.data.labelled_languages)
-        return list(rows.select(spread_over_languages(rows.column("lang"), count, self.run.recipe.seed)))
+        return list(rows.drawn(self.run.task, count, self.run.recipe.seed))
 
     @cached_property
     def _reference(self) -> Path:

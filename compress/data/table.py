@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from compress.data.encode import spread_over_groups, spread_over_languages
 from compress.errors import CompressError
 from compress.runs.files import file_sha256
-from compress.tasks.contract import Encode, Example
+from compress.tasks.contract import Encode, Example, Task
 from compress.tasks.rows import Row, row_as_dict
 
 if TYPE_CHECKING:
@@ -86,6 +87,14 @@ class RowTable(Sequence[Row]):
     def in_languages(self, languages: Sequence[str] | None) -> RowTable:
         """The rows in the wanted languages (none: all)."""
         return self if languages is None else self.select(np.flatnonzero(np.isin(self.column("lang"), list(languages))))
+
+    def drawn(self, task: Task, count: int, seed: int) -> RowTable:
+        """So many rows (or all), evenly over the languages; where passages are held against others of the same query,
+        whole queries with about so many."""
+        languages = self.column("lang")
+        if task.RANKS:
+            return self.select(spread_over_groups(languages, self.column("text"), count, seed))
+        return self.select(spread_over_languages(languages, count, seed))
 
     def divided(self, parts: Callable[[Row], Sequence[Row]], whose: Callable[[Row], object]) -> RowTable:
         """The texts of all rows as rows of their own, in their order; of those that are the same the first.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.data.encode import spread_over_groups, spread_over_languages
 from compress.data.stage import DataSet
 from compress.models.describe import thresholds_in
 from compress.models.load import load_tokenizer
@@ -86,12 +85,7 @@ def draw_sample(run: Run, data: DataSet, count: int) -> Sample:
     """
     folder = run.current(exported_name(run))
     tokenizer = load_tokenizer(folder, run.trusts_code)
-    rows = data.splits["validation"]
-    languages, seed = rows.column("lang"), run.recipe.seed
-    drawn = spread_over_languages(languages, count, seed)
-    if run.task.RANKS:  # passages are held against those of the same query
-        drawn = spread_over_groups(languages, rows.column("text"), count, seed)
-    chosen = list(rows.select(drawn))
+    chosen = list(data.splits["validation"].drawn(run.task, count, run.recipe.seed))
     examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(chosen)
     return Sample(
         run.task,

@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import pyarrow
@@ -413,3 +414,19 @@ def test_rows_are_spread_over_languages():
     chosen = [languages[index] for index in spread_over_languages(languages, 20, seed=0)]
     assert (chosen.count("en"), chosen.count("ja")) == (10, 10)
     assert len(spread_over_languages(languages, 1000, seed=0)) == 100
+
+
+def test_rows_are_drawn_evenly_over_the_languages_and_queries_with_all_of_their_passages():
+    rows = [
+        Row(
+            f"query {number // 4}", float(number % 4 == 0), "de" if number < 40 else "ja", text_pair=f"passage {number}"
+        )
+        for number in range(60)
+    ]
+    table = RowTable.from_rows(rows)
+    single = list(table.drawn(task_named("text-classification"), 20, 0))
+    assert Counter(row.lang for row in single) == {"de": 10, "ja": 10}
+    whole = list(table.drawn(task_named("reranking"), 20, 0))
+    assert {*Counter((row.lang, row.text) for row in whole).values()} == {4}
+    assert len(whole) == 20
+    assert len(table.drawn(task_named("reranking"), 500, 0)) == 60
