@@ -40,7 +40,7 @@ def distill(run: Run, in_json: bool) -> DistillResult:
     from compress.cli.results import DistillResult
     from compress.evaluation.answers import run_answers_stage
     from compress.evaluation.stage import run_evaluation_stage
-    from compress.evaluation.tables import comparison_lines, evaluation_table, index_table, label_table
+    from compress.evaluation.tables import comparison_lines, shown_tables
     from compress.student.seeds import seeds_table
 
     if not data.labelled:
@@ -50,11 +50,9 @@ def distill(run: Run, in_json: bool) -> DistillResult:
     evaluation = run_evaluation_stage(run)
     if is_main_process():
         keep_recipe(run)
-    # A model that is held against its own answers is always right.
-    shown = (evaluation_table, label_table, index_table) if data.labelled else ()
-    tables = [table(evaluation) for table in shown]
+    tables = shown_tables(evaluation, labelled=data.labelled)
     tables += [seeds_table(student)] if student and student.seeds else []
-    show([*(table for table in tables if table is not None), *comparison_lines(evaluation)], in_json)
+    show([*tables, *comparison_lines(evaluation)], in_json)
     return DistillResult(
         run=str(run.folder),
         data=data,

@@ -30,6 +30,16 @@ def extract_note(shown: int, of: int) -> str:
     return f"; the {shown} of {of} that lose most" if shown < of else ""
 
 
+def shown_tables(summary: EvaluationSummary, *, labelled: bool) -> list[Table]:
+    """What people are shown: of a model that is held against its own answers, and so is always right, its index alone.
+
+    :param labelled: Whether the rows have labels, and not what the model says in their place.
+    """
+    compared = labelled or summary.student_against_teacher is not None
+    tables = [evaluation_table(summary), label_table(summary)] if compared else []
+    return [found for found in (*tables, index_table(summary)) if found is not None]
+
+
 def evaluation_table(summary: EvaluationSummary) -> Table:
     """The metrics of each model per language, in percent, and the student's drop in points, if there is one."""
     models, losses = summary.models, summary.student_against_teacher
