@@ -300,8 +300,7 @@ def _targets(run: Run, model: PreTrainedModel, outputs: TeacherOutputs, title: s
     """Which vectors the student learns; what they lack of the teacher's is said."""
     if not run.task.VECTORS:
         return VectorTargets()
-    said = outputs.logits()
-    targets, kept = vector_targets(run.recipe.student.distillation.vectors, model.config, said)
+    targets, kept = vector_targets(run.recipe.student.distillation.vectors, model.config, outputs.logits)
     if targets.axes is not None:
         numbers = f"{targets.axes.shape[1]} of {targets.axes.shape[0]} numbers of the teacher's vectors"
         say(f"{title}: {numbers}, on their principal components; {100 * (1 - kept):.2f} % of their squares are lost")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
     from compress.recipe.student import VectorSignal
+
+
+_BLOCK = 10_000  # vectors in 64 bits at once
 
 
 @dataclass(frozen=True)
@@ -35,17 +39,17 @@ class VectorTargets:
 
 
 def vector_targets(
-    settings: VectorSignal, config: PreTrainedConfig, vectors: np.ndarray
+    settings: VectorSignal, config: PreTrainedConfig, vectors: Callable[[], np.ndarray]
 ) -> tuple[VectorTargets, float]:
     """What a student learns, and which share of the teacher's vectors (of the sum of their squares) that has.
 
     :param config: The student's.
-    :param vectors: The teacher's, of all texts, float (texts, numbers).
+    :param vectors: Reads the teacher's, of all texts, float (texts, numbers), where they are looked at.
     """
     if settings.projection == "dense":
         return VectorTargets(), 1.0
     head = head_of(config)
-    axes, share = principal_components(vectors, head.dimensions(config.hidden_size))
+    axes, share = principal_components(vectors(), head.dimensions(config.hidden_size))
     return VectorTargets(torch.from_numpy(axes), head.normalizes), share
 
 
@@ -55,8 +59,11 @@ def principal_components(vectors: np.ndarray, count: int) -> tuple[np.ndarray, f
 
     Nothing is subtracted: products with what is left stay what they are.
     """
-    numbers = vectors.astype(np.float64)
-    values, axes = np.linalg.eigh(numbers.T @ numbers)
+    products = np.zeros((vectors.shape[1], vectors.shape[1]))
+    for start in range(0, len(vectors), _BLOCK):
+        block = vectors[start : start + _BLOCK].astype(np.float64)
+        products += block.T @ block
+    values, axes = np.linalg.eigh(products)
     values, axes = values[::-1].clip(min=0), axes[:, ::-1][:, :count]
     signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(count)])  # of an axis either is right
     return (axes * signs).astype(np.float32), float(values[:count].sum() / values.sum())

@@ -62,16 +62,25 @@ def test_principal_components_keep_products_and_the_first_ones_most_of_them():
     assert np.square(turned[:, 0]).sum() > np.square(turned[:, 1]).sum()
 
 
+def test_principal_components_are_the_same_of_many_vectors_in_blocks(monkeypatch: pytest.MonkeyPatch):
+    vectors = np.random.default_rng(0).normal(size=(25, 6)).astype(np.float32) + 1
+    axes, share = principal_components(vectors, 3)
+    monkeypatch.setattr("compress.student.vectors._BLOCK", 10)
+    in_blocks = principal_components(vectors, 3)
+    assert in_blocks[0] == pytest.approx(axes, abs=1e-6)
+    assert in_blocks[1] == pytest.approx(share)
+
+
 def test_a_student_on_components_learns_vectors_of_its_own_length():
     config = BertConfig(hidden_size=4, num_attention_heads=2)
     modules = [SentenceModule(kind="Pooling", modes=["mean"]), SentenceModule(kind="Normalize")]
     keep_head(config, SentenceHead(modules=modules))
     vectors = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
-    targets, share = vector_targets(VectorSignal(projection="principal-components"), config, vectors)
+    targets, share = vector_targets(VectorSignal(projection="principal-components"), config, lambda: vectors)
     learnt = targets.of(torch.from_numpy(vectors))
     assert learnt.shape == (20, 4)
     assert learnt.norm(dim=1).tolist() == pytest.approx([1] * 20)
     assert 0.5 < share < 1
-    as_they_are, share = vector_targets(VectorSignal(), config, vectors)
+    as_they_are, share = vector_targets(VectorSignal(), config, lambda: pytest.fail("they are read"))
     assert torch.equal(as_they_are.of(torch.from_numpy(vectors)), torch.from_numpy(vectors))
     assert share == 1
