@@ -108,10 +108,15 @@ def static_student(teacher: PreTrainedModel, student: Student) -> PreTrainedMode
 def static_config(teacher: PreTrainedConfig, student: Student) -> PreTrainedConfig:
     """The configuration of a teacher's static student.
 
-    :raises CompressError: If its vectors cannot be as the recipe has them.
+    :raises CompressError: If its vectors cannot be as the recipe has them, or are longer than the teacher is wide.
     """
     from compress.models.static import StaticConfig
 
+    if student.hidden_size > teacher.hidden_size:
+        raise CompressError(
+            f"student.hidden_size: {student.hidden_size} numbers of a static student's vectors are more than the "
+            f"{teacher.hidden_size} of its teacher's; lower it"
+        )
     names = ("problem_type", "id2label", "label2id", "pad_token_id")
     told = {name: getattr(teacher, name) for name in names}
     config = StaticConfig(teacher.vocab_size, student.hidden_size, **told)

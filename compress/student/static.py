@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from compress.console import progress
-from compress.errors import CompressError
 from compress.models.describe import embeddings_of
 from compress.models.outputs import mean_pooled
 from compress.models.sentence_folder import MODULES, has_head
@@ -44,15 +43,9 @@ def fill_table(
 
     :param tokenizers: The teacher's, and the student's, whose tokens the teacher knows too.
     :param texts: The student's tokens of what it learns from: they tell how frequent each is.
-    :raises CompressError: If the student is wider than its teacher.
     """
     theirs, own = tokenizers
-    width, wide = student.config.hidden_size, teacher.config.hidden_size
-    if width > wide:
-        raise CompressError(
-            f"student.hidden_size: {width} numbers of a static student's vectors are more than the {wide} of its "
-            "teacher's; lower it"
-        )
+    width = student.config.hidden_size
     numbers = own.get_vocab()
     names = sorted(numbers, key=lambda token: numbers[token])
     places = torch.tensor([numbers[name] for name in names])

@@ -9,12 +9,15 @@ import pytest
 import small_sentence_models as small
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 
+from compress.errors import CompressError
+from compress.models.build import student_config
 from compress.models.describe import embeddings_of
 from compress.models.load import load_tokenizer
 from compress.models.outputs import mean_pooled
 from compress.models.static import StaticConfig, StaticForSequenceClassification
+from compress.recipe.student import Student
 from compress.student.static import fill_table, write_model2vec
 
 
@@ -54,6 +57,13 @@ def test_frequent_tokens_weigh_less_and_special_and_unknown_ones_nothing(teacher
     assert lengths[1][frequent] / lengths[1][rare] < 0.1 * lengths[0][frequent] / lengths[0][rare]
     assert skewed.config.weightless == sorted(tokenizer.all_special_ids)
     assert not lengths[1][tokenizer.all_special_ids].any()
+
+
+def test_before_anything_is_trained_a_student_wider_than_its_teacher_is_refused(teacher: Path):
+    config = AutoConfig.from_pretrained(teacher)
+    assert student_config(config, Student(kind="static", hidden_size=32)).hidden_size == 32
+    with pytest.raises(CompressError, match=r"hidden_size: 40 numbers .* are more than the 32 of its teacher's"):
+        student_config(config, Student(kind="static", hidden_size=40))
 
 
 def test_what_weighs_nothing_learns_nothing(teacher: Path):
