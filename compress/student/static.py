@@ -61,8 +61,7 @@ def fill_table(
 
 def _asked_alone(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> Tensor:
     """The mean of what the teacher's last layer has of each token between those that begin and end a text."""
-    around = tokenizer("")["input_ids"]
-    before, after = around[:1], around[1:]
+    before, after = _around_texts(tokenizer)
     found = []
     teacher.eval()
     with torch.inference_mode(), progress() as bar:
@@ -75,6 +74,14 @@ def _asked_alone(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
             found.append(mean_pooled(states.float(), mask))
             bar.advance(task, len(batch))
     return torch.cat(found).clone()
+
+
+def _around_texts(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The special tokens that begin a text, and those that end it."""
+    around: list[int]
+    around, text = (tokenizer(text)["input_ids"] for text in ("", "a"))
+    begin = int(around[:1] == text[:1])
+    return around[:begin], around[begin:]
 
 
 def _principal(vectors: Tensor, width: int) -> Tensor:

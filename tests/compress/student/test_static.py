@@ -9,6 +9,7 @@ import pytest
 import small_sentence_models as small
 import torch
 from safetensors.torch import load_file
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoModel
 
 from compress.errors import CompressError
@@ -18,7 +19,7 @@ from compress.models.load import load_tokenizer
 from compress.models.outputs import mean_pooled
 from compress.models.static import StaticConfig, StaticForSequenceClassification
 from compress.recipe.student import Student
-from compress.student.static import fill_table, write_model2vec
+from compress.student.static import _around_texts, fill_table, write_model2vec
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,19 @@ def test_before_anything_is_trained_a_student_wider_than_its_teacher_is_refused(
     assert student_config(config, Student(kind="static", hidden_size=32)).hidden_size == 32
     with pytest.raises(CompressError, match=r"hidden_size: 40 numbers .* are more than the 32 of its teacher's"):
         student_config(config, Student(kind="static", hidden_size=40))
+
+
+@pytest.mark.parametrize(
+    ("template", "around"),
+    [("[CLS] $A [SEP]", ([1], [2])), ("$A [SEP]", ([], [2])), ("[CLS] $A", ([1], [])), ("$A", ([], []))],
+)
+def test_a_token_is_asked_between_the_special_ones_that_a_text_has(
+    teacher: Path, template: str, around: tuple[list[int], list[int]]
+):
+    tokenizer = load_tokenizer(teacher)
+    tokens = [("[CLS]", 1), ("[SEP]", 2)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=template, special_tokens=tokens)
+    assert _around_texts(tokenizer) == around
 
 
 def test_what_weighs_nothing_learns_nothing(teacher: Path):
