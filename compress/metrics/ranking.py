@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -27,6 +27,12 @@ def rows_by_query(queries: Sequence[Hashable]) -> list[np.ndarray]:
     for number, query in enumerate(queries):
         rows.setdefault(query, []).append(number)
     return [np.array(numbers) for numbers in rows.values()]
+
+
+def query_numbers(queries: Iterable[Hashable]) -> np.ndarray:
+    """A number for each row, int (rows,), the same for rows of the same query, from 0 on as queries come first."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(query, len(numbers)) for query in queries], dtype=int)
 
 
 def ranks_within(scores: np.ndarray, queries: Sequence[Hashable]) -> list[int]:

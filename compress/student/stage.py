@@ -18,6 +18,7 @@ from compress.console import progress, say
 from compress.data.encode import spread_over_languages
 from compress.data.stage import DataSet, load_plain_text
 from compress.data.summary import DATA
+from compress.metrics.ranking import query_numbers
 from compress.models.build import build_student, exchange_tokenizer, kept_layers
 from compress.models.checks import check_finite
 from compress.models.describe import summary_of
@@ -286,8 +287,7 @@ def _training_data(
     if chosen.targets is not None:
         columns["labels"] = chosen.targets[home][:, None]
     if run.task.RANKS:
-        keys = [f"{lang} {text}" for lang, text in zip(rows.column("lang"), rows.column("text"), strict=True)]
-        columns["query"] = np.unique(keys, return_inverse=True)[1][home]
+        columns["query"] = query_numbers(zip(rows.column("lang"), rows.column("text"), strict=True))[home]
     found = replace(found, train=found.train.with_columns(columns))
     if judged is None:
         return found

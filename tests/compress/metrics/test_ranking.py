@@ -6,7 +6,7 @@ from sklearn.metrics import label_ranking_average_precision_score, ndcg_score
 
 from compress.metrics.comparison import compare
 from compress.metrics.languages import per_language
-from compress.metrics.ranking import agreement_metrics, ranking_metrics, ranks_within
+from compress.metrics.ranking import agreement_metrics, query_numbers, ranking_metrics, ranks_within
 
 QUERIES, PASSAGES = 40, 12
 
@@ -89,3 +89,9 @@ def test_without_labels_the_first_passage_of_another_model_is_what_is_relevant()
     )
     alone = agreement_metrics(np.array([1.0, 2.0]), np.array([2.0, 5.0]), ["a", "b"])
     assert list(alone) == ["Spearman"]
+
+
+def test_rows_of_a_query_have_a_number_of_their_own_whatever_its_text_ends_with():
+    queries = [("de", "b"), ("de", "a"), ("en", "b"), ("de", "b"), ("de", "b\0")]
+    assert query_numbers(queries).tolist() == [0, 1, 2, 0, 3]
+    assert query_numbers([]).tolist() == []
