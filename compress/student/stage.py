@@ -147,10 +147,12 @@ def distil(
             place = Path(mkdtemp(dir=scratch))  # each process of several needs its own
             tokenizer, trimming = fewer_tokens(run, (data, pool), model, tokenizer, place)
             say(f"{trial.title}: {trimming.tokens_after:,} of the teacher's {trimming.tokens_before:,} tokens")
-        if student.kind == "static":
-            theirs = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
-            encode = run.task.encoder(tokenizer, run.recipe.data, data.labels)
-            fill_table(teacher, model, (theirs, tokenizer), tokens_read(encode, pool.rows))
+    targets = _targets(run, model, outputs, trial.title)
+    if student.kind == "static" and not more:
+        theirs = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
+        encode = run.task.encoder(tokenizer, run.recipe.data, data.labels)
+        on = targets if run.task.VECTORS else None
+        fill_table(teacher, model, (theirs, tokenizer), tokens_read(encode, pool.rows), on)
     plan = plan_signals(student.distillation, model.config.num_hidden_layers, teacher.config.num_hidden_layers)
     usual_attention = model.config._attn_implementation
     prepare(model, plan.student)
@@ -163,7 +165,7 @@ def distil(
     del teacher
     shape = summary_of(model)
     say(f"{trial.title}: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.2f} million weights")
-    material = (rows, plan, outputs, _targets(run, model, outputs, trial.title))
+    material = (rows, plan, outputs, targets)
     job = _job(run, more.training if more else student.training, tokenizer, material, scratch, trial)
     with more.around(model) if more else nullcontext():
         training = train(model, job)

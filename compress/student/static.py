@@ -1,7 +1,8 @@
 """The first weights of a static student: its teacher's vectors of single tokens (Tulkens & van Dongen, 2024).
 
-Each token goes through the teacher alone; its vector is brought onto the principal components of all, and rare tokens
-weigh more than frequent ones (SIF: Arora et al., 2017). What the student learns of texts comes on top.
+Each token goes through the teacher alone; its vector is brought onto the principal components of all or, of a student
+that gives vectors, onto the axes of those that it learns: tokens that no text has agree with those that are learnt.
+Rare tokens weigh more than frequent ones (SIF: Arora et al., 2017). What the student learns of texts comes on top.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from compress.data.table import RowTable
+    from compress.student.vectors import VectorTargets
     from compress.tasks.contract import Encode
 
 MODEL2VEC = "model2vec"
@@ -38,11 +40,13 @@ def fill_table(
     student: PreTrainedModel,
     tokenizers: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase],
     texts: Iterable[list[int]],
+    targets: VectorTargets | None = None,
 ) -> None:
     """Give a static student its token vectors.
 
     :param tokenizers: The teacher's, and the student's, whose tokens the teacher knows too.
     :param texts: The student's tokens of what it learns from: they tell how frequent each is.
+    :param targets: Which vectors it learns, where it gives some: its tokens' begin on the same axes.
     """
     theirs, own = tokenizers
     width = student.config.hidden_size
@@ -50,7 +54,8 @@ def fill_table(
     names = sorted(numbers, key=lambda token: numbers[token])
     places = torch.tensor([numbers[name] for name in names])
     known = theirs.get_vocab()
-    vectors = _principal(_asked_alone(teacher, theirs, [known[name] for name in names]), width)
+    asked = _asked_alone(teacher, theirs, [known[name] for name in names])
+    vectors = _principal(asked, width) if targets is None else targets.of(asked)
     weightless = sorted({*own.all_special_ids, *([] if own.unk_token_id is None else [own.unk_token_id])})
     table = torch.zeros(int(places.max()) + 1, width)
     table[places] = vectors * _weights(texts, places)[:, None]
@@ -60,7 +65,8 @@ def fill_table(
 
 
 def _asked_alone(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> Tensor:
-    """The mean of what the teacher's last layer has of each token between those that begin and end a text."""
+    """What the teacher says of each token between those that begin and end a text: its vector, or of a teacher that
+    gives none the mean of what its last layer has."""
     before, after = _around_texts(tokenizer)
     found = []
     teacher.eval()
@@ -70,8 +76,11 @@ def _asked_alone(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
             batch = tokens[start : start + _BATCH]
             ids = torch.tensor([[*before, token, *after] for token in batch])
             mask = torch.ones_like(ids)
-            states = teacher.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
-            found.append(mean_pooled(states.float(), mask))
+            if has_head(teacher.config):
+                found.append(teacher(input_ids=ids, attention_mask=mask)["sentence_embedding"].float())
+            else:
+                states = teacher.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+                found.append(mean_pooled(states.float(), mask))
             bar.advance(task, len(batch))
     return torch.cat(found).clone()
 

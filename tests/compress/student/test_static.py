@@ -13,13 +13,16 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoModel
 
 from compress.errors import CompressError
-from compress.models.build import student_config
+from compress.models.build import build_student, student_config
 from compress.models.describe import embeddings_of
-from compress.models.load import load_tokenizer
+from compress.models.load import load_teacher, load_tokenizer
 from compress.models.outputs import mean_pooled
 from compress.models.static import StaticConfig, StaticForSequenceClassification
-from compress.recipe.student import Student
+from compress.recipe.student import Distillation, Student, VectorSignal
+from compress.recipe.teacher import Teacher
 from compress.student.static import _around_texts, fill_table, write_model2vec
+from compress.student.vectors import vector_targets
+from compress.tasks.registry import task_named
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,26 @@ def test_vectors_of_equally_frequent_tokens_are_as_far_apart_as_the_teacher_s(te
         torch.pdist(embeddings_of(student)[numbers]),
     )
     assert (found / wanted).std() < 1e-4 * (found / wanted).mean()
+
+
+@pytest.mark.parametrize(("projection", "width"), [("dense", 32), ("principal-components", 8)])
+def test_tokens_of_a_student_that_gives_vectors_begin_where_its_teacher_s_vectors_of_them_are(
+    projection: str, width: int, tmp_path: Path
+):
+    folder = small.write_sentence_model(tmp_path / "theirs")
+    teacher, tokenizer = load_teacher(task_named("embedding"), Teacher(model=str(folder), fine_tune=False), [], 32)
+    inputs = tokenizer(list(small.WORDS), return_tensors="pt")
+    with torch.inference_mode():
+        said = teacher.eval()(inputs["input_ids"], inputs["attention_mask"])["sentence_embedding"]
+    settings = Student(
+        kind="static", hidden_size=width, distillation=Distillation(vectors=VectorSignal(projection=projection))
+    )
+    student = build_student(teacher, settings)
+    targets, _ = vector_targets(settings.distillation.vectors, student.config, said.numpy)
+    fill_table(teacher, student, (tokenizer, tokenizer), [], targets)
+    with torch.inference_mode():
+        found = student.eval()(inputs["input_ids"], inputs["attention_mask"])["sentence_embedding"]
+    assert torch.allclose(found, targets.of(said), atol=1e-5)
 
 
 def test_frequent_tokens_weigh_less_and_special_and_unknown_ones_nothing(teacher: Path):
