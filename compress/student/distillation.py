@@ -15,6 +15,7 @@ from compress.recipe.student import Distillation
 from compress.student.losses import (
     group_dro_loss,
     hard_and_soft_loss,
+    order_loss,
     ranking_loss,
     relation_loss,
     sentence_loss,
@@ -130,8 +131,8 @@ class DistillationCollator:
         if "weight" in batch[0]:
             tensors["weight"] = torch.tensor([row["weight"] for row in batch])
             tensors["language"] = torch.tensor([row["language"] for row in batch])
-            if "query" in batch[0]:
-                tensors["query"] = torch.tensor([row["query"] for row in batch])
+        if "query" in batch[0]:
+            tensors["query"] = torch.tensor([row["query"] for row in batch])
         return tensors
 
 
@@ -160,12 +161,14 @@ class DistillationTrainer(BucketTrainer):
     ) -> Any:
         given = [name for name in inputs if name.startswith("teacher_")]
         teacher = {name.removeprefix("teacher_"): inputs.pop(name) for name in given}
+        queries = inputs.pop("query", None)
+        if not teacher and queries is not None:
+            return self._validation_loss_of_order(model, inputs, queries, return_outputs)
         if not teacher:  # validation
             return super().compute_loss(model, inputs, return_outputs=return_outputs)
         if "weight" not in inputs:
             return self._validation_loss(model, inputs, teacher, return_outputs)
         labels, weight, language = (inputs.pop(name) for name in ("labels", "weight", "language"))
-        queries = inputs.pop("query", None)
         companion: Companion = self.own_model.companion
         settings, mask = self._distillation, inputs["attention_mask"]
         student = read(model, self._model_inputs(inputs, labels), self._plan.student, self.task.OUTPUTS)
@@ -226,6 +229,16 @@ class DistillationTrainer(BucketTrainer):
         parts = vector_losses(self._distillation.vectors, found, self._targets.of(teacher["logits"]))
         loss = torch.stack(list(parts.values())).sum(dim=0).mean()
         return (loss, {"logits": found}) if return_outputs else loss
+
+    def _validation_loss_of_order(
+        self, model: Any, inputs: dict[str, Any], queries: Tensor, return_outputs: bool
+    ) -> Any:
+        """That of rankings: cross-entropy with the labels would follow where scores lie, which they leave open."""
+        labels = inputs.pop("labels")
+        found = outputs_of(model(**self._model_inputs(inputs, labels)), self.task.OUTPUTS)
+        logits = self.task.positions(found, inputs["attention_mask"])
+        loss = order_loss(margins(logits).squeeze(1), labels.squeeze(1), queries).mean()
+        return (loss, {"logits": logits}) if return_outputs else loss
 
     def _temperature(self) -> float:
         settings = self._distillation

@@ -12,6 +12,8 @@ from compress.recipe.student import RankingLoss
 from compress.tasks.contract import NO_LABEL
 from compress.training.losses import hard_loss, mean_over_tokens
 
+_NOTHING = 1e-9
+
 
 def soft_loss(
     student_logits: Tensor, teacher_logits: Tensor, temperature: float, classes: Tensor | None = None
@@ -75,12 +77,32 @@ def ranking_loss(student: Tensor, teacher: Tensor, queries: Tensor, kind: Rankin
     if kind == "margins":
         apart = (student[:, None] - student[None, :]) - (teacher[:, None] - teacher[None, :])
         return (apart.pow(2) * same).sum(dim=1) / (same.sum(dim=1) - 1).clamp(min=1)
-    lists = [
-        F.log_softmax(scores.expand_as(same).masked_fill(~same, -torch.inf) / temperature, dim=1)
-        for scores in (student, teacher)
-    ]
-    theirs, wanted = (values.masked_fill(~same, 0.0) for values in lists)
+    theirs, wanted = (_among(scores, same, temperature) for scores in (student, teacher))
     return temperature**2 * (wanted.exp() * same * (wanted - theirs)).sum(dim=1)
+
+
+def order_loss(scores: Tensor, labels: Tensor, queries: Tensor) -> Tensor:
+    """How far a query's passages are from the order of their labels, wherever its scores lie: the cross-entropy of the
+    shares of their labels with the distribution of their scores (ListNet: Cao et al., 2007), float (rows,); 0 where no
+    label of the query is more than 0.
+
+    :param scores: Float (rows,).
+    :param labels: The probability that each passage is relevant, float (rows,).
+    :param queries: The number of each row's query, int64 (rows,).
+    """
+    same = queries[:, None] == queries[None, :]
+    told = _among(scores, same, 1.0)
+    wanted = labels * same
+    return -(wanted / wanted.sum(dim=1, keepdim=True).clamp(min=_NOTHING) * told).sum(dim=1)
+
+
+def _among(scores: Tensor, same: Tensor, temperature: float) -> Tensor:
+    """Logarithms of the distribution over the passages of each row's query, float (rows, rows); 0 for all others.
+
+    :param same: Which rows have the same query, bool (rows, rows).
+    """
+    told = F.log_softmax(scores.expand_as(same).masked_fill(~same, -torch.inf) / temperature, dim=1)
+    return told.masked_fill(~same, 0.0)
 
 
 def state_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:

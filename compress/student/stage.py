@@ -18,6 +18,7 @@ from compress.console import progress, say
 from compress.data.encode import spread_over_languages
 from compress.data.stage import DataSet, load_plain_text
 from compress.data.summary import DATA
+from compress.data.table import RowTable
 from compress.metrics.ranking import query_numbers
 from compress.models.build import build_student, exchange_tokenizer, kept_layers
 from compress.models.checks import check_finite
@@ -280,6 +281,8 @@ def _training_data(
     rows = pool.rows.select(chosen.indices)
     judged = validation_pool(data, run.recipe) if run.task.VECTORS else None
     validation = judged.rows if judged else data.labelled("validation", run.recipe.data.labelled_languages)
+    if run.task.RANKS:  # a query's passages one after the other
+        validation = validation.select(np.argsort(_queries(validation), kind="stable"))
     found = training_data(rows, validation, run.task.encoder(tokenizer, run.recipe.data, data.labels), store)
     home = found.train.rows
     first = np.searchsorted(outputs.rows(), pool.reads[chosen.indices])
@@ -289,13 +292,20 @@ def _training_data(
     if chosen.targets is not None:
         columns["labels"] = chosen.targets[home][:, None]
     if run.task.RANKS:
-        columns["query"] = query_numbers(zip(rows.column("lang"), rows.column("text"), strict=True))[home]
+        columns["query"] = _queries(rows)[home]
+        asked_for = {"query": _queries(validation)[found.validation.rows]}
+        found = replace(found, validation=found.validation.with_columns(asked_for))
     found = replace(found, train=found.train.with_columns(columns))
     if judged is None:
         return found
     asked = len(pool.teacher_rows) + judged.reads[found.validation.rows]  # the teacher reads these behind the others
     reads = {"read": np.searchsorted(outputs.rows(), asked)}
     return replace(found, validation=found.validation.with_columns(reads))
+
+
+def _queries(rows: RowTable) -> np.ndarray:
+    """The number of each row's query, int (rows,)."""
+    return query_numbers(zip(rows.column("lang"), rows.column("text"), strict=True))
 
 
 def _targets(run: Run, model: PreTrainedModel, outputs: TeacherOutputs, title: str) -> VectorTargets:

@@ -7,7 +7,7 @@ import torch
 from compress.data.columns import columns_of, row_of
 from compress.data.encode import LengthBucketSampler
 from compress.recipe.data import Fields
-from compress.student.losses import ranking_loss
+from compress.student.losses import order_loss, ranking_loss
 from compress.tasks import reranking as task
 from compress.tasks.rows import Row
 from compress.training.losses import hard_loss
@@ -57,6 +57,15 @@ def test_gradients_are_numbers_and_nothing_is_left_to_learn_of_the_same_scores(k
     ranking_loss(student, TEACHER, QUERIES, kind, 2.0).sum().backward()
     assert student.grad.isfinite().all()
     assert ranking_loss(TEACHER, TEACHER, QUERIES, kind, 2.0).tolist() == pytest.approx([0.0] * 4)
+
+
+def test_the_loss_of_an_order_is_that_of_labels_among_a_query_s_passages_wherever_its_scores_lie():
+    labels = torch.tensor([1.0, 0.0, 0.5, 0.0])
+    told = torch.log_softmax(STUDENT[:3].double(), dim=0)
+    wanted = -float((told[0] + told[2] / 2) / 1.5)
+    assert order_loss(STUDENT, labels, QUERIES).tolist() == pytest.approx([wanted] * 3 + [0], abs=1e-6)
+    moved = STUDENT + torch.tensor([-9.0, -9.0, -9.0, 4.0])
+    assert order_loss(moved, labels, QUERIES).tolist() == pytest.approx([wanted] * 3 + [0], abs=1e-5)
 
 
 def test_a_query_s_passages_come_in_the_same_batch():
