@@ -33,6 +33,14 @@ LONGEST = (
     "tests/bench/studies/test_ablation.py",
     "tests/bench/fit/test_stage.py",
     "tests/export/bundle/trust/test_verify.py",
+    "tests/test_vector_students.py",
+    "tests/test_reranking.py",
+    "tests/test_static.py",
+    "tests/test_vectors.py",
+    "tests/test_several_labels.py",
+    "tests/test_numbers.py",
+    "tests/test_as_is.py",
+    "tests/test_own_code.py",
 )
 """Files that take minutes: begun first, so that no process is left alone with one at the end."""
 
