@@ -14,7 +14,6 @@ from sentence_transformers.sentence_transformer import modules
 from compress.errors import CompressError
 from compress.models.outputs import pooled
 from compress.models.sentence_folder import _MODES, read_head
-from compress.recipe.file import load_recipe
 from compress.recipe.teacher import Embedding, PoolingMode, Teacher
 
 CONFIG = transformers.BertConfig(hidden_size=8)
@@ -113,9 +112,3 @@ def test_what_is_not_known_is_refused_in_a_line(tmp_path: Path, listed: Any, fil
     folder = write(tmp_path, listed, **{"1_Pooling__config": MEAN, **files})
     with pytest.raises(CompressError, match=problem):
         read_head(folder, Teacher(), CONFIG)
-
-
-def test_there_are_no_students_yet():
-    fields = {"task": "embedding", "teacher.model": "m", "teacher.fine_tune": False, "data.source": "rows.jsonl"}
-    with pytest.raises(CompressError, match="the task embedding has no students yet"):
-        load_recipe(None, fields)
