@@ -138,8 +138,7 @@ def _is_finite(mask: Any) -> bool:
         return False
     numbers = producer.inputs if producer.op_type == "Mul" else [_spread(tensor) for tensor in producer.inputs[1:]]
     constants = [tensor.const_value for tensor in numbers if tensor.const_value is not None]
-    known = len(constants) == len(numbers) if producer.op_type == "Where" else bool(constants)
-    return known and all(np.isfinite(constant.numpy()).all() for constant in constants)
+    return bool(constants) and all(np.isfinite(constant.numpy()).all() for constant in constants)
 
 
 def _spread(tensor: Any) -> Any:

@@ -73,13 +73,6 @@ def test_a_window_is_more_than_padding(tmp_path: Path):
     assert operators["And"]
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_a_mask_is_finite_only_if_all_that_it_chooses_from_is(known: bool):
-    zero, least = (onnx_ir.Value(const_value=onnx_ir.tensor(np.float32(number))) for number in (0, -1))
-    mask = onnx_ir.node("Where", [onnx_ir.Value(), zero, least if known else onnx_ir.Value()]).outputs[0]
-    assert fusion._is_finite(mask) == known
-
-
 @pytest.fixture(params=small_translators.CONFIGS)
 def translator(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Plain graphs of a translator, and fused ones."""
