@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from bench.studies.product import assignments, run_command
+from bench.studies.students import costs, quality
+from compress.console import table
 from compress.data.read import SPLITS, read_file
-from compress.metrics.languages import ALL
-from compress.reports.bench import Report, read_report
+from compress.reports.bench import read_report
 from compress.runs.directory import find_run
 
 _RECIPE = Path(__file__).parents[2] / "examples/xquad-reranker.yaml"
@@ -29,7 +29,7 @@ _PARTS = 1000
 _LEAST_SHARE = 0.2
 
 
-def sampled(rows: Iterator[tuple[str, Mapping[str, Any]]], share: float) -> Iterator[dict[str, Any]]:
+def sampled(rows: Iterator[tuple[str, Mapping[str, Any]]], share: float) -> Iterator[dict[str, str]]:
     """The rows of a share of the questions, which are the same in all languages."""
     for _, row in rows:
         part = int(hashlib.sha256(str(row["id"]).encode()).hexdigest(), 16) % _PARTS
@@ -47,27 +47,8 @@ def write_rows(source: Path, folder: Path, share: float) -> Path:
     return folder
 
 
-def shown(report: Report) -> Table:
-    """By model its size, its time for a pair, and the first metric by language."""
-    metric, first = report.metrics[0], report.models[report.original]
-    languages = [*(name for name in first.quality if name != ALL), ALL]
-    table = Table(title=f"{metric} % of {report.rows.quality:,} rows; {report.machine.processor}, one thread")
-    for heading in ("model", "MB", "× smaller", "p50 ms", "× faster", *languages):
-        table.add_column(heading, justify="left" if heading == "model" else "right")
-    for name, model in report.models.items():
-        smallest = min(model.latency, key=int)
-        milliseconds, slowest = (each.latency[smallest].p50_ms for each in (model, first))
-        cells = [f"{model.size.total / 1e6:.1f}", f"{report.times_smaller(name):.1f}", f"{milliseconds:.2f}"]
-        cells += [
-            f"{slowest / milliseconds:.1f}",
-            *(f"{100 * model.quality[one][metric].value:.1f}" for one in languages),
-        ]
-        table.add_row(name, *cells)
-    return table
-
-
 def main() -> None:
-    """Distil, export, measure, and print one table."""
+    """Distil, export, measure, and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("rows", type=Path)
@@ -77,7 +58,9 @@ def main() -> None:
     source = write_rows(given.rows, given.output / "xquad-reranker-rows", given.share)
     fields = {"data.source": str(source), "teacher.model": str(given.model)}
     run_command("run", _RECIPE, *assignments(fields), "--output", given.output)
-    Console().print(shown(read_report(find_run(None, given.output).folder / "bench/report.json")))
+    reports = {"": read_report(find_run(None, given.output).folder / "bench/report.json")}
+    for found in (costs(reports), quality(reports)):
+        Console(width=200).print(table(*found))
 
 
 if __name__ == "__main__":

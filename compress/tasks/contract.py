@@ -1,4 +1,7 @@
-"""What the stages ask of a task: each task is one module, and the stages know none of them by name."""
+"""What the stages ask of a task: each is one module, and stages ask what it says of itself (``RANKS``, ``VECTORS``).
+
+What one task alone has, as the query of a reranker's row, those who need it take from its module.
+"""
 
 from __future__ import annotations
 
