@@ -13,11 +13,12 @@ from compress.models.build import feed_forward_size, student_config
 from compress.models.describe import embeddings_of
 from compress.models.load import load_config, load_tokenizer, model_class
 from compress.models.pruning import can_be_pruned
+from compress.models.sentence_folder import has_head, head_of
 from compress.models.vocabulary.anatomy import anatomy_of, count_tokens, total_of
 from compress.recipe.recipe import Recipe
 from compress.recipe.student import Initialization, Student
 from compress.runs.directory import Run
-from compress.tasks.contract import refuses
+from compress.tasks.contract import Task, refuses
 from compress.teacher.pool import build_pool
 from compress.teacher.signals import Shape, check_comparable
 from compress.teacher.stage import read_texts
@@ -105,6 +106,17 @@ def _vocabularies(run: Run, tokens: int, used: int) -> list[int | None]:
         return [None]
     fewer = [used // part for part in _VOCABULARIES]
     return [None, *(size for size in fewer if _FEWEST_TOKENS <= size < _NEARLY_ALL * tokens)]
+
+
+def has_static(task: Task) -> bool:
+    """Whether a task may have static students."""
+    return not refuses(task, "student.kind", "static")
+
+
+def longest_static(run: Run) -> int:
+    """How many numbers the vectors of a static student of the run's teacher may have."""
+    config, width = load_config(run.path_of(TEACHER.name), run.trusts_code), run.summary(TEACHER).width
+    return head_of(config).dimensions(width) if has_head(config) else width
 
 
 def student_of(candidate: FitCandidate, student: Student) -> Student:

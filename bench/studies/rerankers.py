@@ -15,11 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from bench.studies.product import assignments, run_command
-from bench.studies.students import costs, quality
-from compress.console import table
+from bench.studies.students import show_students
 from compress.data.read import SPLITS, read_file
 from compress.reports.bench import read_report
 from compress.runs.directory import find_run
@@ -58,9 +55,7 @@ def main() -> None:
     source = write_rows(given.rows, given.output / "xquad-reranker-rows", given.share)
     fields = {"data.source": str(source), "teacher.model": str(given.model)}
     run_command("run", _RECIPE, *assignments(fields), "--output", given.output)
-    reports = {"": read_report(find_run(None, given.output).folder / "bench/report.json")}
-    for found in (costs(reports), quality(reports)):
-        Console(width=200).print(table(*found))
+    show_students({"": read_report(find_run(None, given.output).folder / "bench/report.json")})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Students of one teacher, side by side: ``python -m bench.studies.students RECIPE [--student "layers=2"] …``.
 
 The recipe is distilled, exported and measured by the command line; for each ``--student`` once more with the fields of
-its student changed: the teacher is trained once. Beside each other stand the teacher in PyTorch, the students and their
-forms: bytes, latency, start-up, memory, what is right by language, and the points that are lost.
+its student changed, and for a static student: the teacher is trained once. Beside each other stand the teacher in
+PyTorch, the students and their forms: bytes, latency, start-up, memory, what is right by language, and the points that
+are lost.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bench.fit.candidates import has_static, longest_static
 from bench.studies.product import run_command
 from compress.console import table
 from compress.metrics.figures import Loss
 from compress.metrics.languages import ALL
+from compress.recipe.file import save_recipe
+from compress.recipe.student import static_student_of
 from compress.reports.bench import ModelReport, Report, read_report
 from compress.runs.directory import find_run
 
 _CHANCE = 0.05
+_WIDTH = 400
 Reports = Mapping[str, Report]
 """By what sets a student apart."""
 
@@ -35,6 +40,9 @@ def study(
         list[str] | None, typer.Option(help='Fields of another student: "layers=2 hidden_size=192".')
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override a field of the recipe.")] = None,
+    static: Annotated[
+        bool, typer.Option(help="A static student beside them, where the task has such, as long as it can be.")
+    ] = True,
     output: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("artifacts/students"),
     threads: Annotated[int | None, typer.Option(help="Of the trainings; all processors if left out.")] = None,
 ) -> None:
@@ -43,13 +51,31 @@ def study(
     for fields in ["", *(student or [])]:
         changes = [*(set_ or []), *(f"student.{field}" for field in fields.split())]
         options = [word for change in changes for word in ("--set", change)]
-        run_command("distill", recipe, *options, "--output", output, threads=threads)
-        run_command("export", "--output", output, threads=threads)
-        run_command("bench", "--output", output)
-        reports[fields] = read_report(find_run(None, output).folder / "bench" / "report.json")
-    console = Console(width=200)
+        reports[fields] = _measured(output, threads, recipe, *options)
+    run = find_run(None, output)
+    if static and has_static(run.task) and run.recipe.student.kind == "distilled":
+        written = output / "static.yaml"
+        own = static_student_of(run.recipe.student, longest_static(run))
+        save_recipe(run.recipe.model_copy(update={"student": own}), written)
+        reports["static"] = _measured(output, threads, written)
+    show_students(reports)
+
+
+def _measured(output: Path, threads: int | None, *recipe: object) -> Report:
+    """What is measured of a recipe's student and its forms.
+
+    :param recipe: The recipe, and options that change it.
+    """
+    run_command("distill", *recipe, "--output", output, threads=threads)
+    run_command("export", "--output", output, threads=threads)
+    run_command("bench", "--output", output)
+    return read_report(find_run(None, output).folder / "bench" / "report.json")
+
+
+def show_students(reports: Reports) -> None:
+    """Print both tables, each as wide as it is: lines that are broken cannot be compared."""
     for found in (costs(reports), quality(reports)):
-        console.print(table(*found))
+        Console(width=_WIDTH).print(table(*found))
 
 
 def costs(reports: Reports) -> Shown:
@@ -70,7 +96,7 @@ def costs(reports: Reports) -> Shown:
 
 
 def quality(reports: Reports) -> Shown:
-    """What is right by language, in percent, and the points that are lost with their interval for all."""
+    """What is right by language, in percent, and the points that are lost, with a star where that is significant."""
     first = next(iter(reports.values()))
     metric = first.metrics[0]
     languages = sorted({*first.models[first.original].quality} - {ALL})
@@ -79,19 +105,17 @@ def quality(reports: Reports) -> Shown:
         against = model.against.get(report.original)
         cells = []
         for language in (*languages, ALL):
-            lost = f" ({100 * against.drop[language].value:+.1f})" if against else ""
+            lost = f" ({_told(against.drop[language])})" if against else ""
             cells.append(f"{100 * model.quality[language][metric].value:.1f}{lost}")
         worst = against.worst_language_drop if against else None
-        told = [f"{100 * worst.value:+.1f} in {worst.language}" if worst else ""]
-        drops = against.drop if against else {}
-        told.append(", ".join(name for name in languages if name in drops and _is_lost(drops[name])))
-        rows.append([name, model.shape, *cells, *told])
-    columns = ["model", "shape", *languages, ALL, "worst", "significant (5 %, Holm)"]
-    return f"{metric}, % of {first.rows.quality:,} rows (points lost against the teacher)", columns, rows
+        rows.append([name, model.shape, *cells, f"{100 * worst.value:+.1f} in {worst.language}" if worst else ""])
+    title = f"{metric}, % of {first.rows.quality:,} rows (points lost against the teacher; *: significant, 5 %, Holm)"
+    return title, ["model", "shape", *languages, ALL, "worst"], rows
 
 
-def _is_lost(loss: Loss) -> bool:
-    return loss.value > 0 and loss.p_adjusted < _CHANCE
+def _told(loss: Loss) -> str:
+    """Points that are lost, and whether more than by chance."""
+    return f"{100 * loss.value:+.1f}{'*' if loss.value > 0 and loss.p_adjusted < _CHANCE else ''}"
 
 
 def _models(reports: Reports) -> list[tuple[str, Report, ModelReport]]:

@@ -131,16 +131,17 @@ class Distillation(Section):
     @property
     def model_signals(self) -> list[str]:
         """What is asked for that a model alone can give, of these or of other rows."""
-        return [
-            *self.token_signals,
-            *(["sentences"] if self.sentences.weight else []),
-            *(["pivot"] if self.pivot else []),
-        ]
+        return [*self.layer_signals, *(["pivot"] if self.pivot else [])]
 
     @property
     def token_signals(self) -> list[str]:
         """Signals with a weight that compare teacher and student token by token."""
         return [name for name in ("hidden", "embeddings", "attention", "relations") if getattr(self, name).weight]
+
+    @property
+    def layer_signals(self) -> list[str]:
+        """Signals with a weight that compare what layers give: `token_signals`, and their mean over a text."""
+        return [*self.token_signals, *(["sentences"] if self.sentences.weight else [])]
 
 
 class RowChoice(Section):
@@ -187,6 +188,7 @@ _OF_LAYERS = (
     "initialization",
     "tokenizer",
 )
+_STATIC_RATE = 0.01  # token vectors alone bear, and need, larger steps than layers
 
 
 class Student(Section):
@@ -261,7 +263,7 @@ class Student(Section):
         layered = [name for name in given if name in _OF_LAYERS]
         if self.kind == "static" and layered:
             raise ValueError(f"kind: static has vectors of tokens and no layers; leave out {layered[0]}")
-        signals = [*self.distillation.token_signals, *(["sentences"] if self.distillation.sentences.weight else [])]
+        signals = self.distillation.layer_signals
         if self.kind == "static" and signals:
             raise ValueError(f"kind: static has no layers that distillation.{signals[0]} could compare; leave it out")
         return self
@@ -283,3 +285,15 @@ class Student(Section):
                 f"{self.distillation.token_signals[0]} cannot be compared; use sentences, or the teacher's tokenizer"
             )
         return self
+
+
+def static_student_of(student: Student, numbers: int) -> Student:
+    """The static student that learns what another one does, but for what only layers can.
+
+    :param numbers: How long its vectors are.
+    """
+    told = student.model_dump(exclude={*_OF_LAYERS, "kind", "hidden_size"})
+    told["distillation"] = student.distillation.model_dump(exclude={*student.distillation.layer_signals})
+    rate = max(student.training.learning_rate, _STATIC_RATE)
+    told["training"] = {**told["training"], "learning_rate": rate, "freeze": None}
+    return Student.model_validate({**told, "kind": "static", "hidden_size": numbers})
