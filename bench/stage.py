@@ -124,7 +124,7 @@ def _build(run: Run, plan: BenchPlan, scratch: Path) -> Report:
             name: {str(size): [round(ms, 4) for ms in found.milliseconds] for size, found in sizes.items()}
             for name, sizes in times.samples.items()
         },
-        predictions={name: found.predictions for name, found in predicted.items()},
+        predictions={name: list(map(run.task.finding_as_json, found.predictions)) for name, found in predicted.items()},
     )
 
 

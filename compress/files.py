@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from compress.errors import CompressError
+from compress.errors import CompressError, first_line
 
 
 def read_limited(path: Path, largest: int) -> bytes:
@@ -21,3 +24,19 @@ def read_limited(path: Path, largest: int) -> bytes:
     if status.st_size > largest:
         raise CompressError(f"{path}: {status.st_size:,} bytes, where {largest:,} are the most that it may have")
     return path.read_bytes()
+
+
+def json_object(path: Path) -> Mapping[str, Any]:
+    """What a file in JSON holds; nothing where there is none.
+
+    :raises CompressError: If it cannot be read, or holds something else.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CompressError(f"{path}: cannot be read ({first_line(error)}); copy it again") from error
+    if not isinstance(content, dict):
+        raise CompressError(f"{path}: not an object in JSON; copy it again")
+    return content

@@ -16,12 +16,15 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder.evaluation import CrossEncoderRerankingEvaluator
 from tiny_runs import tiny_recipe
 from torch import nn
+from typer.testing import CliRunner
 
 from bench.stage import run_bench_stage
 from compress import load
 from compress.cli import commands
+from compress.cli.app import app
 from compress.data.stage import load_data
 from compress.errors import CompressError
+from compress.evaluation.stage import load_predicted
 from compress.evaluation.summary import EVALUATION
 from compress.models.load import load_teacher
 from compress.models.reranker import activation_of
@@ -103,6 +106,12 @@ def test_a_cross_encoder_tells_what_it_is_for_and_its_scores_are_those_of_senten
         assert [answer.prediction for answer in found] == pytest.approx(wanted.tolist(), abs=1e-5)
 
 
+def test_passages_that_are_missing_are_asked_for_as_the_command_has_them(taken: Run):
+    done = CliRunner().invoke(app, ["predict", str(taken.folder), "a query"])
+    assert done.exit_code == 2
+    assert "model reads pairs: give the second text of each with --pair" in " ".join(done.stderr.split())
+
+
 def test_figures_are_those_of_its_own_evaluator(model: Path, taken: Run):
     rows = [row for row in load_data(taken).splits["test"] if row.lang == "de"]
     told = CrossEncoderRerankingEvaluator(samples(rows), write_csv=False)(CrossEncoder(str(model), device="cpu"))
@@ -166,8 +175,8 @@ def test_a_search_tries_whole_queries_and_the_gate_sees_a_ranking_turned_round(r
     assert abs(trial.search.worst_language_drop.value) < 0.3
     assert run.summary(variant_stage("onnx")).parity.agreement == 1
     rows = list(load_data(run).splits["test"])
-    said = json.loads((run.path_of(EVALUATION.name) / "student-predictions.json").read_text("utf-8"))
-    turned = run.task.findings([-row["score"] for row in said], rows, "cosine")
+    said = load_predicted(run, "student").predictions
+    turned = run.task.findings([-row.score for row in said], rows, "cosine")
     assert {finding.verdict for finding in pairings.judged(run, said, turned)} == {"fail"}
     assert "fail" not in {finding.verdict for finding in pairings.judged(run, said, said)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from dataclasses import replace
@@ -21,6 +20,7 @@ from compress.contract import Contract
 from compress.data.stage import DataSet
 from compress.data.summary import DATA
 from compress.evaluation.asking import ask_stage
+from compress.evaluation.predicted import read_findings, write_findings
 from compress.metrics.comparison import compare
 from compress.metrics.figures import LanguageLosses
 from compress.runs.directory import Run
@@ -29,7 +29,7 @@ from compress.runs.versions import program_version
 from compress.student.stage import TrialTraining, distil
 from compress.student.summary import StudentSummary
 from compress.targets import Target
-from compress.tasks.contract import Prediction
+from compress.tasks.contract import Reported
 from compress.tasks.rows import Row
 from compress.teacher.summary import TEACHER
 
@@ -157,15 +157,14 @@ class FitRunner:
         teacher, student = (self.run.task.metrics(found, rows, self._data.labels) for found in said)
         return compare(teacher, student, [row.lang for row in rows])
 
-    def _said_by_teacher(self, split: str, rows: list[Row]) -> list[Prediction]:
+    def _said_by_teacher(self, split: str, rows: list[Row]) -> list[Reported]:
         """What the teacher says of rows; it is asked once."""
         path = self.folder / f"teacher-{split}.json"
         if not path.exists():
             said = ask_stage(self.run, TEACHER.name, rows, self._data.labels).predictions
             with atomic_file(path) as partial:
-                write_json(partial, said)
-        found: list[Prediction] = json.loads(path.read_text("utf-8"))
-        return found
+                write_findings(partial, self.run.task, said)
+        return read_findings(path, self.run.task)
 
 
 def _depends_on(run: Run, target: Target) -> dict[str, object]:

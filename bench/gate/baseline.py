@@ -11,10 +11,11 @@ from bench.measure.contenders import Contender, find_contenders
 from bench.measure.rows import rows_digest
 from bench.report.summary import BENCH
 from compress.data.stage import DataSet, load_data
-from compress.errors import CompressError
+from compress.errors import CompressError, first_line
 from compress.reports.bench import Report, read_report
 from compress.runs.directory import Run, find_run
 from compress.student.summary import reference_stages
+from compress.tasks.contract import Reported
 from compress.tasks.rows import Row
 
 
@@ -122,6 +123,21 @@ def compared_names(new: Side, old: Baseline, wanted: Sequence[str] | None) -> li
             "what to compare with --variants"
         )
     return here
+
+
+def reported(comparing: Comparing, baseline: ReportBaseline, name: str) -> list[Reported]:
+    """What a report has of a model's predictions.
+
+    :raises CompressError: If that is nothing that its task has.
+    """
+    task = comparing.new.run.task
+    try:
+        return [task.finding_of_json(content) for content in baseline.report.predictions[name]]
+    except (TypeError, LookupError) as error:
+        raise CompressError(
+            f"{baseline.name}: predictions of {name} are not as {comparing.new.run.recipe.task} has them "
+            f"({first_line(error)}); measure the baseline again"
+        ) from error
 
 
 def check_baseline(comparing: Comparing) -> None:

@@ -20,7 +20,7 @@ from compress.metrics.comparison import Pair
 from compress.metrics.labels import label_pairs
 from compress.metrics.languages import rows_by_language
 from compress.reports.bench import Report
-from compress.tasks.contract import Prediction
+from compress.tasks.contract import Reported
 
 LOOKS = (2, 4, 8, 16)
 """Rounds after which times are judged."""
@@ -78,7 +78,7 @@ def size_findings(comparing: Comparing, starts: Mapping[str, Starts]) -> list[Fi
 
 
 def accuracy_findings(
-    comparing: Comparing, name: str, old: Sequence[Prediction], new: Sequence[Prediction]
+    comparing: Comparing, name: str, old: Sequence[Reported], new: Sequence[Reported]
 ) -> list[Finding]:
     """The drop of the main metric in every language and over all rows, and of the recall of every label, from one list
     of predictions to another.

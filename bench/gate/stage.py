@@ -18,6 +18,7 @@ from bench.gate.baseline import (
     check_baseline,
     compared_names,
     open_baseline,
+    reported,
     side_of,
 )
 from bench.gate.findings import LOOKS, accuracy_findings, baseline_name, latency_findings, size_findings
@@ -38,7 +39,7 @@ from compress.data.summary import DATA
 from compress.runs.directory import Run
 from compress.runs.files import write_json
 from compress.runs.stages import run_stage
-from compress.tasks.contract import Prediction
+from compress.tasks.contract import Reported
 
 _MOST_SECONDS = 600
 _FEWEST_STARTS = 3
@@ -157,11 +158,11 @@ def _measured_until_decided(comparing: Comparing, times: LatencyMeasurement) -> 
 
 def _accuracy(comparing: Comparing, entries: Entries, workers: Mapping[str, Worker], scratch: Path) -> list[Finding]:
     say("check: accuracy")
-    said: dict[str, Sequence[Prediction]] = {}
+    said: dict[str, Sequence[Reported]] = {}
     for name, contender in entries.contenders.items():
         said[name] = predict_rows(comparing.new.run, comparing.data, contender, workers[name], scratch).predictions
     if isinstance(comparing.baseline, ReportBaseline):
-        said |= {baseline_name(name): comparing.baseline.report.predictions[name] for name in comparing.names}
+        said |= {baseline_name(name): reported(comparing, comparing.baseline, name) for name in comparing.names}
     return [
         finding
         for name in comparing.names

@@ -25,8 +25,8 @@ from bench.report.text import terminal_table
 from compress.contract import Contract
 from compress.metrics.comparison import Pair
 from compress.metrics.metric import Metric, f1_of_counts, mean
+from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
-from compress.tasks.translation import metrics as translation_metrics
 
 _POINTS = (0.0, 1.0, 3.0)
 """Points that are truly lost; the limit is one."""
@@ -74,7 +74,8 @@ def bleu_population(lost: float, generator: Generator, size: int = 4000) -> tupl
     old = [spoiled(sentence, 0.125) for sentence in wanted]
     new = [spoiled(sentence, 0.3) if generator.random() < 2.4 * lost else sentence for sentence in old]
     rows = [Row(text="", label=" ".join(sentence), lang="de-en") for sentence in wanted]
-    one, other = (translation_metrics([" ".join(words) for words in said], rows, [])["BLEU"] for said in (old, new))
+    metrics = task_named("translation").metrics
+    one, other = (metrics([" ".join(words) for words in said], rows, [])["BLEU"] for said in (old, new))
     return one, other
 
 

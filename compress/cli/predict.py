@@ -91,6 +91,12 @@ def _answered(model: Model, asked: Asked, in_json: bool, *, ranked: bool = False
     """
     from compress.cli.results import PredictResult, Said
 
+    if model.description.pairs != (asked.text_pairs is not None):
+        wanted = "pairs: give the second text of each with --pair, or rows with both in --file"
+        raise CompressError(
+            f"predict: {model.description.name} reads "
+            + (wanted if model.description.pairs else "single texts: leave out --pair")
+        )
     answers = model.predict(asked.texts, asked.text_pairs, asked.languages)
     count = len(answers)
     pairs: Sequence[str | None] = asked.text_pairs or [None] * count

@@ -11,10 +11,9 @@ from scipy.sparse import csr_matrix
 from compress.errors import CompressError
 from compress.metrics.ranking import rows_by_query
 from compress.recipe.data import Negatives
-from compress.tasks.reranking import query_of
-from compress.tasks.rows import Row
+from compress.tasks.rows import Row, query_of
 
-_BLOCK = 512  # queries whose likeness to all passages is in memory at once
+_BLOCK = 2**23  # likenesses of queries to passages in memory at once, of 8 bytes
 _FEATURES = 200_000
 
 
@@ -79,9 +78,10 @@ def _nearest(found: _Language, owned: Sequence[set[int]], count: int) -> list[li
     passages: csr_matrix = vectorizer.fit_transform(found.passages)
     queries: csr_matrix = vectorizer.transform([str(found.rows[rows[0]].text) for rows in found.queries])
     chosen: list[list[int]] = []
-    for start in range(0, queries.shape[0], _BLOCK):
-        alike = (queries[start : start + _BLOCK] @ passages.T).toarray()
-        for row, own in zip(alike, owned[start : start + _BLOCK], strict=True):
+    size = max(1, _BLOCK // len(found.passages))
+    for start in range(0, queries.shape[0], size):
+        alike = (queries[start : start + size] @ passages.T).toarray()
+        for row, own in zip(alike, owned[start : start + size], strict=True):
             row[list(own)] = -1.0
             chosen.append(np.argsort(-row, kind="stable")[:count].tolist())
     return chosen

@@ -53,7 +53,7 @@ def read_splits(
 
 
 def have_labels(data: Data, task: TaskName) -> bool:
-    """Whether any row to measure on has a label, so that all must; built-in rows and those of the hub do.
+    """Whether any row to measure on has a label, so that all must; built-in rows do.
 
     Where vectors are compared, rows have what labels are for others if they come in pairs, or are parallel. Where
     passages of other rows are added, any row counts: without its label it would be taken for relevant.
@@ -63,14 +63,19 @@ def have_labels(data: Data, task: TaskName) -> bool:
     source = Path(data.source)
     splits = SPLITS if data.negatives.per_query else ("test",)
     files = [source]
-    if data.test:
+    if data.train:
         files = [Path(getattr(data, split)) for split in splits]
     elif source.is_dir():
         files = [file for split in splits for file in _split_files(source, split)]
-    if not files[0].is_file():
-        return True
     column = columns_of(task_named(task), data.fields, labelled=True)["label"]
-    return any(row.get(column) is not None for file in files for _, row in read_file(file))
+    if files[0].is_file():
+        rows = chain.from_iterable(map(read_file, files))
+    elif data.train or data.source == "cldr":
+        return True
+    else:
+        read = _read_split(data, 0, task)  # of the hub, or what says that there is no such file
+        rows = chain.from_iterable(read[split] for split in splits)
+    return any(row.get(column) is not None for _, row in rows)
 
 
 def _read_split(data: Data, seed: int, task: TaskName) -> dict[str, Iterable[RawRow]]:
@@ -83,6 +88,8 @@ def _read_split(data: Data, seed: int, task: TaskName) -> dict[str, Iterable[Raw
             for split, rows in _built_in(data, seed, task).items()
         }
     path = Path(data.source)
+    if path.exists() and data.configuration:
+        raise CompressError(f"data.configuration is of a data set on the hub, {data.source} is none; leave it out")
     if path.is_dir():
         return {split: chain.from_iterable(map(read_file, _split_files(path, split))) for split in SPLITS}
     if path.suffix in READERS or path.is_absolute() or data.source.startswith((".", "~")):

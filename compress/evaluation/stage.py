@@ -15,14 +15,13 @@ from compress.data.stage import DataSet, load_data
 from compress.data.summary import DATA
 from compress.evaluation.asking import AskedModel, ask, ask_stage
 from compress.evaluation.baseline import BASELINE, baseline_predictions
-from compress.evaluation.predicted import Predicted
+from compress.evaluation.predicted import Predicted, read_findings, write_findings
 from compress.evaluation.summary import EVALUATION, EvaluationSummary, Seen, StoredVectors
 from compress.metrics.comparison import agreement, compare
 from compress.metrics.figures import ModelLosses
 from compress.metrics.labels import LabelCounts, label_figures, label_losses
 from compress.metrics.languages import ALL, per_language, signatures
 from compress.metrics.metric import Metric
-from compress.metrics.stored import stored_forms
 from compress.models.describe import thresholds_in
 from compress.models.load import load_teacher
 from compress.models.source import pinned
@@ -34,9 +33,7 @@ from compress.runs.stages import run_stage
 from compress.runtimes.generation import Search, generator_with
 from compress.runtimes.pytorch import predict_with
 from compress.student.summary import STUDENT, exported_name, original_name, reference_stages
-from compress.tasks import embedding
-from compress.tasks.contract import Prediction, Task
-from compress.tasks.reranking import found_among
+from compress.tasks.contract import Prediction, Reported, Task
 from compress.tasks.rows import Row
 from compress.teacher.predictions import has_prediction, load_probabilities
 from compress.teacher.summary import PREDICTIONS, TEACHER, source_stage
@@ -64,7 +61,7 @@ class _Answered:
     """What a model predicts of rows, and how good that is; ``counts`` are of labels, where they are a closed set."""
 
     rows: Sequence[Row]
-    predictions: list[Prediction]
+    predictions: list[Reported]
     metrics: Mapping[str, Metric]
     counts: LabelCounts | None
 
@@ -74,7 +71,7 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
     rows = list(data.splits["test"])
     languages = [row.lang for row in rows]
 
-    def answered(rows: Sequence[Row], said: list[Prediction]) -> _Answered:
+    def answered(rows: Sequence[Row], said: list[Reported]) -> _Answered:
         return _Answered(rows, said, task.metrics(said, rows, data.labels), task.label_counts(said, rows, data.labels))
 
     models: dict[str, _Answered] = {}
@@ -91,13 +88,13 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
         said = ask_stage(run, stage, rows, data.labels)
         models[stage] = answered(rows, said.predictions)
         vectors = said.said if task.VECTORS and stage == exported_name(run) else vectors
-        write_json(folder / f"{stage}-predictions.json", said.predictions)
+        write_findings(folder / f"{stage}-predictions.json", task, said.predictions)
         if said.confidences is not None:
             write_json(folder / f"{stage}-confidences.json", said.confidences)
     student = models.get(STUDENT.name)
     if student and told:
         compared, known = [rows[row] for row in told], [student.predictions[row] for row in told]
-        student = answered(compared, found_among(known, compared) if task.RANKS else known)
+        student = answered(compared, task.findings_among(known, compared))
     original = models[original_name(run)]
     summary = EvaluationSummary(
         metrics=list(original.metrics),
@@ -121,14 +118,13 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
 def _index(run: Run, vectors: Sequence[Prediction], rows: Sequence[Row]) -> dict[str, StoredVectors]:
     """What is found with a model's vectors in the forms that an index may keep them in."""
     languages, kind = [row.lang for row in rows], run.recipe.teacher.embedding.compared_by
-    numbers = len(vectors[0]) // (1 if rows[0].text_pair is None else 2)
 
     def found(stored: Sequence[Prediction]) -> Mapping[str, Metric]:
         return run.task.metrics(run.task.findings(stored, rows, kind), rows, [])
 
     whole, told = found(vectors), {}
-    for form in stored_forms(numbers, run.recipe.student.distillation.vectors.dimensions):
-        metrics = found(embedding.in_index(vectors, rows, form))
+    for form, kept in run.task.index_forms(vectors, rows, run.recipe.student.distillation.vectors.dimensions):
+        metrics = found(kept)
         losses = compare(whole, metrics, languages)
         told[form.name] = StoredVectors(bytes=form.bytes, quality=per_language(metrics, languages), losses=losses)
     return told
@@ -149,7 +145,7 @@ def _counted(rows: Sequence[Row]) -> dict[str, int]:
     return dict(sorted(Counter(row.lang for row in rows).items())) | {ALL: len(rows)}
 
 
-def _told_by_file(run: Run, data: DataSet) -> dict[int, Prediction]:
+def _told_by_file(run: Run, data: DataSet) -> dict[int, Reported]:
     """What a file says in place of a teacher, by the numbers of the test rows that it has."""
     if not run.recipe.teacher.predictions:
         return {}
@@ -170,9 +166,8 @@ def load_predicted(run: Run, stage: str) -> Predicted:
     predictions, sure = (
         run.current(EVALUATION.name) / f"{stage}-{what}.json" for what in ("predictions", "confidences")
     )
-    return Predicted(
-        json.loads(predictions.read_text("utf-8")), json.loads(sure.read_text("utf-8")) if sure.exists() else None
-    )
+    known = json.loads(sure.read_text("utf-8")) if sure.exists() else None
+    return Predicted(read_findings(predictions, run.task), known)
 
 
 def _seen_in_training(recipe: Recipe, data: DataSet, task: Task) -> dict[str, Seen]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,6 +34,23 @@ def query_numbers(queries: Iterable[Hashable]) -> np.ndarray:
     """A number for each row, int (rows,), the same for rows of the same query, from 0 on as queries come first."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(query, len(numbers)) for query in queries], dtype=int)
+
+
+@dataclass(frozen=True)
+class RankFinding:
+    """What is found of a passage: its score, before any activation, and its place among those of its query."""
+
+    score: float
+    rank: int
+
+
+def ranked(scores: Sequence[float], queries: Sequence[Hashable]) -> list[RankFinding]:
+    """The score and rank of each row.
+
+    :param queries: What tells the query of each row.
+    """
+    ranks = ranks_within(np.array(scores, dtype=np.float64), queries)
+    return [RankFinding(float(f"{score:.7g}"), rank) for score, rank in zip(scores, ranks, strict=True)]
 
 
 def ranks_within(scores: np.ndarray, queries: Sequence[Hashable]) -> list[int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,25 @@ from compress.metrics.numbers import spearman
 
 COSINE = "cosine"
 """The metric of texts with nothing to find: how near their vectors are to those that are given."""
-NEAREST, SIMILARITY, RIGHT, RANKS, RANKS_ACROSS = "nearest", "similarity", "right", "ranks", "ranks across"
-"""What is kept of a row: the place of what is nearest, how alike its texts are, the share of the other languages where
-its translation is the nearest, and the ranks of what it was to find among the texts of its language, and of others."""
 _CUT = 10
 _DIGITS = 5
 _BLOCK = 2**24  # similarities in memory at once
 _TINY = 1e-12
 
-Finding = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class VectorFinding:
+    """What is found with a row's vector: the place of what is ``nearest``; how alike its texts are (``similarity``);
+    the share of the other languages where its translation is the nearest (``translated``); the ``ranks`` of what it was
+    to find among the texts of its language, and of the others (``ranks_across``); and the ``cosine`` with the vector
+    that is given. What was not looked for is none."""
+
+    nearest: int
+    similarity: float | None = None
+    translated: float | None = None
+    ranks: Sequence[int] | None = None
+    ranks_across: Sequence[int] | None = None
+    cosine: float | None = None
 
 
 def similarities(one: np.ndarray, other: np.ndarray, kind: str) -> np.ndarray:
@@ -93,27 +104,28 @@ def _blocks(queries: np.ndarray, passages: np.ndarray, kind: str) -> Iterator[tu
 
 def found_by_query(
     queries: np.ndarray, passages: np.ndarray, texts: Sequence[tuple[Any, Any]], languages: Sequence[str], kind: str
-) -> list[dict[str, Any]]:
+) -> list[VectorFinding]:
     """What each row's query finds among the passages of its language.
 
     :param passages: Of the same rows, float (rows, dimensions); those with the same text count once.
     :param texts: Query and passage of each row: a query that comes twice is to find what it has in either.
     """
-    found: list[dict[str, Any]] = [{} for _ in texts]
+    found = [VectorFinding(-1)] * len(texts)
     for rows in _by_language(languages):
         places: dict[Any, int] = {}
         wanted: dict[Any, list[int]] = {}
         for row in rows:
             query, passage = texts[row]
             place = places.setdefault(passage, len(places))
-            if place not in (known := wanted.setdefault(query, [])):
-                known.append(place)
+            if place not in (relevant := wanted.setdefault(query, [])):
+                relevant.append(place)
         first = {texts[row][1]: row for row in reversed(rows)}
         pool = passages[[first[passage] for passage in places]]
         own = queries[rows]
+        known = list(places)
         ranks = ranks_of(own, pool, [wanted[texts[row][0]] for row in rows], kind)
         for row, found_ranks, near in zip(rows, ranks, nearest_of(own, pool, kind), strict=True):
-            found[row] = {RANKS: found_ranks, NEAREST: first[list(places)[near]]}
+            found[row] = VectorFinding(first[known[near]], ranks=found_ranks)
     return found
 
 
@@ -180,25 +192,25 @@ def _by_language(languages: Sequence[str]) -> list[list[int]]:
     return list(rows.values())
 
 
-def metrics_of(findings: Sequence[Finding], wanted: Sequence[Any]) -> dict[str, Metric]:
+def metrics_of(findings: Sequence[VectorFinding], wanted: Sequence[Any]) -> dict[str, Metric]:
     """The metrics of what was found; what models are compared by comes first.
 
     :param wanted: How alike the rows' texts are to be, where there are such numbers.
     """
     found: dict[str, Metric] = {}
-    if SIMILARITY in findings[0]:
-        said = np.array([row[SIMILARITY] for row in findings], dtype=np.float64)
+    if findings[0].similarity is not None:
+        said = np.array([row.similarity for row in findings], dtype=np.float64)
         found["Spearman"] = spearman(said, np.array(wanted, dtype=np.float64))
-    for name, key in (("", RANKS), (" across", RANKS_ACROSS)):
-        if key in findings[0]:
-            ranks = [row[key] for row in findings]
+    for name, ranks in (("", [row.ranks for row in findings]), (" across", [row.ranks_across for row in findings])):
+        if any(ranks):
             found[f"nDCG@{_CUT}{name}"] = _mean_of(ranks, _ndcg)
             found[f"recall@{_CUT}{name}"] = _mean_of(ranks, _recall)
             found[f"MRR@{_CUT}{name}"] = _mean_of(ranks, _reciprocal)
-    if RIGHT in findings[0]:
-        found["translation accuracy"] = _mean_of([row[RIGHT] for row in findings], float)
-    if COSINE in findings[0]:
-        found[COSINE] = mean([row[COSINE] for row in findings])
+    translated = [row.translated for row in findings]
+    if any(share is not None for share in translated):
+        found["translation accuracy"] = _mean_of(translated, float)
+    if findings[0].cosine is not None:
+        found[COSINE] = mean([row.cosine or 0.0 for row in findings])
     return found
 
 

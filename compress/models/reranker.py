@@ -5,15 +5,15 @@ Its configuration is given it as versions from 4 on read it, so that a student's
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError
+from compress.files import json_object
 from compress.models.checks import sentence_modules
 from compress.models.source import StrPath
-from compress.tasks.reranking import Activation
+from compress.tasks.contract import Activation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -30,7 +30,7 @@ def is_reranker(name: StrPath, config: PreTrainedConfig) -> bool:
     """Whether a folder is a CrossEncoder's of sentence-transformers, of any version."""
     told = getattr(config, _ATTRIBUTE, None)
     return (
-        _settings(name, _SETTINGS).get("model_type") == "CrossEncoder"
+        json_object(Path(name) / _SETTINGS).get("model_type") == "CrossEncoder"
         or getattr(config, _OLD_ATTRIBUTE, None) is not None
         or (isinstance(told, Mapping) and _KEY in told)
     )
@@ -46,13 +46,13 @@ def take_activation(name: StrPath, config: PreTrainedConfig) -> None:
             f"{name}: its scores are made by {', '.join(modules)} (modules.json); a reranker here is a transformer "
             "with a head of one output: name another"
         )
-    settings = _settings(name, _SETTINGS)
+    settings = json_object(Path(name) / _SETTINGS)
     if default := settings.get("default_prompt_name"):
         raise CompressError(
             f"{name}: its {_SETTINGS} puts the prompt '{default}' before queries; take default_prompt_name out of a "
             "copy of it, and say the prompt in data.prefix"
         )
-    if _settings(name, _TRANSFORMER_SETTINGS).get("do_lower_case"):
+    if json_object(Path(name) / _TRANSFORMER_SETTINGS).get("do_lower_case"):
         raise CompressError(f"{name}: do_lower_case in its {_TRANSFORMER_SETTINGS} is not supported; name another")
     told = settings.get(_KEY) or _told_by(config) or _CLASSES["sigmoid"]
     found = next(
@@ -77,7 +77,7 @@ def activation_of(config: PreTrainedConfig) -> Activation:
 
 def activation_in(folder: Path) -> Activation:
     """The same of a model's folder, without transformers."""
-    return _named(_settings(folder, "config.json").get(_ATTRIBUTE))
+    return _named(json_object(folder / "config.json").get(_ATTRIBUTE))
 
 
 def _named(told: Any) -> Activation:
@@ -88,12 +88,3 @@ def _named(told: Any) -> Activation:
 def _told_by(config: PreTrainedConfig) -> str | None:
     told = getattr(config, _ATTRIBUTE, None)
     return (told or {}).get(_KEY) if isinstance(told, Mapping) else getattr(config, _OLD_ATTRIBUTE, None)
-
-
-def _settings(name: StrPath, file: str) -> Mapping[str, Any]:
-    path = Path(name) / file
-    try:
-        content = json.loads(path.read_bytes()) if path.is_file() else {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise CompressError(f"{path}: cannot be read; copy it again") from error
-    return content if isinstance(content, dict) else {}

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from compress.contract import Contract
 from compress.errors import CompressError, first_line, first_problem
+from compress.files import json_object
 from compress.models.source import StrPath
 from compress.recipe.data import Data
 from compress.recipe.teacher import PoolingMode, Similarity, Teacher
@@ -137,7 +138,7 @@ def has_modules(name: StrPath) -> bool:
 
 def gives_vectors(name: StrPath) -> bool:
     """Whether sentence-transformers keeps a model that gives a vector a text in a folder."""
-    kind = _object(Path(name) / _SETTINGS).get("model_type")
+    kind = json_object(Path(name) / _SETTINGS).get("model_type")
     return has_modules(name) and kind in (None, "SentenceTransformer")
 
 
@@ -200,7 +201,7 @@ def _check_widths(name: StrPath, head: SentenceHead, width: int) -> None:
 def _folders_head(name: StrPath, width: int) -> SentenceHead:
     folder = Path(name)
     if not gives_vectors(name):
-        kind = _object(folder / _SETTINGS)["model_type"]
+        kind = json_object(folder / _SETTINGS)["model_type"]
         raise CompressError(f"{name}: its {_SETTINGS} says that it is a {kind}, which gives no vectors of texts")
     listed = [(str(module["type"]).rpartition(".")[2], str(module.get("path", ""))) for module in _list(name)]
     if not listed or listed[0][0] != "Transformer":
@@ -216,7 +217,7 @@ def _folders_head(name: StrPath, width: int) -> SentenceHead:
         modules += _module(name, kind, place)
     if not any(module.kind == "Pooling" for module in modules):
         raise CompressError(f"{name}: its {MODULES} has no Pooling: it gives a vector a token, and none a text")
-    told, transformer = (_object(folder / file) for file in (_SETTINGS, _TRANSFORMER_SETTINGS))
+    told, transformer = (json_object(folder / file) for file in (_SETTINGS, _TRANSFORMER_SETTINGS))
     _check_transformer(name, transformer)
     head = _checked(name, {
         "modules": modules,
@@ -226,7 +227,7 @@ def _folders_head(name: StrPath, width: int) -> SentenceHead:
         "max_length": transformer.get("max_seq_length") or _tokens_of_tokenizer(folder),
     })  # fmt: skip
     pooling = next(place for kind, place in listed if kind == "Pooling")
-    if head.prompts and _object(folder / pooling / "config.json").get("include_prompt") is False:
+    if head.prompts and json_object(folder / pooling / "config.json").get("include_prompt") is False:
         raise CompressError(f"{name}: its pooling leaves prompts out (include_prompt: false), which graphs cannot; "
                             "name a model that pools them too")  # fmt: skip
     return _cut(name, head, told["truncate_dim"], width) if told.get("truncate_dim") else head
@@ -243,7 +244,7 @@ def _cut(name: StrPath, head: SentenceHead, dimensions: int, width: int) -> Sent
 
 def _module(name: StrPath, kind: str, place: str) -> list[SentenceModule]:
     folder = Path(name) / place
-    told = _object(folder / "config.json")
+    told = json_object(folder / "config.json")
     for key in ("module_input_name", "module_output_name"):
         if told.get(key) not in (None, "sentence_embedding"):
             raise CompressError(f"{name}: {place} works on {told[key]}, only the vectors of texts can be exported")
@@ -292,7 +293,7 @@ def _check_transformer(name: StrPath, told: Mapping[str, Any]) -> None:
 
 def _tokens_of_tokenizer(folder: Path) -> int | None:
     """Where sentence-transformers from 6 on keeps how long texts may be."""
-    told = _object(folder / "tokenizer_config.json").get("model_max_length")
+    told = json_object(folder / "tokenizer_config.json").get("model_max_length")
     return int(told) if isinstance(told, int | float) and told < _NO_LENGTH else None
 
 
@@ -324,19 +325,6 @@ def _list(name: StrPath) -> Sequence[Mapping[str, Any]]:
         ) from error
     found: Sequence[Mapping[str, Any]] = content
     return found
-
-
-def _object(path: Path) -> Mapping[str, Any]:
-    """What a file in JSON holds; nothing where there is none."""
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CompressError(f"{path}: cannot be read ({first_line(error)}); copy it again") from error
-    if not isinstance(content, dict):
-        raise CompressError(f"{path}: not an object in JSON; copy it again")
-    return content
 
 
 def write_head(folder: Path, head: SentenceHead, width: int) -> None:

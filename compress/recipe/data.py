@@ -117,6 +117,14 @@ class Data(Section):
         return self
 
     @model_validator(mode="after")
+    def _rows_come_from_one_place(self) -> Data:
+        if self.train and self.source != type(self).model_construct().source:
+            raise ValueError(f"source: {self.source} is not read where train, validation and test are; leave one out")
+        if self.configuration and (self.train or self.source == "cldr"):
+            raise ValueError("configuration is of a data set on the hub; name it in source, or leave this out")
+        return self
+
+    @model_validator(mode="after")
     def _splits_come_together(self) -> Data:
         given = [name for name in ("train", "validation", "test") if getattr(self, name)]
         if given and len(given) < 3:

@@ -11,7 +11,7 @@ from compress.recipe.bundle import Bundle
 from compress.recipe.data import Data, check_prefix
 from compress.recipe.evaluation import Evaluation, Generation
 from compress.recipe.export import Export
-from compress.recipe.rules import refused_by
+from compress.recipe.rules import idle_in, refused_by
 from compress.recipe.section import Section
 from compress.recipe.student import Student
 from compress.recipe.teacher import Teacher
@@ -133,7 +133,7 @@ class Recipe(Section):
         if self.data.source == "cldr" and not self.data.train and not task.BUILT_IN:
             raise ValueError(f"data.source: the built-in data has no rows for {self.task}; name a file or folder")
         check_prefix(self.data.prefix, translates=task.GENERATES)
-        refused = refused_by(self, self.task, task)
+        refused = refused_by(self, self.task, task) or idle_in(self, task)
         if refused:
             raise ValueError(refused)
         return self

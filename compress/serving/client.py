@@ -27,7 +27,6 @@ from compress.serving.format import (
 from compress.targets import is_for_gpu
 from compress.tasks.contract import Example, Prediction, Task
 from compress.tasks.registry import task_named
-from compress.tasks.reranking import activated
 from compress.tasks.rows import Row
 
 if TYPE_CHECKING:
@@ -164,15 +163,11 @@ class Model:
 
     def _from_tokens(self, rows: list[Row]) -> list[Answer]:
         outputs, predictions = self.outputs(rows)
+        told = [self._task.told(said, self.description.activation) for said in predictions]
         probabilities = self._task.probabilities(outputs)
-        if self.description.activation:
-            return [Answer(activated(said, self.description.activation)) for said in predictions]
         if probabilities is None:
-            return [Answer(said.tolist() if isinstance(said, np.ndarray) else said) for said in predictions]
-        return [
-            Answer(prediction, _by_label(self.labels, found))
-            for prediction, found in zip(predictions, probabilities, strict=True)
-        ]
+            return [Answer(said) for said in told]
+        return [Answer(said, _by_label(self.labels, found)) for said, found in zip(told, probabilities, strict=True)]
 
     def _decoded(self, outputs: list[NDArray[Any]], examples: list[Example], rows: Sequence[Row]) -> list[Prediction]:
         with self._tokenizing:

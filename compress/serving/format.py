@@ -17,9 +17,9 @@ from compress.recipe.data import Prefix, check_prefix
 from compress.recipe.export import Tolerance
 from compress.recipe.teacher import Similarity
 from compress.targets import is_for_gpu
-from compress.tasks.embedding import prompt_of
+from compress.tasks.contract import Activation
+from compress.tasks.prompts import prompt_of
 from compress.tasks.registry import TaskName, task_named
-from compress.tasks.reranking import Activation
 from compress.variants.registry import Runtime
 
 if TYPE_CHECKING:

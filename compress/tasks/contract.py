@@ -1,11 +1,11 @@
 """What the stages ask of a task: each is one module, and stages ask what it says of itself (``RANKS``, ``VECTORS``).
 
-What one task alone has, as the query of a reranker's row, those who need it take from its module.
+The registry alone names these modules: what stages need of one task is a function of all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from compress.tasks.rows import Row
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from compress.metrics.labels import LabelCounts
     from compress.metrics.metric import Metric
+    from compress.metrics.stored import StoredForm
 
 Example = dict[str, Any]
 """What a model reads at once: ``input_ids`` and, for tokenizers that use them, ``token_type_ids``; ``labels``, one for
@@ -26,7 +27,10 @@ Encode = Callable[[Sequence[Row]], list[Example]]
 """From rows to examples, each with the number of its ``row``: long rows may become several, one after the other."""
 
 Prediction = Any
-"""What is predicted of a row, as JSON knows it."""
+"""What is predicted of a row, as JSON knows it, or of a model that gives vectors an array."""
+
+Reported = Any
+"""What reports keep of a row's prediction, and metrics read: itself, or a model that says what is found with it."""
 
 Agreed = Sequence[tuple[str, bool]]
 """Of each part of a row's prediction (the whole, a word's label, one of several labels) what one model says, and
@@ -36,6 +40,9 @@ ProblemType = Literal["multi_label_classification", "regression"]
 """As configurations of transformers call it, where a row does not have one label."""
 
 TrainingMetric = Literal["accuracy", "loss"]
+
+Activation = Literal["sigmoid", "identity"]
+"""What makes a score of a model's output; neither changes a ranking."""
 
 SplitBy = Literal["text", "text_pair"]
 """The part of a row that others may have too."""
@@ -156,20 +163,38 @@ class Task(Protocol):
     def answered(self, row: Row, prediction: Prediction, thresholds: Sequence[float] = ()) -> Row | None:
         """A row whose label is what a model with these thresholds predicts; none where it predicts nothing."""
 
-    def findings(self, predictions: Sequence[Prediction], rows: Sequence[Row], similarity: str) -> list[Prediction]:
+    def findings(self, predictions: Sequence[Prediction], rows: Sequence[Row], similarity: str) -> list[Reported]:
         """What reports keep of predictions, and `metrics` and `agreed` read: they themselves or, of vectors, what is
         found with them among all rows.
 
         :param similarity: How vectors are compared.
         """
 
-    def metrics(
-        self, predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequence[str]
-    ) -> dict[str, Metric]:
+    def findings_among(self, findings: Sequence[Reported], rows: Sequence[Row]) -> list[Reported]:
+        """The findings of some rows as they are among these alone."""
+
+    def finding_as_json(self, finding: Reported) -> Any:
+        """A finding as files have it."""
+
+    def finding_of_json(self, content: Any) -> Reported:
+        """A finding of a file.
+
+        :raises TypeError: If it is none.
+        """
+
+    def index_forms(
+        self, predictions: Sequence[Prediction], rows: Sequence[Row], dimensions: Sequence[int]
+    ) -> Iterator[tuple[StoredForm, list[Prediction]]]:
+        """The predictions as they are where an index keeps them in fewer bytes; nothing where they are no vectors.
+
+        :param dimensions: So many of a vector's first numbers may be kept alone.
+        """
+
+    def metrics(self, predictions: Sequence[Reported], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
         """How good the predictions are, as `findings` has them; what models are compared by comes first."""
 
     def label_counts(
-        self, predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequence[str]
+        self, predictions: Sequence[Reported], rows: Sequence[Row], labels: Sequence[str]
     ) -> LabelCounts | None:
         """How often each label is right, predicted and wanted in each row; none where labels are no closed set."""
 
@@ -187,11 +212,32 @@ class Task(Protocol):
         :param outputs: As `decode` takes them.
         """
 
-    def agreed(self, before: Sequence[Prediction], after: Sequence[Prediction]) -> list[Agreed]:
+    def agreed(self, before: Sequence[Reported], after: Sequence[Reported]) -> list[Agreed]:
         """Where two models agree, row by row."""
 
     def languages_in(self, lang: str) -> Sequence[str]:
         """The languages that a row's ``lang`` names: one, or those of a pair."""
+
+    def read_before(self, settings: TextSettings, lang: str) -> list[str]:
+        """What may stand before the text of a row.
+
+        :param lang: Of the row.
+        """
+
+    def asking_tokens(self, languages: Iterable[str]) -> list[str]:
+        """Tokens by which a model that learns from rows is asked for a language, where its tokenizer has no codes.
+
+        :param languages: ``lang`` of the rows.
+        """
+
+    def rows_learnt(self, row: Row) -> list[Row]:
+        """What a student learns of a row: the row, or each of its texts where each has a vector."""
+
+    def told(self, prediction: Prediction, activation: Activation | None) -> Prediction:
+        """A prediction as those who ask a served model are given it.
+
+        :param activation: Of a model that ranks.
+        """
 
     def question(self, row: Row) -> dict[str, str]:
         """What a served model is asked with to predict a row: ``TEXT`` and what comes with it."""
@@ -212,102 +258,6 @@ class Task(Protocol):
         """
 
 
-ENCODER_GRAPHS: tuple[str, ...] = ("model.onnx",)
-"""Of models that read, but write nothing."""
-
-LABELLED_ROWS_ONLY: Mapping[str, str] = {
-    "data.unlabelled": "text-classification",
-    "teacher.predictions": "text-classification",
-    "student.rows": "text-classification",
-    "student.augmentation": "text-classification",
-    "student.distillation.pivot": "text-classification",
-    "student.tokenizer": "text-classification",
-    "student.vocabulary_size": "text-classification",
-    "evaluation.baseline": "text-classification",
-}
-"""Fields that ask for rows with one label, by whom they are for."""
-
-LABELS_ONLY: Mapping[str, str] = {
-    "data.label_names": "text-classification, multi-label-classification and token-classification"
-}
-"""Fields that ask for labels of a closed set, by whom they are for."""
-
-_WHOLE_TEXTS = "tasks that say something of a text as a whole"
-WHOLE_TEXTS_ONLY: Mapping[str, str] = {"teacher.pooling": _WHOLE_TEXTS, "student.kind=static": _WHOLE_TEXTS}
-"""Fields that ask for one answer a row, by whom they are for."""
-
-GENERATION_ONLY: Mapping[str, str] = {
-    "student.distillation.sequences.enabled": "translation",
-    "student.decoder_layers": "translation",
-    "teacher.scratch.decoder_layers": "translation",
-}
-"""Fields that ask for models that write text, by whom they are for."""
-
-VECTORS_ONLY: Mapping[str, str] = {
-    "data.prompts": "embedding",
-    "data.default_prompt": "embedding",
-    "teacher.embedding": "embedding",
-    "student.distillation.vectors": "embedding",
-}
-"""Fields that ask for models that give vectors, by whom they are for."""
-
-RANKING_ONLY: Mapping[str, str] = {
-    "data.negatives.per_query": "reranking",
-    "data.negatives.by": "reranking",
-    "student.distillation.ranking": "reranking",
-}
-"""Fields that ask for passages of queries, by whom they are for."""
-
-
-def written_prefix(settings: TextSettings) -> str:
-    """What stands before the text, where rows have one language."""
-    return (settings.prefix or "").format()
-
-
 def refuses(task: Task, field: str, value: str) -> bool:
     """Whether a task has no use for a value of a recipe's field."""
     return field in task.REFUSED_FIELDS or f"{field}={value}" in task.REFUSED_FIELDS
-
-
-def encoder_inputs(config: Any, inputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-    """`Task.model_inputs` of models that read, but write nothing."""
-    return inputs
-
-
-def one_language(lang: str) -> Sequence[str]:
-    """`Task.languages_in` where rows have one language."""
-    return [lang]
-
-
-def plain_text(text: str) -> str:
-    """`Task.served_text` where rows hold text."""
-    return text
-
-
-def no_label_counts(predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequence[str]) -> None:
-    """`Task.label_counts` where rows have no labels of a closed set."""
-
-
-def no_probabilities(outputs: Sequence[np.ndarray]) -> np.ndarray | None:
-    """`Task.probabilities` where rows as a whole have no labels."""
-    return None
-
-
-def without_thresholds(rows: Iterable[Row]) -> bool:
-    """`Task.needs_thresholds` where none are needed."""
-    return False
-
-
-def no_thresholds(outputs: Sequence[np.ndarray], examples: Sequence[Example], rows: Sequence[Row]) -> list[float]:
-    """`Task.thresholds` where none are needed."""
-    return []
-
-
-def as_predicted(predictions: Sequence[Prediction], rows: Sequence[Row], similarity: str) -> list[Prediction]:
-    """`Task.findings` where predictions are no vectors."""
-    return list(predictions)
-
-
-def rows_agreed(before: Sequence[Prediction], after: Sequence[Prediction]) -> list[Agreed]:
-    """`Task.agreed` where a row has one prediction."""
-    return [[(one, one == other)] for one, other in zip(before, after, strict=True)]

@@ -5,23 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.errors import CompressError
 from compress.metrics import vectors
 from compress.metrics.metric import Metric
-from compress.metrics.stored import StoredForm, kept
+from compress.metrics.stored import StoredForm, kept, stored_forms
+from compress.metrics.vectors import VectorFinding
 from compress.tasks import texts as shared
+from compress.tasks import usual
 from compress.tasks.contract import (
-    ENCODER_GRAPHS,
-    GENERATION_ONLY,
-    LABELLED_ROWS_ONLY,
-    LABELS_ONLY,
-    RANKING_ONLY,
+    Activation,
     Agreed,
     Encode,
     Example,
@@ -29,14 +26,8 @@ from compress.tasks.contract import (
     SplitBy,
     TextSettings,
     TrainingMetric,
-    encoder_inputs,
-    no_label_counts,
-    no_probabilities,
-    no_thresholds,
-    one_language,
-    plain_text,
-    without_thresholds,
 )
+from compress.tasks.prompts import PASSAGE, QUERY, prompts_by_kind
 from compress.tasks.rows import Row, number_in
 
 if TYPE_CHECKING:
@@ -57,7 +48,7 @@ VECTORS = True
 NUMBERS = False
 RANKS = False
 BEST_EPOCH: TrainingMetric = "loss"
-GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
+GRAPHS: tuple[str, ...] = usual.ENCODER_GRAPHS
 _WITHOUT_LABELS = (
     "data.unlabelled",
     "student.augmentation",
@@ -67,10 +58,10 @@ _WITHOUT_LABELS = (
 """Fields that ask elsewhere for labels of rows."""
 _LEARNT_ELSEWHERE = "tasks that learn labels (student.distillation.vectors says what is learnt of vectors)"
 REFUSED_FIELDS: Mapping[str, str] = {
-    **RANKING_ONLY,
-    **{field: whose for field, whose in LABELLED_ROWS_ONLY.items() if field not in _WITHOUT_LABELS},
-    **LABELS_ONLY,
-    **GENERATION_ONLY,
+    **usual.RANKING_ONLY,
+    **{field: whose for field, whose in usual.LABELLED_ROWS_ONLY.items() if field not in _WITHOUT_LABELS},
+    **usual.LABELS_ONLY,
+    **usual.GENERATION_ONLY,
     "data.labelled_languages": "tasks that learn labels",
     "student.training.label_smoothing": "tasks that learn labels",
     **{f"student.distillation.{name}": _LEARNT_ELSEWHERE for name in ("alpha", "temperature", "final_temperature")},
@@ -79,37 +70,6 @@ REFUSED_FIELDS: Mapping[str, str] = {
 }
 BUILT_IN = True
 SPLIT_BY: SplitBy = "text"
-QUERY, PASSAGE = "query", "passage"
-_PASSAGE_NAMES = (PASSAGE, "document", "corpus")
-"""What models call the prompt of what is to be found."""
-
-
-def prompt_of(settings: TextSettings, kind: str | None) -> str:
-    """What stands before a text of a kind: a model that has no prompt for queries or passages has its default one.
-
-    :raises CompressError: If there is no such prompt.
-    """
-    prompts = settings.prompts or {}
-    named = next((name for name in (_PASSAGE_NAMES if kind == PASSAGE else (kind,)) if name in prompts), None)
-    if named:
-        return prompts[named]
-    if kind not in (None, QUERY, PASSAGE):
-        raise CompressError(f"kind {kind!r}: there is no such prompt; there is {', '.join(sorted(prompts)) or 'none'}")
-    return prompts.get(settings.default_prompt, "") if settings.default_prompt else ""
-
-
-def alone(row: Row) -> list[Row]:
-    """The texts of a row, each as one of its own without a label: of a pair the query, then the passage."""
-    if row.text_pair is None:
-        return [replace(row, label="")]
-    texts = ((row.text, QUERY), (row.text_pair, PASSAGE))
-    return [replace(row, text=text, text_pair=None, label="", kind=kind) for text, kind in texts]
-
-
-def prompts_before(settings: TextSettings) -> list[str]:
-    """What stands before texts, of one kind or another."""
-    found = (prompt_of(settings, kind) for kind in (None, QUERY, PASSAGE))
-    return [prompt for prompt in dict.fromkeys(found) if prompt]
 
 
 def read_row(place: str, content: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
@@ -125,13 +85,13 @@ texts = shared.texts
 
 def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: Sequence[str]) -> Encode:
     """An example a text: of a pair the query's, then the passage's."""
-    prompts = {kind: prompt_of(settings, kind) for kind in (None, QUERY, PASSAGE)}
+    prompts = prompts_by_kind(settings)
 
     def encode(rows: Sequence[Row]) -> list[Example]:
         asked = [
             (number, text)
             for number, row in enumerate(rows)
-            for own in alone(row)
+            for own in rows_learnt(row)
             for text in [prompts[own.kind] + own.text]
         ]
         output = tokenizer(
@@ -145,7 +105,7 @@ def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: 
     return encode
 
 
-model_inputs = encoder_inputs
+model_inputs = usual.encoder_inputs
 
 
 def positions(outputs: Tensor, mask: Tensor) -> Tensor:
@@ -171,76 +131,107 @@ def answered(row: Row, prediction: Any, thresholds: Sequence[float] = ()) -> Row
     return replace(row, label=[float(f"{value:.7g}") for value in prediction])
 
 
-def in_index(predictions: Sequence[Any], rows: Sequence[Row], form: StoredForm) -> list[np.ndarray]:
-    """The vectors of rows where an index keeps them so: of pairs the passages', queries are asked as they are."""
-    every = np.stack([np.asarray(prediction, dtype=np.float32) for prediction in predictions])
-    if rows[0].text_pair is None:
-        return list(kept(every, form))
-    queries, passages = np.split(every, 2, axis=1)
-    return list(np.concatenate([queries, kept(passages, form)], axis=1))
+def told(prediction: Any, activation: Activation | None) -> list[float]:
+    numbers: list[float] = prediction.tolist()
+    return numbers
 
 
-def findings(predictions: Sequence[Any], rows: Sequence[Row], similarity: str) -> list[dict[str, Any]]:
+def findings(predictions: Sequence[Any], rows: Sequence[Row], similarity: str) -> list[VectorFinding]:
     """What is found with each row's vector: see `compress.metrics.vectors`."""
     all_vectors = np.stack([np.asarray(prediction, dtype=np.float32) for prediction in predictions])
-    languages = [row.lang for row in rows]
     groups = [row.parallel or f"row {number}" for number, row in enumerate(rows)]
     if rows[0].text_pair is None:
         found = _of_texts(all_vectors, rows, groups, similarity)
     else:
         queries, passages = np.split(all_vectors, 2, axis=1)
-        found = _of_pairs(queries, passages, rows, similarity)
-        if rows[0].parallel is not None and not isinstance(rows[0].label, float):
-            passage_texts = [row.text_pair for row in rows]
-            across = vectors.found_across(queries, passages, groups, passage_texts, languages, similarity)
-            if any(across):
-                found = [{**own, vectors.RANKS_ACROSS: ranks} for own, ranks in zip(found, across, strict=True)]
+        found = _of_pairs(queries, passages, rows, groups, similarity)
     if isinstance(rows[0].label, list):
         near = vectors.cosines(all_vectors, np.array([row.label for row in rows], dtype=np.float32))
-        found = [{**own, vectors.COSINE: round(float(value), 6)} for own, value in zip(found, near, strict=True)]
+        found = [replace(own, cosine=round(float(value), 6)) for own, value in zip(found, near, strict=True)]
     return found
 
 
-def _of_texts(found: np.ndarray, rows: Sequence[Row], groups: Sequence[str], kind: str) -> list[dict[str, Any]]:
+def _of_texts(found: np.ndarray, rows: Sequence[Row], groups: Sequence[str], kind: str) -> list[VectorFinding]:
     nearest = vectors.nearest_of(found, found, kind, same=True)
-    told: list[dict[str, Any]] = [{vectors.NEAREST: int(place)} for place in nearest]
+    right: Sequence[float | None] = [None] * len(rows)
     if rows[0].parallel is not None:
         right = vectors.translations_found(found, groups, [row.lang for row in rows], kind)
-        if any(share is not None for share in right):
-            told = [{**own, vectors.RIGHT: share} for own, share in zip(told, right, strict=True)]
-    return told
+    return [VectorFinding(int(place), translated=share) for place, share in zip(nearest, right, strict=True)]
 
 
-def _of_pairs(queries: np.ndarray, passages: np.ndarray, rows: Sequence[Row], kind: str) -> list[dict[str, Any]]:
-    pairs = [(row.text, row.text_pair) for row in rows]
-    found = vectors.found_by_query(queries, passages, pairs, [row.lang for row in rows], kind)
+def _of_pairs(
+    queries: np.ndarray, passages: np.ndarray, rows: Sequence[Row], groups: Sequence[str], kind: str
+) -> list[VectorFinding]:
+    languages = [row.lang for row in rows]
+    found = vectors.found_by_query(queries, passages, [(row.text, row.text_pair) for row in rows], languages, kind)
     if isinstance(rows[0].label, float):
         alike = vectors.paired_similarities(queries, passages, kind)
         return [
-            {vectors.NEAREST: own[vectors.NEAREST], vectors.SIMILARITY: round(float(value), 6)}
+            VectorFinding(own.nearest, similarity=round(float(value), 6))
             for own, value in zip(found, alike, strict=True)
         ]
+    if rows[0].parallel is not None:
+        across = vectors.found_across(queries, passages, groups, [row.text_pair for row in rows], languages, kind)
+        found = [replace(own, ranks_across=ranks or None) for own, ranks in zip(found, across, strict=True)]
     return found
 
 
-def metrics(predictions: Sequence[Any], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
+findings_among = usual.as_found
+
+
+def finding_as_json(finding: VectorFinding) -> dict[str, Any]:
+    return {name: value for name, value in vars(finding).items() if value is not None}
+
+
+def finding_of_json(content: Any) -> VectorFinding:
+    return VectorFinding(**content)
+
+
+def index_forms(
+    predictions: Sequence[Any], rows: Sequence[Row], dimensions: Sequence[int]
+) -> Iterator[tuple[StoredForm, list[np.ndarray]]]:
+    """Of pairs the passages are in the index, queries are asked as they are."""
+    every = np.stack([np.asarray(prediction, dtype=np.float32) for prediction in predictions])
+    if rows[0].text_pair is None:
+        yield from ((form, list(kept(every, form))) for form in stored_forms(every.shape[1], dimensions))
+        return
+    queries, passages = np.split(every, 2, axis=1)
+    for form in stored_forms(passages.shape[1], dimensions):
+        yield form, list(np.concatenate([queries, kept(passages, form)], axis=1))
+
+
+def metrics(predictions: Sequence[VectorFinding], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
     return vectors.metrics_of(predictions, [row.label for row in rows])
 
 
-label_counts = no_label_counts
-probabilities = no_probabilities
-needs_thresholds = without_thresholds
-thresholds = no_thresholds
+label_counts = usual.no_label_counts
+probabilities = usual.no_probabilities
+needs_thresholds = usual.without_thresholds
+thresholds = usual.no_thresholds
 
 
-def agreed(before: Sequence[Any], after: Sequence[Any]) -> list[Agreed]:
+def agreed(before: Sequence[VectorFinding], after: Sequence[VectorFinding]) -> list[Agreed]:
     """Two models agree on a row where the same text is nearest to it."""
-    pairs = zip(before, after, strict=True)
-    return [[("", one[vectors.NEAREST] == other[vectors.NEAREST])] for one, other in pairs]
+    return [[("", one.nearest == other.nearest)] for one, other in zip(before, after, strict=True)]
 
 
-languages_in = one_language
-served_text = plain_text
+languages_in = usual.one_language
+asking_tokens = usual.no_asking_tokens
+
+
+def read_before(settings: TextSettings, lang: str) -> list[str]:
+    return [prompt for prompt in dict.fromkeys(prompts_by_kind(settings).values()) if prompt]
+
+
+def rows_learnt(row: Row) -> list[Row]:
+    """The texts of a row, each as one of its own without a label: of a pair the query, then the passage."""
+    if row.text_pair is None:
+        return [replace(row, label="")]
+    texts = ((row.text, QUERY), (row.text_pair, PASSAGE))
+    return [replace(row, text=text, text_pair=None, label="", kind=kind) for text, kind in texts]
+
+
+served_text = usual.plain_text
 content = shared.content
 
 

@@ -18,13 +18,9 @@ from compress.errors import CompressError
 from compress.metrics.labels import LabelCounts
 from compress.metrics.metric import Metric, f1_of_counts, macro_f1_of_counts
 from compress.tasks import texts as shared
+from compress.tasks import usual
 from compress.tasks.contract import (
-    ENCODER_GRAPHS,
-    GENERATION_ONLY,
-    LABELLED_ROWS_ONLY,
     NO_LABEL,
-    RANKING_ONLY,
-    VECTORS_ONLY,
     Agreed,
     Encode,
     Example,
@@ -32,10 +28,6 @@ from compress.tasks.contract import (
     SplitBy,
     TextSettings,
     TrainingMetric,
-    as_predicted,
-    encoder_inputs,
-    one_language,
-    plain_text,
 )
 from compress.tasks.rows import Row, normalised, value_in
 
@@ -57,12 +49,12 @@ VECTORS = False
 NUMBERS = False
 RANKS = False
 BEST_EPOCH: TrainingMetric = "loss"
-GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
+GRAPHS: tuple[str, ...] = usual.ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {
-    **RANKING_ONLY,
-    **LABELLED_ROWS_ONLY,
-    **GENERATION_ONLY,
-    **VECTORS_ONLY,
+    **usual.RANKING_ONLY,
+    **usual.LABELLED_ROWS_ONLY,
+    **usual.GENERATION_ONLY,
+    **usual.VECTORS_ONLY,
 }
 BUILT_IN = False
 SPLIT_BY: SplitBy = "text"
@@ -113,7 +105,7 @@ def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: 
     return shared.text_encoder(tokenizer, settings, targets)
 
 
-model_inputs = encoder_inputs
+model_inputs = usual.encoder_inputs
 
 
 def positions(outputs: Tensor, mask: Tensor) -> Tensor:
@@ -139,7 +131,10 @@ def answered(row: Row, prediction: list[str], thresholds: Sequence[float] = ()) 
     return replace(row, label=prediction)
 
 
-findings = as_predicted
+findings = usual.as_predicted
+findings_among = usual.as_found
+finding_as_json = finding_of_json = usual.as_it_is
+index_forms = usual.no_index_forms
 
 
 def metrics(predictions: Sequence[list[str]], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
@@ -201,8 +196,12 @@ def agreed(before: Sequence[list[str]], after: Sequence[list[str]]) -> list[Agre
     ]
 
 
-languages_in = one_language
+languages_in = usual.one_language
+read_before = usual.prefix_alone
+asking_tokens = usual.no_asking_tokens
+rows_learnt = usual.row_alone
+told = usual.told_as_it_is
 question = shared.question
-served_text = plain_text
+served_text = usual.plain_text
 example_call = shared.example_call
 content = shared.content

@@ -19,29 +19,8 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.metrics.metric import Metric, mean, share
-from compress.tasks.contract import (
-    ENCODER_GRAPHS,
-    GENERATION_ONLY,
-    LABELLED_ROWS_ONLY,
-    LABELS_ONLY,
-    RANKING_ONLY,
-    VECTORS_ONLY,
-    WHOLE_TEXTS_ONLY,
-    Encode,
-    Example,
-    ProblemType,
-    SplitBy,
-    TextSettings,
-    TrainingMetric,
-    as_predicted,
-    encoder_inputs,
-    no_label_counts,
-    no_probabilities,
-    one_language,
-    plain_text,
-    rows_agreed,
-    written_prefix,
-)
+from compress.tasks import usual
+from compress.tasks.contract import Encode, Example, ProblemType, SplitBy, TextSettings, TrainingMetric
 from compress.tasks.rows import Row, text_in, value_in
 
 if TYPE_CHECKING:
@@ -62,14 +41,14 @@ VECTORS = False
 NUMBERS = False
 RANKS = False
 BEST_EPOCH: TrainingMetric = "accuracy"
-GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
+GRAPHS: tuple[str, ...] = usual.ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {
-    **RANKING_ONLY,
-    **LABELLED_ROWS_ONLY,
-    **WHOLE_TEXTS_ONLY,
-    **LABELS_ONLY,
-    **GENERATION_ONLY,
-    **VECTORS_ONLY,
+    **usual.RANKING_ONLY,
+    **usual.LABELLED_ROWS_ONLY,
+    **usual.WHOLE_TEXTS_ONLY,
+    **usual.LABELS_ONLY,
+    **usual.GENERATION_ONLY,
+    **usual.VECTORS_ONLY,
 }
 BUILT_IN = False
 SPLIT_BY: SplitBy = "text_pair"  # questions about one context
@@ -137,7 +116,7 @@ def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: 
     """Long contexts become windows that overlap; where a window lacks the answer, its first token is the label."""
     room = settings.max_length - tokenizer.num_special_tokens_to_add(pair=True)
     longest_question, shared = room // 2, room // 4  # the rest of a window is new to it
-    prefix = written_prefix(settings)
+    prefix = usual.written_prefix(settings)
 
     def encode(rows: Sequence[Row]) -> list[Example]:
         output = tokenizer(
@@ -189,7 +168,7 @@ def _wanted(row: Row, spans: np.ndarray) -> list[int]:
     return [int(inside[0]), int(inside[-1])] if whole else [0, 0]
 
 
-model_inputs = encoder_inputs
+model_inputs = usual.encoder_inputs
 
 
 def positions(outputs: Tensor, mask: Tensor) -> Tensor:
@@ -260,7 +239,10 @@ def answered(row: Row, prediction: str, thresholds: Sequence[float] = ()) -> Row
     return replace(row, label=answers)
 
 
-findings = as_predicted
+findings = usual.as_predicted
+findings_among = usual.as_found
+finding_as_json = finding_of_json = usual.as_it_is
+index_forms = usual.no_index_forms
 
 
 def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
@@ -298,17 +280,21 @@ def _f1(answer: list[str], wanted: list[str]) -> float:
     return 2 * shared / (len(answer) + len(wanted)) if shared else 0.0
 
 
-probabilities = no_probabilities
-agreed = rows_agreed
-label_counts = no_label_counts
-languages_in = one_language
+probabilities = usual.no_probabilities
+agreed = usual.rows_agreed
+label_counts = usual.no_label_counts
+languages_in = usual.one_language
+read_before = usual.prefix_alone
+asking_tokens = usual.no_asking_tokens
+rows_learnt = usual.row_alone
+told = usual.told_as_it_is
 
 
 def question(row: Row) -> dict[str, str]:
     return {"TEXT": row.text, "TEXT_PAIR": row.text_pair or ""}
 
 
-served_text = plain_text
+served_text = usual.plain_text
 
 
 def example_call(row: Row) -> str:

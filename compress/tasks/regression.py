@@ -12,29 +12,8 @@ import numpy as np
 from compress.metrics.metric import Metric
 from compress.metrics.numbers import alike, concordance, mean_absolute_error, pearson, spearman
 from compress.tasks import texts as shared
-from compress.tasks.contract import (
-    ENCODER_GRAPHS,
-    GENERATION_ONLY,
-    LABELLED_ROWS_ONLY,
-    LABELS_ONLY,
-    RANKING_ONLY,
-    VECTORS_ONLY,
-    Agreed,
-    Encode,
-    Example,
-    ProblemType,
-    SplitBy,
-    TextSettings,
-    TrainingMetric,
-    as_predicted,
-    encoder_inputs,
-    no_label_counts,
-    no_probabilities,
-    no_thresholds,
-    one_language,
-    plain_text,
-    without_thresholds,
-)
+from compress.tasks import usual
+from compress.tasks.contract import Agreed, Encode, Example, ProblemType, SplitBy, TextSettings, TrainingMetric
 from compress.tasks.rows import Row, number_in
 
 if TYPE_CHECKING:
@@ -55,13 +34,13 @@ VECTORS = False
 NUMBERS = True
 RANKS = False
 BEST_EPOCH: TrainingMetric = "loss"
-GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
+GRAPHS: tuple[str, ...] = usual.ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {
-    **RANKING_ONLY,
-    **VECTORS_ONLY,
-    **LABELLED_ROWS_ONLY,
-    **LABELS_ONLY,
-    **GENERATION_ONLY,
+    **usual.RANKING_ONLY,
+    **usual.VECTORS_ONLY,
+    **usual.LABELLED_ROWS_ONLY,
+    **usual.LABELS_ONLY,
+    **usual.GENERATION_ONLY,
     "teacher.training.label_smoothing": "labels",
     "student.training.label_smoothing": "labels",
     "student.distillation.temperature": "labels",
@@ -86,7 +65,7 @@ def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: 
     return shared.text_encoder(tokenizer, settings, lambda row: [math.nan if row.label == "" else row.label])
 
 
-model_inputs = encoder_inputs
+model_inputs = usual.encoder_inputs
 
 
 def positions(outputs: Tensor, mask: Tensor) -> Tensor:
@@ -108,7 +87,10 @@ def answered(row: Row, prediction: float, thresholds: Sequence[float] = ()) -> R
     return replace(row, label=prediction)
 
 
-findings = as_predicted
+findings = usual.as_predicted
+findings_among = usual.as_found
+finding_as_json = finding_of_json = usual.as_it_is
+index_forms = usual.no_index_forms
 
 
 def metrics(predictions: Sequence[float], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
@@ -121,10 +103,10 @@ def metrics(predictions: Sequence[float], rows: Sequence[Row], labels: Sequence[
     }
 
 
-label_counts = no_label_counts
-probabilities = no_probabilities
-needs_thresholds = without_thresholds
-thresholds = no_thresholds
+label_counts = usual.no_label_counts
+probabilities = usual.no_probabilities
+needs_thresholds = usual.without_thresholds
+thresholds = usual.no_thresholds
 
 
 def agreed(before: Sequence[float], after: Sequence[float]) -> list[Agreed]:
@@ -132,8 +114,12 @@ def agreed(before: Sequence[float], after: Sequence[float]) -> list[Agreed]:
     return [[("", same)] for same in alike(before, after)]
 
 
-languages_in = one_language
+languages_in = usual.one_language
+read_before = usual.prefix_alone
+asking_tokens = usual.no_asking_tokens
+rows_learnt = usual.row_alone
+told = usual.told_as_it_is
 question = shared.question
-served_text = plain_text
+served_text = usual.plain_text
 example_call = shared.example_call
 content = shared.content

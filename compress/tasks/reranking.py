@@ -9,19 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compress.metrics.metric import Metric
-from compress.metrics.ranking import agreement_metrics, ranking_metrics, ranks_within
+from compress.metrics.ranking import RankFinding, agreement_metrics, ranked, ranking_metrics
 from compress.tasks import texts as shared
+from compress.tasks import usual
 from compress.tasks.contract import (
-    ENCODER_GRAPHS,
-    GENERATION_ONLY,
-    LABELLED_ROWS_ONLY,
-    LABELS_ONLY,
-    VECTORS_ONLY,
+    Activation,
     Agreed,
     Encode,
     Example,
@@ -29,15 +26,8 @@ from compress.tasks.contract import (
     SplitBy,
     TextSettings,
     TrainingMetric,
-    encoder_inputs,
-    no_label_counts,
-    no_probabilities,
-    no_thresholds,
-    one_language,
-    plain_text,
-    without_thresholds,
 )
-from compress.tasks.rows import Row, number_in
+from compress.tasks.rows import Row, number_in, query_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,29 +47,20 @@ VECTORS = False
 NUMBERS = True
 RANKS = True
 BEST_EPOCH: TrainingMetric = "loss"
-GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
+GRAPHS: tuple[str, ...] = usual.ENCODER_GRAPHS
 _OF_RANKINGS_TOO = ("teacher.predictions", "student.vocabulary_size")
 """Fields that ask elsewhere for one label a row."""
 REFUSED_FIELDS: Mapping[str, str] = {
-    **VECTORS_ONLY,
-    **{field: whose for field, whose in LABELLED_ROWS_ONLY.items() if field not in _OF_RANKINGS_TOO},
-    **LABELS_ONLY,
-    **GENERATION_ONLY,
+    **usual.VECTORS_ONLY,
+    **{field: whose for field, whose in usual.LABELLED_ROWS_ONLY.items() if field not in _OF_RANKINGS_TOO},
+    **usual.LABELS_ONLY,
+    **usual.GENERATION_ONLY,
     "student.kind=static": "tasks that read one text: a query's tokens would be mixed with its passage's",
     "teacher.training.label_smoothing": "labels",
     "student.training.label_smoothing": "labels",
 }
 BUILT_IN = False
 SPLIT_BY: SplitBy = "text"  # a query's passages stay together
-Activation = Literal["sigmoid", "identity"]
-"""What makes a score of a model's output; neither changes a ranking."""
-SCORE, RANK = "score", "rank"
-"""What is kept of a row: its score, and its place among those of its query."""
-
-
-def query_of(row: Row) -> tuple[str, str]:
-    """What rows of the same query share."""
-    return row.lang, row.text
 
 
 def activated(output: float, activation: Activation) -> float:
@@ -109,7 +90,7 @@ def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: 
     return shared.text_encoder(tokenizer, settings, probability)
 
 
-model_inputs = encoder_inputs
+model_inputs = usual.encoder_inputs
 
 
 def positions(outputs: Tensor, mask: Tensor) -> Tensor:
@@ -135,43 +116,53 @@ def answered(row: Row, prediction: float, thresholds: Sequence[float] = ()) -> R
     return replace(row, label=[prediction])
 
 
-def findings(predictions: Sequence[float], rows: Sequence[Row], similarity: str) -> list[dict[str, Any]]:
-    """The score and rank of each row."""
-    return _findings(predictions, rows)
+def told(prediction: float, activation: Activation | None) -> float:
+    return activated(prediction, activation) if activation else prediction
 
 
-def _findings(predictions: Sequence[float], rows: Sequence[Row]) -> list[dict[str, Any]]:
-    ranks = ranks_within(np.array(predictions, dtype=np.float64), [query_of(row) for row in rows])
-    return [{SCORE: float(f"{score:.7g}"), RANK: rank} for score, rank in zip(predictions, ranks, strict=True)]
+def findings(predictions: Sequence[float], rows: Sequence[Row], similarity: str) -> list[RankFinding]:
+    return ranked(predictions, [query_of(row) for row in rows])
 
 
-def found_among(findings: Sequence[Any], rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The findings of some rows, with the ranks that they have among these."""
-    return _findings([found[SCORE] for found in findings], rows)
+def findings_among(findings: Sequence[RankFinding], rows: Sequence[Row]) -> list[RankFinding]:
+    return ranked([found.score for found in findings], [query_of(row) for row in rows])
 
 
-def metrics(predictions: Sequence[Any], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
-    scores, queries = np.array([found[SCORE] for found in predictions]), [query_of(row) for row in rows]
+def finding_as_json(finding: RankFinding) -> dict[str, Any]:
+    return dict(vars(finding))
+
+
+def finding_of_json(content: Any) -> RankFinding:
+    return RankFinding(**content)
+
+
+index_forms = usual.no_index_forms
+
+
+def metrics(predictions: Sequence[RankFinding], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
+    scores, queries = np.array([found.score for found in predictions]), [query_of(row) for row in rows]
     if isinstance(rows[0].label, list):  # the model's own scores
         return agreement_metrics(scores, np.array([row.label[0] for row in rows]), queries)
     return ranking_metrics(scores, np.array([row.label for row in rows]), queries)
 
 
-label_counts = no_label_counts
-probabilities = no_probabilities
-needs_thresholds = without_thresholds
-thresholds = no_thresholds
+label_counts = usual.no_label_counts
+probabilities = usual.no_probabilities
+needs_thresholds = usual.without_thresholds
+thresholds = usual.no_thresholds
 
 
-def agreed(before: Sequence[Any], after: Sequence[Any]) -> list[Agreed]:
+def agreed(before: Sequence[RankFinding], after: Sequence[RankFinding]) -> list[Agreed]:
     """Two models agree on a query where the same passage is the first."""
-    pairs = zip(before, after, strict=True)
-    return [[("", other[RANK] == 1)] if one[RANK] == 1 else [] for one, other in pairs]
+    return [[("", other.rank == 1)] if one.rank == 1 else [] for one, other in zip(before, after, strict=True)]
 
 
-languages_in = one_language
+languages_in = usual.one_language
+read_before = usual.prefix_alone
+asking_tokens = usual.no_asking_tokens
+rows_learnt = usual.row_alone
 question = shared.question
-served_text = plain_text
+served_text = usual.plain_text
 
 
 def example_call(row: Row) -> str:

@@ -25,6 +25,11 @@ class Row:
     kind: str | None = None
 
 
+def query_of(row: Row) -> tuple[str, str]:
+    """What rows of the same query share, where passages are ranked."""
+    return row.lang, row.text
+
+
 def row_as_dict(row: Row) -> dict[str, Any]:
     """The row as written to the run's data files."""
     return {name: value for name, value in asdict(row).items() if value is not None}

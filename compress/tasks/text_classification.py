@@ -11,26 +11,8 @@ import numpy as np
 from compress.metrics.labels import LabelCounts
 from compress.metrics.metric import Metric, accuracy, macro_f1
 from compress.tasks import texts as shared
-from compress.tasks.contract import (
-    ENCODER_GRAPHS,
-    GENERATION_ONLY,
-    NO_LABEL,
-    RANKING_ONLY,
-    VECTORS_ONLY,
-    Encode,
-    Example,
-    ProblemType,
-    SplitBy,
-    TextSettings,
-    TrainingMetric,
-    as_predicted,
-    encoder_inputs,
-    no_thresholds,
-    one_language,
-    plain_text,
-    rows_agreed,
-    without_thresholds,
-)
+from compress.tasks import usual
+from compress.tasks.contract import NO_LABEL, Encode, Example, ProblemType, SplitBy, TextSettings, TrainingMetric
 from compress.tasks.rows import Row, name_in
 
 if TYPE_CHECKING:
@@ -51,8 +33,8 @@ VECTORS = False
 NUMBERS = False
 RANKS = False
 BEST_EPOCH: TrainingMetric = "accuracy"
-GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
-REFUSED_FIELDS: Mapping[str, str] = {**GENERATION_ONLY, **VECTORS_ONLY, **RANKING_ONLY}
+GRAPHS: tuple[str, ...] = usual.ENCODER_GRAPHS
+REFUSED_FIELDS: Mapping[str, str] = {**usual.GENERATION_ONLY, **usual.VECTORS_ONLY, **usual.RANKING_ONLY}
 BUILT_IN = True
 SPLIT_BY: SplitBy = "text"  # of pairs the first: a premise, a query or a sentence has several others
 
@@ -73,7 +55,7 @@ def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: 
     return shared.text_encoder(tokenizer, settings, lambda row: [number.get(row.label, NO_LABEL)])
 
 
-model_inputs = encoder_inputs
+model_inputs = usual.encoder_inputs
 
 
 def positions(outputs: Tensor, mask: Tensor) -> Tensor:
@@ -95,7 +77,10 @@ def answered(row: Row, prediction: str, thresholds: Sequence[float] = ()) -> Row
     return replace(row, label=prediction)
 
 
-findings = as_predicted
+findings = usual.as_predicted
+findings_among = usual.as_found
+finding_as_json = finding_of_json = usual.as_it_is
+index_forms = usual.no_index_forms
 
 
 def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
@@ -118,11 +103,15 @@ def probabilities(outputs: Sequence[np.ndarray]) -> np.ndarray | None:
     return np.asarray(softmax(np.stack(outputs).astype(np.float64), axis=-1))
 
 
-needs_thresholds = without_thresholds
-thresholds = no_thresholds
-agreed = rows_agreed
-languages_in = one_language
+needs_thresholds = usual.without_thresholds
+thresholds = usual.no_thresholds
+agreed = usual.rows_agreed
+languages_in = usual.one_language
+read_before = usual.prefix_alone
+asking_tokens = usual.no_asking_tokens
+rows_learnt = usual.row_alone
+told = usual.told_as_it_is
 question = shared.question
-served_text = plain_text
+served_text = usual.plain_text
 example_call = shared.example_call
 content = shared.content

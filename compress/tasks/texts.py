@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from compress.tasks.contract import Encode, Example, TextSettings, written_prefix
+from compress.tasks import usual
+from compress.tasks.contract import Encode, Example, TextSettings
 from compress.tasks.rows import Row, text_in
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def text_encoder(
 
     :param targets: The ``labels`` of a row's example.
     """
-    prefix = written_prefix(settings)
+    prefix = usual.written_prefix(settings)
 
     def encode(rows: Sequence[Row]) -> list[Example]:
         pairs = [row.text_pair for row in rows]

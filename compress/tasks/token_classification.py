@@ -13,14 +13,9 @@ import numpy as np
 from compress.errors import CompressError
 from compress.metrics.labels import LabelCounts
 from compress.metrics.metric import Metric, f1_of_counts, share
+from compress.tasks import usual
 from compress.tasks.contract import (
-    ENCODER_GRAPHS,
-    GENERATION_ONLY,
-    LABELLED_ROWS_ONLY,
     NO_LABEL,
-    RANKING_ONLY,
-    VECTORS_ONLY,
-    WHOLE_TEXTS_ONLY,
     Agreed,
     Encode,
     Example,
@@ -28,13 +23,6 @@ from compress.tasks.contract import (
     SplitBy,
     TextSettings,
     TrainingMetric,
-    as_predicted,
-    encoder_inputs,
-    no_probabilities,
-    no_thresholds,
-    one_language,
-    without_thresholds,
-    written_prefix,
 )
 from compress.tasks.rows import Row, normalised, value_in
 
@@ -56,13 +44,13 @@ VECTORS = False
 NUMBERS = False
 RANKS = False
 BEST_EPOCH: TrainingMetric = "accuracy"
-GRAPHS: tuple[str, ...] = ENCODER_GRAPHS
+GRAPHS: tuple[str, ...] = usual.ENCODER_GRAPHS
 REFUSED_FIELDS: Mapping[str, str] = {
-    **RANKING_ONLY,
-    **LABELLED_ROWS_ONLY,
-    **WHOLE_TEXTS_ONLY,
-    **GENERATION_ONLY,
-    **VECTORS_ONLY,
+    **usual.RANKING_ONLY,
+    **usual.LABELLED_ROWS_ONLY,
+    **usual.WHOLE_TEXTS_ONLY,
+    **usual.GENERATION_ONLY,
+    **usual.VECTORS_ONLY,
 }
 BUILT_IN = True
 SPLIT_BY: SplitBy = "text"
@@ -95,7 +83,7 @@ def texts(row: Row) -> Sequence[str]:
 
 def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: Sequence[str]) -> Encode:
     """A word's label stands at its first token; rows that are too long go on in another example."""
-    number, before = {label: index for index, label in enumerate(labels)}, written_prefix(settings).split()
+    number, before = {label: index for index, label in enumerate(labels)}, usual.written_prefix(settings).split()
 
     def encode(rows: Sequence[Row]) -> list[Example]:
         output = tokenizer(
@@ -122,7 +110,7 @@ def encoder(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, labels: 
     return encode
 
 
-model_inputs = encoder_inputs
+model_inputs = usual.encoder_inputs
 
 
 def positions(outputs: Tensor, mask: Tensor) -> Tensor:
@@ -150,7 +138,10 @@ def answered(row: Row, prediction: list[str], thresholds: Sequence[float] = ()) 
     return replace(row, label=prediction)
 
 
-findings = as_predicted
+findings = usual.as_predicted
+findings_among = usual.as_found
+finding_as_json = finding_of_json = usual.as_it_is
+index_forms = usual.no_index_forms
 
 
 def metrics(predictions: Sequence[list[str]], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
@@ -195,16 +186,20 @@ def _spans(predicted: list[str], wanted: list[str]) -> tuple[int, int, int]:
     return len(found & true), len(found), len(true)
 
 
-probabilities = no_probabilities
-needs_thresholds = without_thresholds
-thresholds = no_thresholds
+probabilities = usual.no_probabilities
+needs_thresholds = usual.without_thresholds
+thresholds = usual.no_thresholds
 
 
 def agreed(before: Sequence[list[str]], after: Sequence[list[str]]) -> list[Agreed]:
     return [[(a, a == b) for a, b in zip(one, other, strict=True)] for one, other in zip(before, after, strict=True)]
 
 
-languages_in = one_language
+languages_in = usual.one_language
+read_before = usual.prefix_alone
+asking_tokens = usual.no_asking_tokens
+rows_learnt = usual.row_alone
+told = usual.told_as_it_is
 
 
 def question(row: Row) -> dict[str, str]:

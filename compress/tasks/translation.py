@@ -7,7 +7,7 @@ Several pairs live in one model by the tokenizer's language codes (M2M100, NLLB)
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,27 +15,8 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.metrics.metric import Bounds, Metric
-from compress.tasks.contract import (
-    LABELLED_ROWS_ONLY,
-    LABELS_ONLY,
-    NO_LABEL,
-    RANKING_ONLY,
-    VECTORS_ONLY,
-    WHOLE_TEXTS_ONLY,
-    Encode,
-    Example,
-    ProblemType,
-    SplitBy,
-    TextSettings,
-    TrainingMetric,
-    as_predicted,
-    no_label_counts,
-    no_probabilities,
-    no_thresholds,
-    plain_text,
-    rows_agreed,
-    without_thresholds,
-)
+from compress.tasks import usual
+from compress.tasks.contract import NO_LABEL, Encode, Example, ProblemType, SplitBy, TextSettings, TrainingMetric
 from compress.tasks.rows import Row, name_in, text_in
 
 if TYPE_CHECKING:
@@ -63,11 +44,11 @@ RANKS = False
 BEST_EPOCH: TrainingMetric = "accuracy"
 GRAPHS: tuple[str, ...] = ("encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx")
 REFUSED_FIELDS: Mapping[str, str] = {
-    **RANKING_ONLY,
-    **VECTORS_ONLY,
-    **LABELLED_ROWS_ONLY,
-    **WHOLE_TEXTS_ONLY,
-    **LABELS_ONLY,
+    **usual.RANKING_ONLY,
+    **usual.VECTORS_ONLY,
+    **usual.LABELLED_ROWS_ONLY,
+    **usual.WHOLE_TEXTS_ONLY,
+    **usual.LABELS_ONLY,
     **dict.fromkeys(
         (
             "student.distillation.hidden.weight",
@@ -110,12 +91,12 @@ def _in_pair(language: str) -> str:
     return language.replace("-", "_")
 
 
-def target_of(pair: str) -> str:
+def _target_of(pair: str) -> str:
     """The language that is translated into."""
     return pair.partition("-")[2]
 
 
-def target_token(language: str) -> str:
+def _target_token(language: str) -> str:
     """The token before a source that asks for a target language."""
     return f">>{language}<<"
 
@@ -152,7 +133,7 @@ def _asking_for(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, pair
         return True, ""
     if settings.prefix:
         return False, settings.prefix.format(source=source, target=target)
-    token = target_token(target)
+    token = _target_token(target)
     return False, f"{token} " if token in tokenizer.get_vocab() else ""
 
 
@@ -203,7 +184,10 @@ def answered(row: Row, prediction: str, thresholds: Sequence[float] = ()) -> Row
     return replace(row, label=prediction) if prediction else None
 
 
-findings = as_predicted
+findings = usual.as_predicted
+findings_among = usual.as_found
+finding_as_json = finding_of_json = usual.as_it_is
+index_forms = usual.no_index_forms
 
 
 def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Metric]:
@@ -211,11 +195,11 @@ def metrics(predictions: Sequence[str], rows: Sequence[Row], labels: Sequence[st
     from sacrebleu.metrics import BLEU, CHRF
 
     # Two rows of different languages are added up in one figure, whatever they are split by.
-    segmentations = sorted({_SEGMENTATION.get(target_of(row.lang), "13a") for row in rows})
+    segmentations = sorted({_SEGMENTATION.get(_target_of(row.lang), "13a") for row in rows})
     bleus = {name: BLEU(tokenize=name) for name in segmentations}
     chrf = CHRF()
     pairs = [
-        (bleus[_SEGMENTATION.get(target_of(row.lang), "13a")], prediction, row.label)
+        (bleus[_SEGMENTATION.get(_target_of(row.lang), "13a")], prediction, row.label)
         for prediction, row in zip(predictions, rows, strict=True)
     ]
     signatures = ", ".join(_signature(bleu) for bleu in bleus.values())
@@ -258,22 +242,35 @@ def _signature(scorer: Any) -> str:
     return str(scorer.get_signature())
 
 
-probabilities = no_probabilities
-needs_thresholds = without_thresholds
-thresholds = no_thresholds
-agreed = rows_agreed
-label_counts = no_label_counts
+probabilities = usual.no_probabilities
+needs_thresholds = usual.without_thresholds
+thresholds = usual.no_thresholds
+agreed = usual.rows_agreed
+label_counts = usual.no_label_counts
 
 
 def languages_in(lang: str) -> Sequence[str]:
     return lang.split("-")
 
 
+def read_before(settings: TextSettings, lang: str) -> list[str]:
+    source, target = languages_in(lang)
+    return [settings.prefix.format(source=source, target=target)] if settings.prefix else []
+
+
+def asking_tokens(languages: Iterable[str]) -> list[str]:
+    return sorted({_target_token(_target_of(pair)) for pair in languages})
+
+
+rows_learnt = usual.row_alone
+told = usual.told_as_it_is
+
+
 def question(row: Row) -> dict[str, str]:
     return {"TEXT": row.text, "LANGUAGES": row.lang}
 
 
-served_text = plain_text
+served_text = usual.plain_text
 
 
 def example_call(row: Row) -> str:

@@ -14,7 +14,7 @@ from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
 from compress.runs.stages import run_stage
 from compress.tasks.rows import row_as_dict
-from compress.teacher.copies import Spans, copies_of
+from compress.teacher.copies import Spans, check_copies, copies_of
 from compress.teacher.pool import build_pool
 from compress.teacher.sequences import AUGMENTED_FILE
 from compress.teacher.summary import AUGMENTED, AugmentationSummary, source_stage
@@ -30,11 +30,7 @@ def run_augmentation_stage(run: Run) -> AugmentationSummary:
 def _build(run: Run, file: Path) -> AugmentationSummary:
     settings, rows = run.recipe.student.augmentation, build_pool(load_data(run), run.recipe).rows
     tokenizer = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
-    if not tokenizer.is_fast:
-        raise CompressError(
-            "student.augmentation: the teacher's tokenizer does not tell where its tokens are (no tokenizer.json); "
-            "set copies: 0"
-        )
+    check_copies(tokenizer)
 
     def split(texts: Sequence[str]) -> list[Spans]:
         found = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)

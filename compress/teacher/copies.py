@@ -5,12 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compress.data.table import RowTable
+from compress.errors import CompressError
 from compress.recipe.student import Augmentation, CopyKind
 from compress.tasks.rows import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Spans = list[tuple[int, int]]
 """Where parts of a text start and end, in characters, in order."""
@@ -65,6 +70,18 @@ def copies_of(rows: RowTable, split: SplitTexts, settings: Augmentation, seed: i
                 if text and identity not in seen:
                     seen.add(identity)
                     yield copy
+
+
+def check_copies(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Accept a teacher's tokenizer to make copies with, or refuse it.
+
+    :raises CompressError: If it does not tell where in a text its tokens are.
+    """
+    if not tokenizer.is_fast:
+        raise CompressError(
+            "student.augmentation: the teacher's tokenizer does not tell where its tokens are (no tokenizer.json); "
+            "set copies: 0"
+        )
 
 
 def units_of(text: str, tokens: Spans) -> Spans:

@@ -11,7 +11,6 @@ from compress.data.stage import DataSet
 from compress.data.table import RowTable
 from compress.errors import CompressError
 from compress.recipe.recipe import Recipe
-from compress.tasks import embedding
 from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
 from compress.teacher.summary import AUGMENTED
@@ -59,12 +58,13 @@ def _pool_of(every: RowTable, copies: Sequence[RowTable], recipe: Recipe, split:
     pivot = student.distillation.pivot
     if not len(every.in_languages(student.languages)):
         raise CompressError(f"student.languages: no {split} rows in {', '.join(student.languages or [])}")
-    if task_named(recipe.task).VECTORS:
+    task = task_named(recipe.task)
+    if task.VECTORS:
 
         def whose(text: Row) -> object:  # with a pivot the same text may have several translations
             return text.kind, text.lang, text.text, text.parallel if pivot else None
 
-        every = every.divided(embedding.alone, whose)
+        every = every.divided(task.rows_learnt, whose)
     rows = every.in_languages(student.languages)
     if pivot is not None:
         return _through_pivot(rows, every, pivot)

@@ -34,9 +34,8 @@ from compress.runs.files import file_sha256
 from compress.runs.stages import run_stage
 from compress.runtimes.thresholds import tune_thresholds
 from compress.tasks.contract import Task
-from compress.tasks.embedding import prompts_before
 from compress.tasks.registry import task_named
-from compress.tasks.translation import target_of, target_token
+from compress.teacher.copies import check_copies
 from compress.teacher.summary import TeacherSummary, source_stage
 from compress.training.summary import TrainingSummary
 
@@ -93,6 +92,8 @@ def _build(run: Run, folder: Path, scratch: Path) -> TeacherSummary:
         model, tokenizer, intake = taken.model, taken.tokenizer, taken.intake
     else:
         tokenizer, model = _from_scratch(run, data, scratch)
+    if run.recipe.student.augmentation.copies:
+        check_copies(tokenizer)
     if teacher.vocabulary.trim:
         with working(f"{source_stage(run).name}: trimming the vocabulary"):
             used = partial(read_texts, run, data.training_rows)
@@ -134,7 +135,7 @@ def sampled_texts(run: Run, data: DataSet) -> dict[str, list[str]]:
 def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     shape, max_length = run.recipe.teacher.scratch, run.recipe.data.max_length
     texts = [text for rows in _texts(run.task, data.training_rows).values() for text in rows]
-    asking = _asking_tokens(data) if run.task.GENERATES else None
+    asking = run.task.asking_tokens({*data.training_rows.column("lang").tolist()}) if run.task.GENERATES else None
     tokenizer = train_tokenizer(texts, shape.tokenizer, max_length, asking)
     say(f"{source_stage(run).name}: trained a tokenizer with {len(tokenizer):,} tokens")
     if run.task.GENERATES:
@@ -148,10 +149,6 @@ def _from_scratch(run: Run, data: DataSet, scratch: Path) -> tuple[PreTrainedTok
         return tokenizer, model_class(run.task).from_config(config)
     warmed = _pretrain(run, data, shape, config, tokenizer, scratch)
     return tokenizer, model_class(run.task).from_pretrained(warmed, config=config, use_safetensors=True)
-
-
-def _asking_tokens(data: DataSet) -> list[str]:
-    return sorted({target_token(target_of(pair)) for pair in set(data.training_rows.column("lang"))})
 
 
 def _pretrain(
@@ -230,12 +227,9 @@ def _texts(task: Task, rows: RowTable) -> dict[str, list[str]]:
 
 def read_texts(run: Run, rows: RowTable) -> Iterator[LanguageText]:
     """What the teacher reads and writes, text by text, each with its language."""
-    prompts = prompts_before(run.recipe.data) if run.task.VECTORS else []
     for row in rows:
         languages, texts = run.task.languages_in(row.lang), run.task.texts(row)
-        if run.recipe.data.prefix:
-            yield languages[0], run.recipe.data.prefix.format(source=languages[0], target=languages[-1])
-        yield from ((languages[0], prompt) for prompt in prompts)
+        yield from ((languages[0], text) for text in run.task.read_before(run.recipe.data, row.lang))
         yield from zip(languages if len(languages) == len(texts) else [row.lang] * len(texts), texts, strict=True)
 
 

@@ -20,8 +20,9 @@ import numpy as np
 
 from compress.errors import CompressError
 from compress.runtimes.onnx import onnx_session, text_operators
-from compress.tasks.contract import TextSettings, written_prefix
+from compress.tasks.contract import TextSettings
 from compress.tasks.rows import Row
+from compress.tasks.usual import written_prefix
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto

@@ -132,7 +132,7 @@ def test_how_sure_a_model_is_is_shown_of_one_label_alone():
         (["RUN", "--file", "BINARY"], "binary.txt:1: not text but binary data (a zero byte)"),
         (["RUN", "--file", "BLANK"], "blank.txt: there are no lines"),
         (["RUN", "--file", "ROWS"], "rows.jsonl:1: field 'text' is missing; it has words"),
-        (["RUN", "a", "--pair", "b"], "student reads single texts: leave out text_pairs"),
+        (["RUN", "a", "--pair", "b"], "student reads single texts: leave out --pair"),
         (["RUN", "a", "--trust-remote-code"], "tells that of its models; leave it out"),
         (["EMPTY", "a"], "not a model folder (config.json is missing)"),
         (["MODEL", "a", "--task", "parsing"], "--task parsing: there is none; name one of text-classification"),

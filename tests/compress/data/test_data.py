@@ -154,6 +154,25 @@ def test_a_data_set_of_the_hub_is_read_in_its_configuration(monkeypatch: pytest.
         assert [row["text"] for _, row in splits["test"]] == [f"owner/name {configuration}"]
 
 
+@pytest.mark.parametrize("labels", [None, [None] * 4, [1.0, None, None, None]])
+def test_passages_of_the_hub_need_no_labels_where_other_rows_negatives_are_added(
+    labels: list[float | None] | None, monkeypatch: pytest.MonkeyPatch
+):
+    import datasets
+
+    columns = {"query": [f"query {row}" for row in range(4)], "passage": [f"passage {row}" for row in range(4)]}
+    rows = datasets.Dataset.from_dict({**columns, **({"label": labels} if labels else {})})
+    loaded = datasets.DatasetDict(dict.fromkeys(("train", "validation", "test"), rows))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_: loaded)
+    data = Data(source="owner/name", negatives=Negatives(per_query=1))
+    assert have_labels(data, "reranking") == bool(labels and labels[0])
+
+
+def test_a_configuration_of_a_folder_is_refused(tmp_path: Path):
+    with pytest.raises(CompressError, match=r"data.configuration is of a data set on the hub, .* is none"):
+        read_splits(Data(source=str(tmp_path), configuration="de"), 0)
+
+
 def test_hub_numbers_that_name_no_label_are_refused():
     import datasets
 

@@ -48,7 +48,10 @@ _SIGNALS = {
     "relations": {"weight": 1, "heads": 2},
     "sentences": {"weight": 1},
 }
-_NO_TOKEN_SIGNALS = {f"student.distillation.{name}.weight": 0 for name in _SIGNALS if name != "sentences"}
+_NO_TOKEN_SIGNALS = {
+    **{f"student.distillation.{name}.weight": 0 for name in _SIGNALS if name != "sentences"},
+    "student.distillation.relations.heads": 8,
+}
 READING = {
     "data": {"max_length": 16, "fields": {"parallel": "parallel"}},
     "teacher": {
@@ -111,12 +114,13 @@ _TRIMMED = {
     "teacher.allow_unknown_tokens": ["de"],
 }
 _SPLITS = {f"data.{split}": f"{{folder}}/rows/{split}.jsonl" for split in ("train", "validation", "test")}
+_IN_FILES = {**_SPLITS, "data.source": "cldr"}
 CHANGES: dict[str, Change] = {
     "name": Change("other"),
     "task": Change("token-classification", refused="field 'tokens' is missing"),
     "seed": Change(1),
     "data.source": Change("{folder}/other"),
-    **{name: Change("{folder}/other/" + name.removeprefix("data.") + ".jsonl", _SPLITS) for name in _SPLITS},
+    **{name: Change("{folder}/other/" + name.removeprefix("data.") + ".jsonl", _IN_FILES) for name in _SPLITS},
     "data.unlabelled": Change("{folder}/other/train.jsonl"),
     "data.plain_text": Change(["{folder}/other/train.jsonl"], _TRIMMED),
     "data.fields.text": Change("other"),
@@ -181,7 +185,7 @@ CHANGES: dict[str, Change] = {
     "student.distillation.attention.layers": Change("last"),
     "student.distillation.relations.layer": Change(1),
     "student.distillation.relations.heads": Change(4),
-    "student.distillation.sequences.enabled": Change(False, writes=True),
+    "student.distillation.sequences.enabled": Change(False, {"student.distillation.sequences.beams": 4}, writes=True),
     "student.distillation.sequences.beams": Change(1, writes=True),
     "student.distillation.pivot": Change("en", _NO_TOKEN_SIGNALS),
     "student.distillation.group_dro": Change(5.0),

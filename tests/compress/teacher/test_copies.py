@@ -1,13 +1,16 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from compress.data.table import RowTable
+from compress.errors import CompressError
 from compress.recipe.student import Augmentation
 from compress.tasks.rows import Row
-from compress.teacher.copies import Spans, copies_of, units_of
+from compress.teacher.copies import Spans, check_copies, copies_of, units_of
 
 ENGLISH = "one two three four five six seven eight nine ten"
 GERMAN = "eins zwei drei vier fünf sechs sieben acht neun zehn"
@@ -104,3 +107,9 @@ def test_a_token_with_the_blank_before_it_begins_at_its_word():
     assert units_of("🙂 a", [(0, 1), (0, 1), (1, 3)]) == [(0, 1), (2, 3)]  # bytes of one character
     assert units_of("  ", [(0, 2)]) == []
     assert np.shape(units_of("เ" * 14, [(n, n + 2) for n in range(0, 14, 2)])) == (7, 2)
+
+
+def test_a_tokenizer_that_does_not_tell_where_its_tokens_are_is_refused_before_anything_is_trained():
+    check_copies(SimpleNamespace(is_fast=True))
+    with pytest.raises(CompressError, match=r"does not tell where its tokens are \(no tokenizer.json\); set copies: 0"):
+        check_copies(SimpleNamespace(is_fast=False))
