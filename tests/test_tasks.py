@@ -173,7 +173,7 @@ def test_no_weight_is_unpacked_in_every_step_of_int8(run):
         assert not [
             node.name for node in nodes if node.op_type in ("MatMul", "Transpose") and set(node.input) & unpacked
         ]
-        assert any(node.op_type == "MatMulInteger" for node in nodes)
+        assert any(node.op_type == "MatMulIntegerToFloat" for node in nodes)
 
 
 @translation_only

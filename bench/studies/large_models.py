@@ -86,7 +86,7 @@ def _forms(shape: ModelShape, root: Path) -> Mapping[str, Callable[[Path], objec
     forms: dict[str, Callable[[Path], object]] = {
         "onnx": lambda folder: export_onnx(shape.task, root / WEIGHTS, folder, []),
         "onnx-fused": lambda folder: fuse_graphs(plain, folder),
-        "onnx-int8": lambda folder: quantize_dynamic_int8(fused, folder, own),
+        "onnx-int8": lambda folder: quantize_dynamic_int8(fused, folder, own, by_token=True),
         "onnx-int4": lambda folder: quantize_int4(fused, folder),
         "onnx-fp16": lambda folder: convert_fp16(plain, folder),
     }

@@ -75,7 +75,7 @@ def write_models(shape: EncoderShape, folder: Path) -> None:
     export_onnx(task_named("text-classification"), folder / "torch", folder / "plain", [])
     fuse_graphs(folder / "plain", folder / "fused")
     target, feeds = resolve_target("auto"), [random_tokens(1, length) for length in range(8, 72)]
-    quantize_dynamic_int8(folder / "fused", folder / "int8", target)
+    quantize_dynamic_int8(folder / "fused", folder / "int8", target, by_token=True)
     convert_openvino_int8(folder / "fused", folder / "openvino", target, {"model.onnx": feeds}, "minmax")
     _write_peers(folder, feeds)
 

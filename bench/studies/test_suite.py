@@ -124,12 +124,12 @@ def test_export(benchmark: Any, run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.benchmark(group="export")
 def test_fuse_and_quantise(benchmark: Any, run: Run, tmp_path: Path) -> None:
-    """Plain ONNX to fused operators and dynamic int8."""
+    """Plain ONNX to fused operators and int8 by token."""
     from compress.targets import resolve_target
 
     def quantise() -> None:
         fuse_graphs(run.path_of("onnx"), _empty(tmp_path / "fused"))
-        quantize_dynamic_int8(tmp_path / "fused", _empty(tmp_path / "int8"), resolve_target("auto"))
+        quantize_dynamic_int8(tmp_path / "fused", _empty(tmp_path / "int8"), resolve_target("auto"), by_token=True)
 
     benchmark.pedantic(quantise, rounds=3)
     assert (tmp_path / "int8/model.onnx").exists()

@@ -1,8 +1,7 @@
 """Quantisation-aware distillation: the student learns from its teacher with the rounding of int8 in its forward pass.
 
-Weights are rounded per channel (symmetric), embeddings per token, activations per batch as dynamic int8 does it
-(unsigned, from their smallest to their largest value). Gradients pass the rounding as if it were not there (the
-straight-through estimator; Jacob et al., 2018).
+All is symmetric: weights are rounded per channel, embeddings and activations per token, as `onnx-int8` does it.
+Gradients pass the rounding as if it were not there (the straight-through estimator; Jacob et al., 2018).
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_SMALLEST_SCALE = 1e-8
+_LARGEST, _SMALLEST_SCALE = 127, 1e-8
 
 
 @contextmanager
@@ -24,7 +23,7 @@ def rounding_of_int8(model: nn.Module, reduce_range: bool) -> Iterator[None]:
 
     :param reduce_range: Weights have 7 bits.
     """
-    largest = 63 if reduce_range else 127
+    largest = 64 if reduce_range else _LARGEST
     changed = []
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -41,15 +40,6 @@ def rounding_of_int8(model: nn.Module, reduce_range: bool) -> Iterator[None]:
             del module.forward
 
 
-def rounded_activations(values: Tensor) -> Tensor:
-    """Float tensor to 256 steps between its smallest and its largest value, zero among them (DynamicQuantizeLinear)."""
-    low, high = torch.aminmax(values.detach())
-    low, high = low.clamp(max=0), high.clamp(min=0)
-    scale = ((high - low) / 255).clamp(min=_SMALLEST_SCALE)
-    zero = (-low / scale).round().clamp(0, 255).to(torch.int32)
-    return torch.fake_quantize_per_tensor_affine(values, scale, zero, 0, 255)
-
-
 def rounded_rows(values: Tensor, largest: int) -> Tensor:
     """Float (rows, columns) to integers from ``-largest`` to ``largest``, with a scale for each row."""
     scale = (values.detach().abs().amax(dim=1) / largest).clamp(min=_SMALLEST_SCALE)
@@ -58,9 +48,13 @@ def rounded_rows(values: Tensor, largest: int) -> Tensor:
 
 
 def _linear(module: nn.Linear, largest: int, values: Tensor) -> Tensor:
-    return functional.linear(rounded_activations(values), rounded_rows(module.weight, largest), module.bias)
+    return functional.linear(_by_token(values), rounded_rows(module.weight, largest), module.bias)
 
 
 def _embedding(module: nn.Embedding, numbers: Tensor) -> Tensor:
     rows = functional.embedding(numbers, module.weight, module.padding_idx)
-    return rounded_rows(rows.flatten(0, -2), 127).view_as(rows)
+    return _by_token(rows)
+
+
+def _by_token(values: Tensor) -> Tensor:
+    return rounded_rows(values.flatten(0, -2), _LARGEST).view_as(values)

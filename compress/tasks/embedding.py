@@ -67,6 +67,7 @@ REFUSED_FIELDS: Mapping[str, str] = {
     **{f"student.distillation.{name}": _LEARNT_ELSEWHERE for name in ("alpha", "temperature", "final_temperature")},
     "student.distillation.sentences": _LEARNT_ELSEWHERE,
     "data.prefix": "tasks whose models have no prompts (data.prompts)",
+    "export.variants=onnx-dynamic": "tasks whose answers are not compared with those of other batches",
 }
 BUILT_IN = True
 SPLIT_BY: SplitBy = "text"

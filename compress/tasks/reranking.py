@@ -56,6 +56,7 @@ REFUSED_FIELDS: Mapping[str, str] = {
     **usual.LABELS_ONLY,
     **usual.GENERATION_ONLY,
     "student.kind=static": "tasks that read one text: a query's tokens would be mixed with its passage's",
+    "export.variants=onnx-dynamic": "tasks whose answers are not compared with those of other batches",
     "teacher.training.label_smoothing": "labels",
     "student.training.label_smoothing": "labels",
 }

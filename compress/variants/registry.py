@@ -13,6 +13,7 @@ VariantName = Literal[
     "onnx-fused",
     "onnx-int8",
     "onnx-static",
+    "onnx-dynamic",
     "onnx-static-gpu",
     "openvino-int8",
     "onnx-int4",
@@ -23,7 +24,14 @@ VariantName = Literal[
     "tensorrt-fp32",
 ]
 SelectableName = Literal[
-    "onnx-fused", "onnx-int8", "onnx-static", "onnx-static-gpu", "openvino-int8", "onnx-int4", "onnx-fp16"
+    "onnx-fused",
+    "onnx-int8",
+    "onnx-static",
+    "onnx-dynamic",
+    "onnx-static-gpu",
+    "openvino-int8",
+    "onnx-int4",
+    "onnx-fp16",
 ]
 """Variants that a recipe can name: of the others ``onnx`` is always made, and the rest when it is asked for."""
 
@@ -32,7 +40,7 @@ EnginePrecision = Literal["fp16", "int8", "fp32"]
 LimitsOf = Literal["onnx", "int8", "int4", "fp16"]
 """Whose limits of ``export.parity`` hold for a variant."""
 
-Maker = Literal["export", "fuse", "dynamic-int8", "static-int8", "int4", "fp16", "search", "engine"]
+Maker = Literal["export", "fuse", "int8-by-token", "dynamic-int8", "static-int8", "int4", "fp16", "search", "engine"]
 Runtime = Literal["PyTorch", "ONNX Runtime", "OpenVINO", "TensorRT", "TensorRT-RTX"]
 Processor = Literal["CPU", "GPU"]
 STUDENT_NAME: Literal["student"] = "student"
@@ -90,14 +98,19 @@ _ALL = (
         default_for=("CPU",), searched=True,
     ),
     Variant(
-        "onnx-int8", "onnx-fused", "int8", "int8", "dynamic-int8", "ONNX Runtime", ("CPU",),
-        "dynamic int8: weights per channel, embeddings per token, activations at run time; no calibration",
+        "onnx-int8", "onnx-fused", "int8", "int8", "int8-by-token", "ONNX Runtime", ("CPU",),
+        "int8 with weights per channel, embeddings and activations per token: nearest to 32 bits; no calibration",
         gpu_parent="onnx", default_for=("CPU",), follows_target=True, searched=True,
     ),
     Variant(
         "onnx-static", "onnx-fused", "int8", "int8", "static-int8", "ONNX Runtime", ("CPU",),
-        "int8 with fixed ranges, on x86 with unsigned activations: a row's answer depends on no other",
-        calibrated=True, follows_target=True, searched=True,
+        "int8 with fixed ranges, on x86 with unsigned activations: faster than `onnx-int8`, further from 32 bits",
+        default_for=("CPU",), calibrated=True, follows_target=True, searched=True,
+    ),
+    Variant(
+        "onnx-dynamic", "onnx-fused", "int8", "int8", "dynamic-int8", "ONNX Runtime", ("CPU",),
+        "int8 with a range for all of a batch: a row's answer depends on what stands beside it; no calibration",
+        gpu_parent="onnx", follows_target=True,
     ),
     Variant(
         "onnx-static-gpu", "onnx", "int8", "int8", "static-int8", "ONNX Runtime", ("GPU",),

@@ -10,7 +10,7 @@ from compress.errors import CompressError
 from compress.runtimes.tensorrt import EngineBuilder, collecting_logger
 from compress.variants.registry import ENGINES
 
-_DYNAMIC_INT8 = ("DynamicQuantizeLinear", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
+_INT8_OF_CPUS = ("QuantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "MatMulIntegerToFloat")
 
 
 class Problem(Contract):
@@ -50,8 +50,8 @@ def parser_problems(parser: Any) -> list[Problem]:
         operator, reason = error.node_operator(), " ".join(error.desc().split())
         if reason in ("", "false"):  # the parser's own condition, with no words to it
             reason = "TensorRT has no such operator"
-        if operator in _DYNAMIC_INT8:
-            reason += f"; int8 for TensorRT is static: build from {ENGINES['int8'].parent} (--precision int8)"
+        if operator in _INT8_OF_CPUS:
+            reason += f"; int8 for TensorRT is signed, with fixed ranges: build from {ENGINES['int8'].parent} (--precision int8)"
         found.append(Problem(node=error.node_name(), operator=operator, reason=reason))
     return found
 

@@ -138,15 +138,16 @@ def _fused(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
     return Made(form=variant.name, target=place_of(variant, ingredients.target), fused_attentions=attentions)
 
 
-def _dynamic_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
-    source, target = ingredients.parent_of(variant), ingredients.target
+def _ranges_at_run_time(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
+    source, target, by_token = ingredients.parent_of(variant), ingredients.target, variant.made_by == "int8-by-token"
     announce = ingredients.announcing(f"{variant.name}: quantising")
-    # A vector that depends on what else is in a batch cannot be kept in an index, nor such scores be compared.
-    by_token = ingredients.task.VECTORS or ingredients.task.RANKS
     quantize_dynamic_int8(source, folder, target, ingredients.excluded, announce, by_token=by_token)
-    weights = "7 bit per channel" if target.reduce_range else "8 bit per channel"
-    activations = "at run time, by token" if by_token else None
-    return Made(form=variant.name, target=place_of(variant, target), weights=weights, activations=activations)
+    return Made(
+        form=variant.name,
+        target=place_of(variant, target),
+        weights="7 bit per channel" if target.reduce_range else "8 bit per channel",
+        activations=f"at run time, by {'token' if by_token else 'batch'}",
+    )
 
 
 def _static_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
@@ -186,7 +187,8 @@ def _int4(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
 MAKERS: Mapping[tuple[Maker, Runtime], Callable[[Variant, Ingredients, Path], Made]] = {
     ("export", "ONNX Runtime"): _plain,
     ("fuse", "ONNX Runtime"): _fused,
-    ("dynamic-int8", "ONNX Runtime"): _dynamic_int8,
+    ("int8-by-token", "ONNX Runtime"): _ranges_at_run_time,
+    ("dynamic-int8", "ONNX Runtime"): _ranges_at_run_time,
     ("static-int8", "ONNX Runtime"): _static_int8,
     ("static-int8", "OpenVINO"): _openvino_int8,
     ("fp16", "ONNX Runtime"): _fp16,

@@ -67,7 +67,10 @@ def tiny_recipe(data: Path) -> Fields:
             "feed_forward_size": 64,
             "training": training,
         },
-        "export": {"parity": {"rows": 60, "int8": {"max_difference": 3.0, "agreement": 0.9}}},
+        "export": {
+            "variants": ["onnx-fused", "onnx-int8"],
+            "parity": {"rows": 60, "int8": {"max_difference": 3.0, "agreement": 0.9}},
+        },
         "bench": {"rows": 24, "rounds": 2, "threads": 1},
     }
 

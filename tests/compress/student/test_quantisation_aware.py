@@ -1,31 +1,48 @@
 """The rounding that training sees is the one that ONNX Runtime does."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
-from compress.student.quantisation_aware import rounded_activations, rounded_rows, rounding_of_int8
+from compress.student.quantisation_aware import rounded_rows, rounding_of_int8
+from compress.targets import TARGETS
+from export.quantize import folder as all_graphs
+from export.quantize.int8 import quantize_dynamic_int8
 
 
-def test_activations_are_rounded_as_by_dynamic_quantize_linear():
+def graph_of(layer: torch.nn.Linear) -> onnx.ModelProto:
     value = helper.make_tensor_value_info
-    nodes = [
-        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
-        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
-    ]
-    graph = helper.make_graph(
-        nodes, "graph", [value("x", TensorProto.FLOAT, ["n"])], [value("y", TensorProto.FLOAT, ["n"])]
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    assert onnx.checker.check_model(model) is None
-    for low, high in ((-3.0, 5.0), (1.0, 4.0), (-2.0, -0.5)):
-        values = np.linspace(low, high, 97, dtype=np.float32)
-        expected = session.run(None, {"x": values})[0]
-        assert np.allclose(rounded_activations(torch.from_numpy(values)).numpy(), expected, atol=1e-5)
+    weights = numpy_helper.from_array(layer.weight.detach().numpy().T.copy(), "layer.weight")
+    shapes = {"x": ["rows", "tokens", layer.in_features], "y": ["rows", "tokens", layer.out_features]}
+    x, y = (value(name, TensorProto.FLOAT, shape) for name, shape in shapes.items())
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "layer.weight"], ["y"])], "graph", [x], [y], [weights])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+@pytest.mark.parametrize("target", ["cpu-vnni", "cpu-avx2"])
+def test_a_layer_in_training_gives_what_its_int8_form_gives(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(all_graphs, "save_companions", lambda source, folder: None)  # no tokenizer here
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(64, 32, bias=False)
+    values = torch.randn(3, 7, 64) * torch.logspace(-2, 2, 7)[:, None]  # tokens of very different size
+    for name in ("plain", "int8"):
+        (tmp_path / name).mkdir()
+    onnx.save(graph_of(layer), tmp_path / "plain/model.onnx")
+    quantize_dynamic_int8(tmp_path / "plain", tmp_path / "int8", TARGETS[target], by_token=True)
+    session = onnxruntime.InferenceSession(tmp_path / "int8/model.onnx", providers=["CPUExecutionProvider"])
+    expected = session.run(None, {"x": values.numpy()})[0]
+    with rounding_of_int8(layer, reduce_range=TARGETS[target].reduce_range):
+        found = layer(values).detach().numpy()
+    size = np.abs(expected).max(axis=-1, keepdims=True)
+    assert (np.abs(found - expected) < 0.001 * size).all()
+    assert (np.abs(found - layer(values).detach().numpy()) > 0.001 * size).any()
 
 
 def test_each_row_has_its_own_scale():
@@ -37,10 +54,10 @@ def test_each_row_has_its_own_scale():
 
 
 def test_gradients_pass_the_rounding():
-    values = torch.tensor([0.3, -0.7, 0.9], requires_grad=True)
-    (rounded_activations(values) * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    values = torch.tensor([[0.3, -0.7, 0.9]], requires_grad=True)
+    (rounded_rows(values, 127) * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
     assert values.grad is not None
-    assert values.grad.tolist() == [1.0, 2.0, 3.0]
+    assert values.grad.tolist() == [[1.0, 2.0, 3.0]]
 
 
 def test_a_model_feels_it_inside_of_the_block_only():

@@ -41,7 +41,7 @@ def test_parents_come_before_children():
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=list(TARGETS))
 def test_a_target_is_best_served_with_these(target):
-    expected = ["onnx-static-gpu", "onnx-fp16"] if target.is_gpu else ["onnx-fused", "onnx-int8"]
+    expected = ["onnx-static-gpu", "onnx-fp16"] if target.is_gpu else ["onnx-fused", "onnx-int8", "onnx-static"]
     assert names(default_variants(target)) == expected
 
 

@@ -22,7 +22,7 @@ INT8_ENGINE = {"tensorrt": {"enabled": True, "precisions": ["int8"]}}
 @pytest.mark.parametrize(
     ("settings", "target", "expected"),
     [
-        ({}, CPU, ["onnx", "onnx-fused", "onnx-int8"]),
+        ({}, CPU, ["onnx", "onnx-fused", "onnx-int8", "onnx-static"]),
         ({}, GPU, ["onnx", "onnx-static-gpu", "onnx-fp16"]),
         ({"variants": []}, CPU, ["onnx"]),
         ({"variants": ["onnx-int4"]}, CPU, ["onnx", "onnx-fused", "onnx-int4"]),
