@@ -51,7 +51,7 @@ def parser_problems(parser: Any) -> list[Problem]:
         if reason in ("", "false"):  # the parser's own condition, with no words to it
             reason = "TensorRT has no such operator"
         if operator in _INT8_OF_CPUS:
-            reason += f"; int8 for TensorRT is signed, with fixed ranges: build from {ENGINES['int8'].parent} (--precision int8)"
+            reason += f"; TensorRT takes signed int8 with fixed ranges: {ENGINES['int8'].parent} (--precision int8)"
         found.append(Problem(node=error.node_name(), operator=operator, reason=reason))
     return found
 
