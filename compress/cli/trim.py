@@ -55,6 +55,12 @@ def trim(
     coverage: Annotated[
         float | None, typer.Option(help="Keep the most frequent tokens of this share (0 to 1) of each language's text.")
     ] = None,
+    fill: Annotated[
+        bool,
+        typer.Option(
+            "--fill", help="Where the text uses fewer than --tokens, keep other usual ones of its characters."
+        ),
+    ] = False,
     keep: Annotated[
         list[str] | None, typer.Option(metavar="TOKEN", help="Keep this token in any case; can be repeated.")
     ] = None,
@@ -79,6 +85,7 @@ def trim(
         "teacher.vocabulary.tokens": tokens,
         "teacher.vocabulary.minimum_count": minimum_count,
         "teacher.vocabulary.coverage": coverage,
+        "teacher.vocabulary.fill": fill or None,
         "teacher.vocabulary.keep": keep,
         "teacher.vocabulary.max_loss": max_loss,
     }

@@ -219,8 +219,8 @@ class Student(Section):
     tokenizer: NewTokenizer | None = Field(None, description="train the student its own; null: the teacher's")
     vocabulary_size: Positive | None = Field(
         None,
-        description="keep at most so many of the teacher's tokens, of those that the rows use, so that all languages "
-        "keep the same share of their text; null: all",
+        description="keep so many of the teacher's tokens: those that the rows use, so that all languages keep the "
+        "same share of their text, and where these are fewer, other usual ones of their characters; null: all",
     )
     languages: list[str] | None = Field(None, description="train on the rows of these languages only")
     seeds: Few = Field(

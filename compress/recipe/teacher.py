@@ -47,10 +47,21 @@ class Vocabulary(Section):
     tokens: Positive | None = Field(
         None, description="keep at most this many, so that all languages keep the same share of their text; null: all"
     )
+    fill: bool = Field(
+        False,
+        description="keep as many as `tokens` says where the text uses fewer: others of its characters, the "
+        "tokenizer's most usual first",
+    )
     keep: list[str] = Field(default_factory=list, description="tokens that are kept in any case")
     max_loss: Annotated[float, Field(ge=0, le=100)] | None = Field(
         None, description="refuse to lose more than this percentage of the tokens of any language's validation text"
     )
+
+    @model_validator(mode="after")
+    def _only_so_many_can_be_filled_up(self) -> Vocabulary:
+        if self.fill and self.tokens is None:
+            raise ValueError("fill: it fills up to `tokens`, and there is no such number; set tokens too")
+        return self
 
 
 class Embedding(Section):

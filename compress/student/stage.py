@@ -243,14 +243,14 @@ def own_tokenizer(run: Run, pool: Pool, settings: NewTokenizer) -> PreTrainedTok
 def fewer_tokens(
     run: Run, rows: tuple[DataSet, Pool], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path
 ) -> tuple[PreTrainedTokenizerBase, TrimmingSummary]:
-    """Leave a student as many of its teacher's tokens as the recipe says, those that its rows use most.
+    """Leave a student as many of its teacher's tokens as the recipe says, those first that its rows use most.
 
     :param model: It is changed, not copied.
     :param folder: Where the tokenizer may go on reading from.
     """
     data, pool = rows
     used, held_out = (partial(read_texts, run, rows) for rows in (pool.texts, data.splits["validation"]))
-    settings = Vocabulary(trim=True, tokens=run.recipe.student.vocabulary_size)
+    settings = Vocabulary(trim=True, tokens=run.recipe.student.vocabulary_size, fill=True)
     return trim_vocabulary(model, tokenizer, used, held_out, settings, folder, partial(load_plain_text, run))
 
 

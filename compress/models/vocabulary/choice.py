@@ -46,6 +46,8 @@ def chosen_tokens(
             "trimming would drop all tokens but special ones and bytes: the text uses no other, or not often enough; "
             "give text that the model reads, lower minimum_count, or raise coverage or tokens"
         )
+    if settings.fill:
+        kept |= _usual(anatomy, kept, most)
     return sorted(anatomy.numbers[token] for token in kept)
 
 
@@ -65,6 +67,23 @@ def _ranked(counts: Mapping[str, Counts], settings: Vocabulary) -> list[int]:
     used = np.flatnonzero((total >= settings.minimum_count) & (place < settings.coverage))
     ranked: list[int] = used[np.lexsort((-total[used], place[used]))].tolist()
     return ranked
+
+
+def _usual(anatomy: Anatomy, kept: Collection[str], most: int) -> set[str]:
+    """Tokens that are made of the characters of those that are kept, as many as there is room for.
+
+    They are taken by their numbers, which follow frequency in the text that a tokenizer was trained on: by probability
+    where it is a Unigram, by when they were merged or found where it is byte pairs or WordPiece.
+    """
+    characters = {character for token in kept for character in token}
+    found = set(kept)
+    for token in sorted(anatomy.numbers, key=anatomy.numbers.__getitem__):
+        if token not in found and characters.issuperset(token):
+            added = _with_parts(anatomy, token, found)
+            if len(found) + len(added) > most:
+                break
+            found |= added
+    return found
 
 
 def _with_parts(anatomy: Anatomy, token: str, kept: Collection[str]) -> set[str]:

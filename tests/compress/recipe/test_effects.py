@@ -149,6 +149,7 @@ CHANGES: dict[str, Change] = {
     "teacher.vocabulary.minimum_count": Change(5, _TRIMMED),
     "teacher.vocabulary.coverage": Change(0.5, _TRIMMED),
     "teacher.vocabulary.tokens": Change(100, _TRIMMED),
+    "teacher.vocabulary.fill": Change(True, {**_TRIMMED, "teacher.vocabulary.tokens": 150}),
     "teacher.vocabulary.keep": Change(["no such token"], _TRIMMED, refused="is no token of this model"),
     "teacher.vocabulary.max_loss": Change(
         0, {**_TRIMMED, "teacher.vocabulary.coverage": 0.5}, refused="max_loss: de would lose"

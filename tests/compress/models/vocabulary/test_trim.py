@@ -187,6 +187,18 @@ def test_a_number_of_tokens_is_shared_so_that_languages_keep_the_same_share_of_t
     assert trim(tokens=150)[1].used["de"].lost_share > summary.used["de"].lost_share
 
 
+def test_where_little_text_uses_few_tokens_usual_ones_of_its_characters_fill_it_up(whole, trim, texts):
+    used, new = list(pairs(texts, "de", rows=slice(0, 10))), list(pairs(texts, "de", rows=slice(10, 150)))
+    few, filled = (trim(used, new, tokens=150, fill=fill) for fill in (False, True))
+    assert few[1].tokens_after < filled[1].tokens_after == 150
+    assert set(few[0].get_vocab()) < set(filled[0].get_vocab())
+    assert filled[1].held_out["de"].lost_share < 0.9 * few[1].held_out["de"].lost_share
+    characters = {character for token in few[0].get_vocab() for character in token}
+    assert all(characters.issuperset(token) for token in filled[0].get_vocab())
+    with pytest.raises(ValueError, match="fill: it fills up to `tokens`, and there is no such number; set tokens too"):
+        Vocabulary(trim=True, fill=True)
+
+
 def test_other_text_keeps_tokens_too_and_less_of_new_text_is_lost(trim, texts):
     used, other, new = (list(pairs(texts, "de", rows=slice(*rows))) for rows in ((0, 10), (10, 100), (100, 150)))
     alone, both = trim(used, new)[1], trim(used, new, other)[1]
