@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import fitting
 import pairings
 import pytest
 import small_rerankers as small
@@ -33,6 +35,7 @@ from compress.recipe.teacher import Teacher
 from compress.runs.directory import Run, find_run, open_run
 from compress.serving.opened import open_to_try
 from compress.student.stage import distil
+from compress.student.summary import STUDENT
 from compress.tasks.registry import task_named
 from compress.tasks.rows import Row
 from compress.teacher.outputs import load_cache
@@ -179,6 +182,28 @@ def test_a_search_tries_whole_queries_and_the_gate_sees_a_ranking_turned_round(r
     turned = run.task.findings([-row.score for row in said], rows, "cosine")
     assert {finding.verdict for finding in pairings.judged(run, said, turned)} == {"fail"}
     assert "fail" not in {finding.verdict for finding in pairings.judged(run, said, said)}
+
+
+def test_a_budget_is_of_the_order_of_passages_and_is_obeyed(run: Run, tmp_path: Path):
+    report = pairings.searched(run, tmp_path / "trials", 100)
+    assert report.metric == "nDCG@10"
+    assert report.chosen.name == "onnx-int8"
+    lost = 100 * max(half.worst_language_drop.value for half in (report.chosen.search, report.chosen.confirmation))
+    assert lost > 10
+    assert pairings.searched(run, tmp_path / "trials", lost - 0.1).chosen.name == "onnx-fused"
+    assert pairings.searched(run, tmp_path / "trials", lost + 0.1).chosen.name == "onnx-int8"
+
+
+def test_a_fit_finds_the_reranker_that_loses_least_of_the_order_of_passages(run: Run, tmp_path: Path):
+    this = Run(Path(shutil.copytree(run.folder, tmp_path / run.folder.name, symlinks=True)), run.recipe)
+    shutil.copytree(run.folder.parent / ".cache", tmp_path / ".cache")
+    report = fitting.fitted_in_seconds(this)
+    assert (report.metric, report.fits) == ("nDCG@10", True)
+    (trained,) = (trial for trial in report.trials if trial.rungs)  # no reranker is static
+    assert trained.chosen
+    assert {*trained.rungs[-1].losses.drop} == {"de", "en", "ja", "all"}
+    assert this.summary(STUDENT).layers == 1
+    assert load_recipe(this.folder / "fit/recipe.yaml").student.every_nth_layer == 2
 
 
 @pytest.mark.parametrize("activation", [nn.Identity(), nn.Sigmoid()])

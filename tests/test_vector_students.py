@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fitting
 import forked
 import numpy as np
+import pairings
 import pytest
 import small_sentence_models as small
 import torch
@@ -156,6 +159,41 @@ def test_a_fit_judges_students_by_what_is_found_and_cuts_narrower_ones_out_of_th
         run.summary(EVALUATION).models["student"]["all"]["nDCG@10"].value, abs=1e-4
     )
     assert {candidate.initialization for candidate in candidates_of(run, 100) if candidate.heads < 4} == {"svd"}
+
+
+def test_a_fit_finds_the_student_by_what_is_found_with_its_vectors_static_ones_among_them(distil: Distil):
+    this = distil("fitted", {"student.training.epochs": 1}, until_teacher=True)
+    report = fitting.fitted_in_seconds(this)
+    assert (report.metric, report.fits) == ("nDCG@10", True)
+    trained = {trial.name: trial for trial in report.trials if trial.rungs}
+    assert [trial.candidate.is_static for trial in trained.values()] == [True, False]  # the fastest first
+    assert all({*trial.rungs[-1].losses.drop} == {"de", "en", "all"} for trial in trained.values())
+    assert report.trials[0].frontier
+    assert [trial.chosen for trial in trained.values()].count(True) == 1
+    vectors = SentenceTransformer(str(this.path_of("student")), device="cpu").encode(TEXTS)
+    assert vectors.shape == (40, 24)
+
+
+def test_a_budget_is_of_what_is_found_and_is_obeyed(run: Run, tmp_path: Path):
+    report = pairings.searched(run, tmp_path / "trials", 100)
+    assert report.metric == "nDCG@10"
+    assert report.chosen.name == "onnx-int8"
+    lost = 100 * max(half.worst_language_drop.value for half in (report.chosen.search, report.chosen.confirmation))
+    assert lost > 10
+    assert pairings.searched(run, tmp_path / "trials", lost - 0.1).chosen.name == "onnx-fused"
+    assert pairings.searched(run, tmp_path / "trials", lost + 0.1).chosen.name == "onnx-int8"
+
+
+def test_the_gate_fails_where_less_is_found_and_not_where_all_is_as_before(run: Run, tmp_path: Path):
+    rows = list(load_data(run).splits["test"])
+    harmed = Path(shutil.copytree(run.path_of("onnx-int8"), tmp_path / "harmed"))
+    pairings.harm(harmed)
+    maker = FormMaker(run, load_data(run), resolve_target("auto"))
+    said, less = (maker.predictions(form, rows) for form in (run.path_of("onnx-int8"), harmed))
+    found = {finding.language: finding for finding in pairings.judged(run, said, less)}
+    assert {finding.figure for finding in found.values()} == {"nDCG@10"}
+    assert found["all"].verdict == "fail"
+    assert "fail" not in {finding.verdict for finding in pairings.judged(run, said, said)}
 
 
 def test_with_a_pivot_the_teacher_reads_the_parallel_text_of_the_same_kind(distil: Distil):

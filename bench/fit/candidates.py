@@ -1,4 +1,4 @@
-"""The shapes that a student may have: parts of its teacher's depth and width, and what each can begin from."""
+"""The shapes that a student may have: parts of its teacher's depth and width, what each can begin from, static ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from compress.models.pruning import can_be_pruned
 from compress.models.sentence_folder import has_head, head_of
 from compress.models.vocabulary.anatomy import anatomy_of, count_tokens, total_of
 from compress.recipe.recipe import Recipe
-from compress.recipe.student import Initialization, Student
+from compress.recipe.student import Initialization, Student, static_student_of
 from compress.runs.directory import Run
 from compress.tasks.contract import Task, refuses
 from compress.teacher.pool import build_pool
@@ -33,6 +33,7 @@ _FEED_FORWARDS = (1, 2)
 _MOST_WHOLE_LAYERS = 4  # of a teacher that is as shallow, a narrower student may be as deep
 _VOCABULARIES = (1, 2, 4)  # parts of the tokens that the rows use
 _FEWEST_TOKENS, _NEARLY_ALL = 1000, 0.8
+_OF_STATIC: Initialization = "embeddings"
 _SHAPE = (
     "vocabulary_size",
     "every_nth_layer",
@@ -54,15 +55,18 @@ def candidates_of(run: Run, used_tokens: int) -> dict[FitCandidate, FitWeights]:
     config = load_config(run.path_of(TEACHER.name), run.trusts_code)
     found: dict[FitCandidate, FitWeights] = {}
     problem: CompressError | None = None
-    for shape in _shapes(run, config):
-        for tokens in _vocabularies(run, len(embeddings_of(_without_weights(run, config))), used_tokens):
+    tokens_before = len(embeddings_of(_without_weights(run, config)))
+    for shape in chain(_shapes(run, config), _statics(run)):
+        for tokens in _vocabularies(run, shape, tokens_before, used_tokens):
             candidate = shape.model_copy(update={"tokens": tokens})
             try:
                 found[candidate] = _weights(run, config, candidate)
             except CompressError as error:
                 problem = error
+    if problem and all(one.is_static for one in found):  # no shape can learn what the recipe asks for
+        raise problem
     if not found:
-        raise problem or CompressError("fit: the teacher is as small as can be; there is no smaller student")
+        raise CompressError("fit: the teacher is as small as can be; there is no smaller student")
     return found
 
 
@@ -98,14 +102,31 @@ def _shapes(run: Run, config: PreTrainedConfig) -> Iterator[FitCandidate]:
                 )
 
 
-def _vocabularies(run: Run, tokens: int, used: int) -> list[int | None]:
-    """All of the teacher's tokens, those that the rows use, and parts of these, where the student may have fewer."""
+def _statics(run: Run) -> Iterator[FitCandidate]:
+    """Tables of token vectors, the far end of all that is small and fast; all of a length where one alone can be."""
     student = run.recipe.student
+    if not has_static(run.task) or student.tokenizer:  # their vectors are of the teacher's tokens
+        return
+    longest = longest_static(run)
+    dense = run.task.VECTORS and student.distillation.vectors.projection == "dense"
+    for numbers in [longest] if dense else _parts(longest, _WIDTHS):
+        yield FitCandidate(layers=0, hidden_size=numbers, heads=1, feed_forward_size=0, initialization=_OF_STATIC)
+
+
+def _vocabularies(run: Run, shape: FitCandidate, tokens: int, used: int) -> list[int | None]:
+    """All of the teacher's tokens, those that the rows use, and parts of these, where the student may have fewer.
+
+    Where plain text says which tokens are kept, none has all.
+    """
+    student = student_of(shape, run.recipe.student)
     own = student.tokenizer or student.vocabulary_size or student.distillation.token_signals
     if own or refuses(run.task, "student.vocabulary_size", ""):
         return [None]
     fewer = [used // part for part in _VOCABULARIES]
-    return [None, *(size for size in fewer if _FEWEST_TOKENS <= size < _NEARLY_ALL * tokens)]
+    fewer = [size for size in fewer if _FEWEST_TOKENS <= size < _NEARLY_ALL * tokens]
+    if run.recipe.data.plain_text and run.recipe.keeps_all_tokens:
+        return [*fewer] if fewer else [used]
+    return [None, *fewer]
 
 
 def has_static(task: Task) -> bool:
@@ -121,8 +142,11 @@ def longest_static(run: Run) -> int:
 
 def student_of(candidate: FitCandidate, student: Student) -> Student:
     """The recipe's student in a candidate's shape."""
-    told = {name: value for name, value in student.model_dump().items() if name not in (*_SHAPE, "seeds")}
-    told["vocabulary_size"] = candidate.tokens or student.vocabulary_size
+    tokens = candidate.tokens or student.vocabulary_size
+    if candidate.is_static:
+        return static_student_of(student, candidate.hidden_size).model_copy(update={"vocabulary_size": tokens})
+    told = {name: value for name, value in student.model_dump().items() if name not in _SHAPE}
+    told["vocabulary_size"] = tokens
     if candidate.every_nth_layer:
         return Student.model_validate({**told, "every_nth_layer": candidate.every_nth_layer})
     shape = candidate.model_dump(include={"layers", "hidden_size", "heads", "feed_forward_size", "initialization"})

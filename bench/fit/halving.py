@@ -81,6 +81,9 @@ def run_course(
         _by_thirds(trainer, list(candidates))
     else:
         _by_price(trainer, sorted(candidates, key=lambda one: price(costs[one], bounds)))
+    static = [one for one in course.rungs if one.is_static]
+    if static and not any(one.is_static for one in course.finalists):
+        _finished(trainer, min(static, key=course.loss))  # it costs little, and is the far end of the frontier
     return course
 
 
@@ -197,10 +200,11 @@ class _Trainer:
         epochs, pace, before = self.course.epochs, self.pace, self.course.rungs.get(candidate, [])
         found = self.train(candidate, epochs[rung])
         self.course.rungs[candidate] = [*before, found]
-        pace.seconds += found.seconds
-        pace.trained += epochs[rung] - (before[-1].epochs if before else 0.0)
+        if not candidate.is_static:  # an epoch of those takes next to nothing, and says nothing of others
+            pace.seconds += found.seconds
+            pace.trained += epochs[rung] - (before[-1].epochs if before else 0.0)
         worst = found.losses.worst_language_drop
-        left = f"; about {_duration(ahead * pace.seconds / pace.trained)} left" if ahead else ""
+        left = f"; about {_duration(ahead * pace.seconds / pace.trained)} left" if ahead and pace.trained else ""
         say(
             f"fit: {candidate.name} after {epochs[rung]:g} of {epochs[-1]:g} epochs: worst-language drop "
             f"{100 * worst.value:+.1f} in {worst.language}{left}"

@@ -18,7 +18,7 @@ from compress.runs.manifest import Stage
 class FitCandidate(Contract):
     """The shape of a student, and where its first weights come from."""
 
-    layers: int
+    layers: int = Field(description="0: a static student, whose vectors are `hidden_size` long")
     hidden_size: int
     heads: int
     feed_forward_size: int
@@ -29,8 +29,14 @@ class FitCandidate(Contract):
     @property
     def name(self) -> str:
         """For people, and for files: layers, width, width of the feed-forward part, and tokens if not all."""
-        shape = f"{self.layers}x{self.hidden_size}x{self.feed_forward_size}"
+        layered = f"{self.layers}x{self.hidden_size}x{self.feed_forward_size}"
+        shape = f"static-{self.hidden_size}" if self.is_static else layered
         return shape if self.tokens is None else f"{shape}-{self.tokens}"
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it is a table of token vectors."""
+        return self.layers == 0
 
     @property
     def most_tokens(self) -> float:

@@ -33,7 +33,7 @@ def fit_table(report: FitReport) -> Table:
     )
     headings = (
         "",
-        "layers × width × feed-forward",
+        "layers × width × feed-forward - tokens",
         "p50 ms",
         "MB",
         "epochs",

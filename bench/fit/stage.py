@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from bench.fit.bounds import FitBounds
 from bench.fit.candidates import by_size, candidates_of, recipe_of, used_tokens
 from bench.fit.forms import FORM
-from bench.fit.report import FIT, FitConfirmation, FitReport, write_fit
+from bench.fit.report import FIT, FitCandidate, FitConfirmation, FitReport, FitWeights, write_fit
 from bench.fit.search import FitSearch, look_for_student, trials_of, why_chosen
 from bench.fit.show import draw_fit
 from bench.fit.trials import FitRunner
@@ -18,12 +19,13 @@ from compress.errors import CompressError
 from compress.evaluation.stage import run_evaluation_stage
 from compress.processes import process_count
 from compress.recipe.file import save_recipe
-from compress.recipe.recipe import Recipe
+from compress.recipe.recipe import Recipe, check_plain_text
 from compress.runs.directory import Run, keep_recipe, locked
 from compress.runs.stages import run_stage
 from compress.student.stage import adopt_student
 from compress.student.summary import STUDENT
 from compress.targets import resolve_target
+from compress.tasks.contract import refuses
 from compress.tasks.registry import task_named
 from compress.teacher.augmentation import run_augmentation_stage
 from compress.teacher.outputs import run_cache_stage
@@ -38,20 +40,23 @@ def check_fit(recipe: Recipe) -> None:
 
     :raises CompressError: Saying what is in the way.
     """
-    target, here = resolve_target(recipe.export.target), resolve_target("auto")
+    target, here, task = resolve_target(recipe.export.target), resolve_target("auto"), task_named(recipe.task)
     if target != here:
         raise CompressError(
             f"--target {target.name}: latency is measured on this machine, which is {here.name}; run the command on a "
             "machine of that kind, or leave it out"
         )
     if recipe.student.kind == "static":
-        raise CompressError("student.kind: static has no layers to fit; leave it out")
+        raise CompressError("student.kind: static has no layers to fit; leave it out: static students are tried too")
     if recipe.student.kind == "as-is":
         raise CompressError("student.kind: as-is means that there is no student to fit; leave it out")
     if recipe.teacher.predictions:
         raise CompressError("teacher.predictions: what students lose is told against a teacher that is asked; name one")
-    if task_named(recipe.task).GENERATES:
+    if task.GENERATES:
         raise CompressError(f"compress fit: students for {recipe.task} are not searched for yet; use compress distill")
+    student = recipe.student
+    if student.tokenizer or student.distillation.token_signals or refuses(task, "student.vocabulary_size", ""):
+        check_plain_text(recipe)  # else the candidates have the tokens that it tells
     if process_count() > 1:
         raise CompressError("compress fit: candidates are timed and trained in one process; start it without torchrun")
 
@@ -67,7 +72,7 @@ def run_fit_stage(run: Run, bounds: FitBounds, most: int) -> FitReport:
         run_augmentation_stage(run)
     data = load_data(run)
     weights = candidates_of(run, used_tokens(run, data))
-    runner = FitRunner(run, data, resolve_target(run.recipe.export.target), by_size(weights)[0])
+    runner = FitRunner(run, data, resolve_target(run.recipe.export.target), _reference(weights))
     with locked(run.folder):
         found = look_for_student(weights, bounds, most, run.recipe.student.training.epochs, runner)
         confirmation = _confirmation(runner, found) if found.chosen else None
@@ -86,6 +91,15 @@ def run_fit_stage(run: Run, bounds: FitBounds, most: int) -> FitReport:
     )
     _finish(run, runner, report)
     return report
+
+
+def _reference(weights: Mapping[FitCandidate, FitWeights]) -> FitCandidate:
+    """The one that all are timed in turn with: the smallest with layers.
+
+    It reads the rows as all others do: with all of the teacher's tokens it knows those of each.
+    """
+    smallest = next((one for one in by_size(weights) if not one.is_static), by_size(weights)[0])
+    return smallest.model_copy(update={"tokens": None})
 
 
 def _finish(run: Run, runner: FitRunner, report: FitReport) -> None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bench.fit.bounds import FitBounds
-from bench.fit.candidates import by_size
 from bench.fit.report import FitCandidate, FitCost, FitWeights
 from compress.console import say
 from compress.errors import CompressError, RejectedVariantError
 
 _UNSURE = 1.1  # what is estimated to miss a bound by more is not made
 _CLEAR = 1.5  # what was disturbed, and yet is so far on either side of a bound, is on that side
+_STATIC_SHARE = 3
 _MOST_MADE = 3  # times as many as are trained, beside the corners
 
 Measure = Callable[[FitCandidate], FitCost]
@@ -47,11 +47,12 @@ class Survey:
         """What all candidates are like, by those that were measured.
 
         A run takes some time for itself, some for each layer, and more with the sizes of its products; a form has some
-        bytes for each weight of the embeddings, and for each other one. No part is less than nothing.
+        bytes for each weight of the embeddings, and for each other one. No part is less than nothing. Static ones have
+        nothing in common with the others but what their embeddings need.
         """
         candidates = list(self.weights)
         features = np.array([_of_time(candidate) for candidate in candidates])
-        numbers = np.array([[1, self.weights[one].embeddings, self.weights[one].others] for one in candidates])
+        numbers = np.array([_of_size(candidate, self.weights[candidate]) for candidate in candidates])
         places = [candidates.index(candidate) for candidate in self.measured]
         costs = list(self.measured.values())
         milliseconds = features @ _fitted(features[places], [cost.p50_ms for cost in costs])
@@ -72,7 +73,7 @@ def survey(weights: Mapping[FitCandidate, FitWeights], bounds: FitBounds, most: 
     found = Survey(weights, bounds)
     for candidate in _corners(list(weights)):
         _try(found, candidate, measure)
-        if candidate is by_size(weights)[0] and found.measured and not found.allows(candidate):
+        if _is_beyond(found, candidate) and all(other.covers(candidate) for other in weights):
             return found  # all others are slower, and larger
     if not found.measured:
         raise CompressError(f"fit: no student can be made: {next(iter(found.rejected.values()))}")
@@ -95,23 +96,44 @@ def _try(found: Survey, candidate: FitCandidate, measure: Measure) -> None:
         found.rejected[candidate] = str(error)
 
 
+def _is_beyond(found: Survey, candidate: FitCandidate) -> bool:
+    return candidate in found.measured and not found.allows(candidate)
+
+
 def _corners(candidates: Sequence[FitCandidate]) -> list[FitCandidate]:
-    """The smallest, the shallowest of the widest, the deepest of the narrowest, one in the middle, the largest."""
+    """The smallest and the largest static one; of the others the smallest, the shallowest of the widest, the deepest of
+    the narrowest, one in the middle, the largest."""
+    static, layered = _by_kind(candidates)
+    ends = sorted(static, key=_wide)
+    return [*dict.fromkeys((*ends[:1], *ends[-1:], *(_corners_of_layered(layered) if layered else ())))]
 
-    def wide(one: FitCandidate) -> tuple[float, ...]:
-        return one.hidden_size, one.feed_forward_size, one.most_tokens
 
-    smallest = min(candidates, key=lambda one: (one.layers, *wide(one)))
-    shallow = min(candidates, key=lambda one: (one.layers, *(-size for size in wide(one))))
-    deep = max(candidates, key=lambda one: (one.layers, *(-size for size in wide(one))))
-    largest = max(candidates, key=lambda one: (one.layers, *wide(one)))
+def _by_kind(candidates: Sequence[FitCandidate]) -> tuple[list[FitCandidate], list[FitCandidate]]:
+    """The static ones, and those with layers."""
+    return [one for one in candidates if one.is_static], [one for one in candidates if not one.is_static]
+
+
+def _wide(one: FitCandidate) -> tuple[float, ...]:
+    return one.hidden_size, one.feed_forward_size, one.most_tokens
+
+
+def _corners_of_layered(candidates: Sequence[FitCandidate]) -> tuple[FitCandidate, ...]:
+    smallest = min(candidates, key=lambda one: (one.layers, *_wide(one)))
+    shallow = min(candidates, key=lambda one: (one.layers, *(-size for size in _wide(one))))
+    deep = max(candidates, key=lambda one: (one.layers, *(-size for size in _wide(one))))
+    largest = max(candidates, key=lambda one: (one.layers, *_wide(one)))
     middle = sorted(candidates, key=lambda one: one.layers * one.hidden_size)[len(candidates) // 2]
-    return list(dict.fromkeys((smallest, shallow, deep, middle, largest)))
+    return smallest, shallow, deep, middle, largest
 
 
 def _of_time(candidate: FitCandidate) -> tuple[float, ...]:
     layers, width, wide = candidate.layers, candidate.hidden_size, candidate.feed_forward_size
-    return 1.0, float(layers), layers * width / 1e2, layers * width * width / 1e5, layers * width * wide / 1e5
+    of_layers = float(layers), layers * width / 1e2, layers * width * width / 1e5, layers * width * wide / 1e5
+    return float(candidate.is_static), float(not candidate.is_static), *of_layers
+
+
+def _of_size(candidate: FitCandidate, weights: FitWeights) -> tuple[float, ...]:
+    return float(candidate.is_static), float(not candidate.is_static), weights.embeddings, weights.others
 
 
 def _fitted(features: np.ndarray, values: Sequence[float]) -> np.ndarray:
@@ -125,28 +147,50 @@ def _fitted(features: np.ndarray, values: Sequence[float]) -> np.ndarray:
 def _worth_it(found: Survey, most: int) -> list[FitCandidate]:
     """The candidates within the bounds that promise most, as far as is known by now.
 
-    Where the drop is the objective: those that no other one covers, the largest first. Else, from the cheapest to the
-    costliest, those that no cheaper one is as deep as and has as many tokens and other weights as.
+    A third are static, if there are such, and one where few are trained: they cost little, and are the far end of what
+    can be had.
     """
     estimates = found.estimates()
     within = [candidate for candidate in found.weights if _may_be_within(found, candidate, estimates[candidate])]
+    static, layered = (_promising(found, kind, estimates) for kind in _by_kind(within))
+    few = max(most // _STATIC_SHARE, int(most > 1), most - len(layered))
+    static = _drawn(found, static, few)
+    return [*static, *_drawn(found, layered, most - len(static))]
+
+
+def _promising(
+    found: Survey, within: Sequence[FitCandidate], estimates: Mapping[FitCandidate, FitCost]
+) -> list[FitCandidate]:
+    """Where the drop is the objective: those that no other one covers, the largest first.
+
+    Else, from the cheapest to the costliest, those that no cheaper one is as deep as and has as many tokens and other
+    weights as; of static ones: is as long as.
+    """
     if found.bounds.objective == "drop":
         outermost = [one for one in within if not any(other != one and other.covers(one) for other in within)]
-        return sorted(outermost, key=lambda one: -found.weights[one].others)[:most]
+        return sorted(outermost, key=lambda one: (-found.weights[one].others, -found.weights[one].embeddings))
 
     def price(candidate: FitCandidate) -> float:
         cost = found.measured.get(candidate) or estimates[candidate]
         return cost.bytes if found.bounds.objective == "size" else cost.p50_ms
 
+    def room(candidate: FitCandidate) -> tuple[float, ...]:
+        others = candidate.hidden_size if candidate.is_static else found.weights[candidate].others
+        return candidate.layers, candidate.most_tokens, others
+
     rising: list[FitCandidate] = []
     for candidate in sorted(within, key=price):
-        deep, tokens, weights = candidate.layers, candidate.most_tokens, found.weights[candidate].others
-        if not any(
-            one.layers >= deep and one.most_tokens >= tokens and found.weights[one].others >= weights for one in rising
-        ):
+        if not any(all(a >= b for a, b in zip(room(one), room(candidate), strict=True)) for one in rising):
             rising.append(candidate)
-    places = np.linspace(0, len(rising) - 1, min(most, len(rising))).round().astype(int)
-    return [rising[place] for place in places]
+    return rising
+
+
+def _drawn(found: Survey, promising: list[FitCandidate], count: int) -> list[FitCandidate]:
+    """So many of them: the first, or where they rise in price those that lie evenly apart."""
+    if found.bounds.objective == "drop":
+        return promising[:count]
+    places = np.linspace(0, len(promising) - 1, min(count, len(promising))).round().astype(int)
+    return [promising[place] for place in places]
 
 
 def _may_be_within(found: Survey, candidate: FitCandidate, estimate: FitCost) -> bool:

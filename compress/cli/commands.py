@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from compress.cli.export_results import BundleResult, EngineResult, ExplainResult, ExportResult
     from compress.cli.results import BenchResult, DistillResult
     from compress.data.summary import DataSummary
+    from compress.recipe.recipe import Recipe
     from compress.runs.directory import Run
     from compress.student.summary import StudentSummary
     from compress.teacher.summary import (
@@ -270,14 +271,26 @@ def verify(
     return found
 
 
-def new_run(recipe: Path | None, values: Overrides, set_: list[str] | None, output: Path) -> Run:
-    """The run of a recipe, created or gone on with; its log is kept from now on."""
+def new_run(
+    recipe: Path | None,
+    values: Overrides,
+    set_: list[str] | None,
+    output: Path,
+    check: Callable[[Recipe], None] | None = None,
+) -> Run:
+    """The run of a recipe, created or gone on with; its log is kept from now on.
+
+    :param check: Refuses recipes that the command can do nothing with, before there is a run; none: of one student.
+    """
     from compress.cli.taken import with_what_the_model_says
     from compress.console import start_log
     from compress.recipe.file import load_recipe
+    from compress.recipe.recipe import check_plain_text
     from compress.runs.directory import open_run
 
-    found = open_run(with_what_the_model_says(load_recipe(recipe, {**values, **assigned(set_)})), output)
+    read = load_recipe(recipe, {**values, **assigned(set_)})
+    (check or check_plain_text)(read)
+    found = open_run(with_what_the_model_says(read), output)
     start_log(found.folder)
     return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compress.cli.options import ARTIFACTS, Json, Output, Set, Verbose, assigned, given
+from compress.cli.options import ARTIFACTS, Json, Output, Set, Verbose, given
 from compress.cli.outcome import finish, show
 from compress.extras import require
 
@@ -51,12 +51,9 @@ def fit(
         from compress.cli import commands
         from compress.cli.export_results import FitResult
         from compress.evaluation.answers import run_answers_stage
-        from compress.recipe.file import load_recipe
 
         bounds = parse_bounds(max_latency, max_size, max_drop)
-        fields = given({"export.target": target})
-        check_fit(load_recipe(recipe, {**fields, **assigned(set_)}))
-        run = commands.new_run(recipe, fields, set_, output)
+        run = commands.new_run(recipe, given({"export.target": target}), set_, output, check_fit)
         data, _, _ = commands.taught(run)
         if not data.labelled:
             run_answers_stage(run)

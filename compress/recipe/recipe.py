@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
+from compress.errors import CompressError
 from compress.recipe.bench import Bench
 from compress.recipe.bundle import Bundle
 from compress.recipe.data import Data, check_prefix
@@ -40,6 +41,11 @@ class Recipe(Section):
         """Whether a model is trained: a student, or the one that the run starts from."""
         return self.student.is_learnt or self.teacher.is_trained
 
+    @property
+    def keeps_all_tokens(self) -> bool:
+        """Whether teacher and student have all tokens that are theirs."""
+        return not (self.teacher.vocabulary.trim or self.student.vocabulary_size)
+
     @field_validator("name")
     @classmethod
     def _name_is_a_run_s_own(cls, name: str) -> str:
@@ -67,15 +73,6 @@ class Recipe(Section):
     def _labels_are_named_for_a_teacher_that_has_some(self) -> Recipe:
         if self.data.label_names and (self.teacher.model is None or self.teacher.fine_tune):
             raise ValueError("data.label_names is for a teacher that is taken as it is (teacher.fine_tune: false)")
-        return self
-
-    @model_validator(mode="after")
-    def _plain_text_is_for_a_vocabulary(self) -> Recipe:
-        if self.data.plain_text and not (self.teacher.vocabulary.trim or self.student.vocabulary_size):
-            raise ValueError(
-                "data.plain_text says which tokens are kept, and all are: set teacher.vocabulary.trim or "
-                "student.vocabulary_size, or leave it out"
-            )
         return self
 
     @model_validator(mode="after")
@@ -137,3 +134,15 @@ class Recipe(Section):
         if refused:
             raise ValueError(refused)
         return self
+
+
+def check_plain_text(recipe: Recipe) -> None:
+    """Refuse plain text that has nothing to say. A fit, which looks for vocabularies itself, may be given it.
+
+    :raises CompressError: If all tokens are kept.
+    """
+    if recipe.data.plain_text and recipe.keeps_all_tokens:
+        raise CompressError(
+            "data.plain_text says which tokens are kept, and all are: set teacher.vocabulary.trim or "
+            "student.vocabulary_size, or leave it out"
+        )

@@ -153,7 +153,7 @@ def distil(
         theirs = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
         encode = run.task.encoder(tokenizer, run.recipe.data, data.labels)
         on = targets if run.task.VECTORS else None
-        fill_table(teacher, model, (theirs, tokenizer), tokens_read(encode, pool.rows), on)
+        fill_table(None if begun else teacher, model, (theirs, tokenizer), tokens_read(encode, pool.rows), on)
     plan = plan_signals(student.distillation, model.config.num_hidden_layers, teacher.config.num_hidden_layers)
     usual_attention = model.config._attn_implementation
     prepare(model, plan.student)

@@ -36,7 +36,7 @@ _RARITY = 1e-3  # the frequency at which a token weighs half
 
 
 def fill_table(
-    teacher: PreTrainedModel,
+    teacher: PreTrainedModel | None,
     student: PreTrainedModel,
     tokenizers: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase],
     texts: Iterable[list[int]],
@@ -44,6 +44,7 @@ def fill_table(
 ) -> None:
     """Give a static student its token vectors.
 
+    :param teacher: None where those of a checkpoint take their place: then they are all nothing.
     :param tokenizers: The teacher's, and the student's, whose tokens the teacher knows too.
     :param texts: The student's tokens of what it learns from: they tell how frequent each is.
     :param targets: Which vectors it learns, where it gives some: its tokens' begin on the same axes.
@@ -53,13 +54,14 @@ def fill_table(
     numbers = own.get_vocab()
     names = sorted(numbers, key=lambda token: numbers[token])
     places = torch.tensor([numbers[name] for name in names])
-    known = theirs.get_vocab()
-    asked = _asked_alone(teacher, theirs, [known[name] for name in names])
-    vectors = _principal(asked, width) if targets is None else targets.of(asked)
     weightless = sorted({*own.all_special_ids, *([] if own.unk_token_id is None else [own.unk_token_id])})
     table = torch.zeros(int(places.max()) + 1, width)
-    table[places] = vectors * _weights(texts, places)[:, None]
-    table[weightless] = 0.0
+    if teacher is not None:
+        known = theirs.get_vocab()
+        asked = _asked_alone(teacher, theirs, [known[name] for name in names])
+        vectors = _principal(asked, width) if targets is None else targets.of(asked)
+        table[places] = vectors * _weights(texts, places)[:, None]
+        table[weightless] = 0.0
     student.set_input_embeddings(nn.Embedding.from_pretrained(table, freeze=False))
     student.config.update({"vocab_size": len(table), "weightless": weightless})
 

@@ -53,13 +53,20 @@ def test_what_cannot_be_meant_is_said_in_one_line(given: tuple, told: str):
         parse_bounds(*given)
 
 
+TWO = ["--max-size", "1MB", "--max-drop", "1"]
+TOKENS = ["-s", "data.plain_text=[more.txt]"]
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         (["--max-size", "1MB"], "give two of --max-latency, --max-size and --max-drop (here: --max-size)"),
-        (["--max-size", "1MB", "--max-drop", "1", "--target", "cpu-arm"], "--target cpu-arm: latency is measured on"),
-        (["--max-size", "1MB", "--max-drop", "1", "--target", "cuda-sm86"], "--target cuda-sm86: latency is measured"),
-        (["--max-size", "1MB", "--max-drop", "1", "-s", "student.kind=as-is"], "student.kind: as-is means that there"),
+        ([*TWO, "--target", "cpu-arm"], "--target cpu-arm: latency is measured on"),
+        ([*TWO, "--target", "cuda-sm86"], "--target cuda-sm86: latency is measured"),
+        ([*TWO, "-s", "student.kind=as-is"], "student.kind: as-is means that there"),
+        ([*TWO, "-s", "student.kind=static"], "student.kind: static has no layers to"),
+        ([*TWO, *TOKENS, "-s", "student.tokenizer={}"], "data.plain_text says which tokens are kept, and all are"),
+        ([*TWO, *TOKENS, "-s", "student.distillation.hidden.weight=1"], "data.plain_text says which tokens are kept"),
     ],
 )
 def test_what_cannot_be_done_leaves_no_run_behind(options: list[str], told: str, tmp_path: Path, compress_command):

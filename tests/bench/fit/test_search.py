@@ -27,7 +27,7 @@ class MadeUp:
     """Students whose costs and drops follow from their shapes: the larger, the slower, and the less is lost; what is
     lost shrinks with each epoch. ``special`` are points that a shape loses less than it should."""
 
-    def __init__(self, noisy: bool = False, refused: tuple[str, ...] = (), **special: float):
+    def __init__(self, noisy: bool = False, refused: tuple[str, ...] = (), static: bool = False, **special: float):
         self.noisy, self.refused, self.special = noisy, refused, special
         self.measured: list[str] = []
         self.trained: list[tuple[str, float]] = []
@@ -41,13 +41,24 @@ class MadeUp:
             ): FitWeights(embeddings=32_000 * heads, others=layers * 4000 * heads**2 + layers * 4000 * heads**2 // part)
             for layers, heads, part in itertools.product((1, 2, 3, 4, 6), (3, 4, 6, 8), (1, 2))
         }
+        if static:
+            self.weights |= {
+                FitCandidate(
+                    layers=0, hidden_size=width, heads=1, feed_forward_size=0, initialization="embeddings"
+                ): FitWeights(embeddings=1000 * width, others=7 * width)
+                for width in (96, 128, 192, 256)
+            }
 
     def cost(self, candidate: FitCandidate) -> FitCost:
         weights = self.weights[candidate]
+        if candidate.is_static:
+            return FitCost(p50_ms=0.02 + candidate.hidden_size / 1e5, bytes=sum(dict(weights).values()) + 1000)
         milliseconds = 0.1 + candidate.layers * (0.05 + weights.others / candidate.layers / 2e6)
         return FitCost(p50_ms=milliseconds, bytes=weights.embeddings + weights.others + 9000, noisy=self.noisy)
 
     def drop(self, candidate: FitCandidate, epochs: float) -> float:
+        if candidate.is_static:
+            return 12 - candidate.hidden_size / 128 + 1 / epochs
         capacity = math.log2(self.weights[candidate].others) + math.log2(candidate.layers)
         return 40 - 1.7 * capacity + 12 / epochs - self.special.get(f"_{candidate.name}", 0.0)
 
@@ -206,3 +217,51 @@ def test_the_frontier_is_of_those_that_were_trained_to_the_end():
     on_it = [trial for trial in trials_of(found) if trial.frontier]
     assert on_it
     assert all(trial.rungs[-1].epochs == EPOCHS for trial in on_it)
+
+
+BY_THIRDS, BY_PRICE = FitBounds(latency_ms=0.5, size_bytes=2_000_000), FitBounds(latency_ms=1.0, points=5)
+
+
+@pytest.mark.parametrize("bounds", [BY_THIRDS, BY_PRICE])
+def test_a_static_one_stands_at_the_far_end_of_the_frontier_and_is_not_chosen_where_it_loses_more(bounds: FitBounds):
+    found = looked(MadeUp(static=True), bounds)
+    assert found.chosen is not None
+    assert not found.chosen.is_static
+    on_it = [trial for trial in trials_of(found) if trial.frontier]
+    assert on_it[0].candidate.is_static  # the fastest first
+    assert on_it[0].rungs[-1].epochs == EPOCHS
+    assert sum(one.is_static for one in found.course.rungs) <= 3
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        FitBounds(latency_ms=0.05, size_bytes=2_000_000),  # no other is so fast
+        FitBounds(latency_ms=1.0, points=11.0),
+        FitBounds(size_bytes=2_000_000, points=11.0),
+    ],
+)
+def test_a_static_one_is_chosen_where_the_bounds_ask_for_it(bounds: FitBounds):
+    made_up = MadeUp(static=True)
+    found = looked(made_up, bounds)
+    assert found.chosen is not None
+    assert found.chosen.is_static
+    assert found.course.keeps(found.chosen)
+    if bounds.points is None:
+        assert found.chosen == made_up.best(bounds)
+        assert all(one.is_static for one in found.course.rungs)
+    else:
+        assert made_up.drop(found.chosen, EPOCHS) <= bounds.points
+
+
+def test_static_ones_do_not_change_what_others_are_estimated_to_cost():
+    made_up = MadeUp(static=True)
+    found = looked(made_up, BY_PRICE)
+    for one, cost in found.survey.estimates().items():
+        assert cost.p50_ms == pytest.approx(made_up.cost(one).p50_ms, rel=0.25)
+
+
+def test_one_training_is_of_one_with_layers_if_any_is_within_the_bounds():
+    assert not any(one.is_static for one in looked(MadeUp(static=True), BY_THIRDS, most=1).course.rungs)
+    far = FitBounds(latency_ms=0.05, size_bytes=2_000_000)
+    assert [one.is_static for one in looked(MadeUp(static=True), far, most=1).course.rungs] == [True]

@@ -1,10 +1,9 @@
 """A whole fit on a small teacher: what is left behind, killed and gone on with, and run again."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import fitting
 import pytest
 import yaml
 from tiny_runs import tiny_recipe
@@ -17,10 +16,10 @@ from bench.fit.stage import run_fit_stage
 from compress.cli import commands
 from compress.recipe.file import load_recipe
 from compress.recipe.recipe import Recipe
+from compress.recipe.student import Student
 from compress.runs.directory import Run, open_run
 from compress.runs.files import file_sha256
-from export.onnx.graphs import graph_bytes
-from export.search.timing import FormTimes
+from compress.student.summary import STUDENT
 
 pytestmark = pytest.mark.slow
 SMALL = 85_000  # bytes: of the teacher, 2x64, all shapes but one are so small
@@ -33,15 +32,7 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module", autouse=True)
 def steady_times() -> Iterator[None]:
-    """Forms are timed, but taken to need a millisecond for each megabyte."""
-
-    def times(*arguments: Any) -> FormTimes:
-        return replace(real(*arguments), milliseconds=graph_bytes(arguments[1]) / 1e6, noisy=False)
-
-    real = FormMaker.times
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("export.search.timing._TIMED_ROUNDS", 2)
-        patch.setattr(FormMaker, "times", times)
+    with fitting.steady_times():
         yield
 
 
@@ -55,6 +46,7 @@ def taught(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     recipe = tiny_recipe(data_folder)
     recipe["teacher"]["scratch"] |= {"layers": 2, "feed_forward_size": 64}
     recipe["student"]["training"]["epochs"] = 2
+    recipe["student"]["tokenizer"] = {"vocabulary_size": 400}  # with it no student is static
     run = open_run(Recipe.model_validate(recipe), tmp_path_factory.mktemp("fit"))
     commands.taught(run)
     return run
@@ -160,3 +152,25 @@ def test_the_command_shows_what_was_chosen_and_why(report: FitReport, killed: Ru
     assert report.why in " ".join(done.stdout.split())
     assert f"recipe: {killed.folder}/fit/recipe.yaml; export and measure it: compress run " in done.stdout
     assert "chosen" in done.stdout
+
+
+def test_a_static_student_is_found_with_copies_of_the_rows_and_the_best_of_several_seeds_is_kept(
+    killed: Run, report: FitReport, capsys: pytest.CaptureFixture[str]
+):
+    student = {"seeds": 2, "augmentation": {"copies": 1}, "training": killed.recipe.student.training.model_dump()}
+    run = Run(killed.folder, killed.recipe.model_copy(update={"student": Student.model_validate(student)}))
+    found = fitted(run, most=2)
+    chosen = found.chosen
+    assert chosen is not None
+    assert found.fits
+    assert chosen.candidate.is_static
+    assert [trial.candidate.is_static for trial in found.trials if trial.rungs] == [True, False]
+    recipe = load_recipe(run.folder / "fit" / "recipe.yaml")
+    assert (recipe.student.kind, recipe.student.seeds) == ("static", 2)
+    summary = run.summary(STUDENT)
+    assert [result.seed for result in summary.seeds] == [0, 1]
+    assert summary.layers == 0
+    assert (run.folder / "student/model2vec").is_dir()
+    capsys.readouterr()
+    assert commands.distill(Run(run.folder, recipe), in_json=True).student == summary
+    assert "student: unchanged, skipped" in capsys.readouterr().err

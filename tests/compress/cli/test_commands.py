@@ -118,6 +118,13 @@ def test_an_unknown_field_is_refused(compress_command, tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
+def test_plain_text_that_says_nothing_is_refused(compress_command, tmp_path: Path):
+    done = compress_command("distill", "--set", "data.plain_text=[more.txt]", "--output", tmp_path)
+    told = "data.plain_text says which tokens are kept, and all are: set teacher.vocabulary.trim or student.vocab"
+    assert_one_clear_line(done, told)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_option_is_refused(compress_command):
     done = compress_command("distill", "--alhpa", "1")
     assert done.returncode == 2

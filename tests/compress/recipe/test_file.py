@@ -55,7 +55,6 @@ def test_a_saved_recipe_is_read_back_equal(tmp_path: Path):
             "student.augmentation is for text-classification, the task is question-answering; leave it out",
         ),
         ("student: {augmentation: {kinds: [joint]}}", "student.augmentation.kinds.0: input should be 'pieces'"),
-        ("data: {plain_text: [a.txt]}", "data.plain_text says which tokens are kept, and all are: set teacher.voc"),
         ("name: ../elsewhere", "name: string should match pattern"),
         ("task: translation", "data.source: the built-in data has no rows for translation; name a file or folder"),
         (
