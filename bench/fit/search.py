@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bench.fit.bounds import FitBounds
-from bench.fit.candidates import by_size
 from bench.fit.halving import Course, best_of, run_course, rungs_of
 from bench.fit.report import FitCandidate, FitCost, FitRung, FitTrial, FitWeights
 from bench.fit.survey import Survey, survey
@@ -111,8 +110,8 @@ def why_chosen(found: FitSearch) -> str:
     """Why a student was chosen, or which one is nearest to what was asked for, in one sentence."""
     costs, course, bounds, chosen = found.survey, found.course, found.bounds, found.chosen
     if chosen is None:
-        smallest = by_size(costs.weights)[0]
-        cost = costs.cost(smallest)
+        smallest = min(costs.measured, key=lambda one: costs.measured[one].bytes)
+        cost = costs.measured[smallest]
         return (
             f"no student of this teacher is within {bounds.told}; nearest is the smallest one, {smallest.name}: "
             f"{cost.p50_ms:.2f} ms, {cost.bytes / 1e6:.2f} MB"

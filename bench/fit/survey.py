@@ -71,16 +71,18 @@ def survey(weights: Mapping[FitCandidate, FitWeights], bounds: FitBounds, most: 
     :raises CompressError: If none can be made, or other work kept one from being timed whose place hangs on it.
     """
     found = Survey(weights, bounds)
-    for candidate in _corners(list(weights)):
-        _try(found, candidate, measure)
-        if _is_beyond(found, candidate) and all(other.covers(candidate) for other in weights):
-            return found  # all others are slower, and larger
+    kinds = _by_kind(list(weights))
+    for kind in kinds:
+        for candidate in _corners(kind):
+            _try(found, candidate, measure)
+            if _is_beyond(found, candidate) and all(other.covers(candidate) for other in kind):
+                break  # all others of this kind are slower, and larger
     if not found.measured:
         raise CompressError(f"fit: no student can be made: {next(iter(found.rejected.values()))}")
     while True:
         chosen = _worth_it(found, most)
         unknown = [candidate for candidate in chosen if candidate not in found.measured]
-        if not unknown or len(found.measured) > _MOST_MADE * most + len(_corners(list(weights))):
+        if not unknown or len(found.measured) > _MOST_MADE * most + sum(len(_corners(kind)) for kind in kinds):
             break
         _try(found, unknown[0], measure)
     found.shortlist = [candidate for candidate in chosen if candidate in found.measured]
@@ -101,11 +103,20 @@ def _is_beyond(found: Survey, candidate: FitCandidate) -> bool:
 
 
 def _corners(candidates: Sequence[FitCandidate]) -> list[FitCandidate]:
-    """The smallest and the largest static one; of the others the smallest, the shallowest of the widest, the deepest of
-    the narrowest, one in the middle, the largest."""
-    static, layered = _by_kind(candidates)
-    ends = sorted(static, key=_wide)
-    return [*dict.fromkeys((*ends[:1], *ends[-1:], *(_corners_of_layered(layered) if layered else ())))]
+    """The smallest, the shallowest of the widest, the deepest of the narrowest, one in the middle, the largest.
+
+    Of static ones the smallest and the largest.
+    """
+    if not candidates:
+        return []
+    smallest = min(candidates, key=lambda one: (one.layers, *_wide(one)))
+    shallow = min(candidates, key=lambda one: (one.layers, *(-size for size in _wide(one))))
+    deep = max(candidates, key=lambda one: (one.layers, *(-size for size in _wide(one))))
+    largest = max(candidates, key=lambda one: (one.layers, *_wide(one)))
+    middle = sorted(candidates, key=lambda one: one.layers * one.hidden_size)[len(candidates) // 2]
+    if smallest.is_static:
+        return [*dict.fromkeys((smallest, largest))]
+    return [*dict.fromkeys((smallest, shallow, deep, middle, largest))]
 
 
 def _by_kind(candidates: Sequence[FitCandidate]) -> tuple[list[FitCandidate], list[FitCandidate]]:
@@ -115,15 +126,6 @@ def _by_kind(candidates: Sequence[FitCandidate]) -> tuple[list[FitCandidate], li
 
 def _wide(one: FitCandidate) -> tuple[float, ...]:
     return one.hidden_size, one.feed_forward_size, one.most_tokens
-
-
-def _corners_of_layered(candidates: Sequence[FitCandidate]) -> tuple[FitCandidate, ...]:
-    smallest = min(candidates, key=lambda one: (one.layers, *_wide(one)))
-    shallow = min(candidates, key=lambda one: (one.layers, *(-size for size in _wide(one))))
-    deep = max(candidates, key=lambda one: (one.layers, *(-size for size in _wide(one))))
-    largest = max(candidates, key=lambda one: (one.layers, *_wide(one)))
-    middle = sorted(candidates, key=lambda one: one.layers * one.hidden_size)[len(candidates) // 2]
-    return smallest, shallow, deep, middle, largest
 
 
 def _of_time(candidate: FitCandidate) -> tuple[float, ...]:

@@ -265,3 +265,18 @@ def test_one_training_is_of_one_with_layers_if_any_is_within_the_bounds():
     assert not any(one.is_static for one in looked(MadeUp(static=True), BY_THIRDS, most=1).course.rungs)
     far = FitBounds(latency_ms=0.05, size_bytes=2_000_000)
     assert [one.is_static for one in looked(MadeUp(static=True), far, most=1).course.rungs] == [True]
+
+
+def test_where_nothing_is_small_enough_one_of_each_kind_is_measured():
+    made_up = MadeUp(static=True)
+    found = looked(made_up, FitBounds(latency_ms=0.001, size_bytes=10**9))
+    assert found.chosen is None
+    assert made_up.measured == ["static-96", "1x96x96"]
+    assert "nearest is the smallest one, static-96: " in why_chosen(found)
+    assert {trial.outcome for trial in trials_of(found)} == {"too slow"}
+
+
+def test_where_those_with_layers_are_all_too_slow_no_more_of_them_are_measured():
+    made_up = MadeUp(static=True)
+    looked(made_up, FitBounds(latency_ms=0.05, size_bytes=10**9))
+    assert [name for name in made_up.measured if not name.startswith("static")] == ["1x96x96"]
