@@ -68,11 +68,11 @@ def searched(run: Run, folder: Path, points: float, rows: int = 60) -> SearchRep
 
 
 def harm(folder: Path) -> None:
-    """Let a graph take each token for another one."""
+    """Let a graph take all tokens for one."""
     path = folder / "model.onnx"
     graph = onnx.load(path)
     tables = [each for each in graph.graph.initializer if len(each.dims) == 2]
-    table = max(tables, key=lambda each: each.dims[0])
-    turned = np.roll(onnx.numpy_helper.to_array(table), 7, axis=0)
-    table.CopyFrom(onnx.numpy_helper.from_array(turned, table.name))
+    table = max(tables, key=lambda each: (each.dims[0], each.dims[1]))
+    vectors = onnx.numpy_helper.to_array(table)
+    table.CopyFrom(onnx.numpy_helper.from_array(np.repeat(vectors[50:51], len(vectors), axis=0), table.name))
     onnx.save(graph, path)
