@@ -132,12 +132,14 @@ def reported(comparing: Comparing, baseline: ReportBaseline, name: str) -> list[
     """
     task = comparing.new.run.task
     try:
-        return [task.finding_of_json(content) for content in baseline.report.predictions[name]]
-    except (TypeError, LookupError) as error:
+        found = [task.finding_of_json(content) for content in baseline.report.predictions[name]]
+        task.metrics(found, comparing.rows, comparing.data.labels)  # which names what is none of its labels
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
         raise CompressError(
             f"{baseline.name}: predictions of {name} are not as {comparing.new.run.recipe.task} has them "
             f"({first_line(error)}); measure the baseline again"
         ) from error
+    return found
 
 
 def check_baseline(comparing: Comparing) -> None:

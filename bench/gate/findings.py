@@ -16,6 +16,7 @@ from bench.measure.reference import REFERENCE
 from bench.measure.sizes import size_on_disk
 from bench.measure.statistics import log_ratios
 from bench.measure.workers import Starts
+from compress.metrics.cells import label_cells
 from compress.metrics.comparison import Pair
 from compress.metrics.labels import label_pairs
 from compress.metrics.languages import rows_by_language
@@ -98,6 +99,21 @@ def accuracy_findings(
     return found + [
         drop(Judged(name, "recall", None, limits.max_label_drop, label), pair, chances)
         for label, pair in by_label.items()
+    ]
+
+
+def cell_findings(comparing: Comparing, name: str, old: Sequence[Reported], new: Sequence[Reported]) -> list[Finding]:
+    """The drop of the recall of every label in every language that has rows of it.
+
+    :param name: The variant.
+    """
+    run, rows, labels = comparing.new.run, comparing.rows, comparing.data.labels
+    one, other = (run.task.label_counts(predictions, rows, labels) for predictions in (old, new))
+    cells, limit = label_cells(one, other, [row.lang for row in rows]), comparing.limits.max_label_drop
+    chances = Chances(below=ALPHA / max(len(comparing.names) * len(cells), 1), above=ALPHA)
+    return [
+        drop(Judged(name, "recall in a language", cell.language, limit, cell.label), cell.recall, chances)
+        for cell in cells
     ]
 
 

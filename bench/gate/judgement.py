@@ -19,13 +19,12 @@ from pydantic import Field
 from bench.measure.statistics import fewest_values, median_interval
 from compress.contract import Contract
 from compress.metrics.comparison import Pair, PairedLoss
+from compress.metrics.figures import WORST_FIRST, Verdict
 from compress.metrics.proportions import fewest_rows
 
-Verdict = Literal["pass", "fail", "inconclusive", "not enough rows"]
-WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "not enough rows", "pass")
 ALPHA = 0.05
-"""The chance that a check whose figures are all just at their limits fails, once for times and once for accuracies; and
-that a figure which is beyond its limit passes."""
+"""The chance that a check whose figures are all just at their limits fails, once for times, once for accuracies and
+once for labels in a language; and that a figure which is beyond its limit passes."""
 _MOST_ROWS = 1_000_000
 
 
@@ -55,8 +54,8 @@ class Finding(Contract):
 
     @property
     def place(self) -> str:
-        """The language or the label that it is of; empty where it is of all."""
-        return self.language or self.label or ""
+        """The language, the label, or the label in a language that it is of; empty where it is of all."""
+        return ", ".join(name for name in (self.language, self.label) if name)
 
     @property
     def told(self) -> str:
@@ -140,17 +139,35 @@ def growth(judged: Judged, new: Sequence[float], old: Sequence[float]) -> Findin
     return _ratio_finding(judged, (value, low, high), verdict, note)
 
 
-def drop(judged: Judged, pair: Pair, chances: Chances) -> Finding:
-    """Points that are lost of a metric."""
+@dataclass(frozen=True)
+class JudgedDrop:
+    """Points that are lost, with an interval, and what that is beside a limit."""
+
+    value: float
+    low: float
+    high: float
+    verdict: Verdict
+
+
+def judged_drop(limit: float, pair: Pair, chances: Chances) -> JudgedDrop:
+    """Points that are lost of a metric.
+
+    :param limit: So many may be.
+    """
     value, low, high = (100 * share for share in _ends(pair.loss, chances))
-    verdict, note = judge(low, high, judged.limit), ""
-    if verdict == "inconclusive":
-        rows = len(pair.rows)
-        if rows < fewest_rows(judged.limit / 100, chances.above):
-            verdict = "not enough rows"
-        note = f"{rows:,} rows; {_needed(judged.limit, pair, chances)}"
-    value, low, high = (round(end, 4) for end in (value, low, high))
-    return Finding(**asdict(judged), unit="points", value=value, low=low, high=high, verdict=verdict, note=note)
+    verdict = judge(low, high, limit)
+    if verdict == "inconclusive" and len(pair.rows) < fewest_rows(limit / 100, chances.above):
+        verdict = "not enough rows"
+    return JudgedDrop(value, low, high, verdict)
+
+
+def drop(judged: Judged, pair: Pair, chances: Chances) -> Finding:
+    """The same of a variant."""
+    found, note = judged_drop(judged.limit, pair, chances), ""
+    if found.verdict in ("inconclusive", "not enough rows"):
+        note = f"{len(pair.rows):,} rows; {_needed(judged.limit, pair, chances)}"
+    value, low, high = (round(end, 4) for end in (found.value, found.low, found.high))
+    return Finding(**asdict(judged), unit="points", value=value, low=low, high=high, verdict=found.verdict, note=note)
 
 
 def _ends(loss: PairedLoss, chances: Chances) -> tuple[float, float, float]:

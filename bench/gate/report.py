@@ -7,11 +7,12 @@ from collections import defaultdict
 from itertools import accumulate
 from pathlib import Path
 
-from bench.gate.judgement import WORST_FIRST, Finding, Verdict
+from bench.gate.judgement import Finding
 from bench.gate.result import CheckReport
 from bench.report.tables import ReportTable, overrides_line
 from bench.report.text import MOST_CHARACTERS, markdown_table
 from compress.console import markdown, plain
+from compress.metrics.figures import WORST_FIRST, Verdict
 
 _MOST_SHOWN = 5
 """Languages or labels of a figure and verdict; a hundred may be beyond a limit."""
@@ -56,6 +57,9 @@ def check_lines(report: CheckReport) -> list[str]:
             "not enough rows: what they show is within its limit, but so few could not show otherwise; measure more "
             "rows, as the last column says, or allow more"
         )
+    if report.cells:
+        told = ", ".join(f"{report.cells[verdict]:,} {verdict}" for verdict in WORST_FIRST if verdict in report.cells)
+        lines.append(f"labels in a language: {told}; those that fail count")
     left_out = [*report.left_out, *([] if report.interleaved else ["latency by language (needs the baseline's files)"])]
     if left_out:
         lines.append(f"not compared: {', '.join(left_out)}")

@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from bench.gate.judgement import Finding, Limits, Verdict
+from bench.gate.judgement import Finding, Limits
 from compress.contract import Contract
+from compress.metrics.figures import Verdict
 from compress.reports.bench import MachineFacts
 from compress.runs.manifest import Stage
 
@@ -28,6 +29,11 @@ class CheckReport(Contract):
     compared: list[str]
     left_out: list[str]
     findings: list[Finding]
+    cells: dict[Verdict, int] = Field(
+        default_factory=dict,
+        description="how many labels in a language have which verdict; those that fail are among the findings, the "
+        "others have no say: few languages have rows enough of each label",
+    )
 
 
 class CheckSummary(Contract):

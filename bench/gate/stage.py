@@ -7,7 +7,8 @@ scaled by the reference workload that was measured beside each. It goes on measu
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,14 @@ from bench.gate.baseline import (
     reported,
     side_of,
 )
-from bench.gate.findings import LOOKS, accuracy_findings, baseline_name, latency_findings, size_findings
+from bench.gate.findings import (
+    LOOKS,
+    accuracy_findings,
+    baseline_name,
+    cell_findings,
+    latency_findings,
+    size_findings,
+)
 from bench.gate.judgement import Finding, Limits, overall
 from bench.gate.report import write_check_markdown, write_junit
 from bench.gate.result import CHECK, CheckReport, CheckSummary
@@ -40,6 +48,10 @@ from compress.runs.directory import Run
 from compress.runs.files import write_json
 from compress.runs.stages import run_stage
 from compress.tasks.contract import Reported
+
+_Said = dict[str, Sequence[Reported]]
+"""What models say of the test rows, by name."""
+_Judge = Callable[[Comparing, str, Sequence[Reported], Sequence[Reported]], list[Finding]]
 
 _MOST_SECONDS = 600
 _FEWEST_STARTS = 3
@@ -94,10 +106,12 @@ def _compare(comparing: Comparing, scratch: Path, command: Sequence[str]) -> Che
     say(f"check: {', '.join(comparing.names)} against {old.name}, {old.method}")
     with started(entries.setups, max(_FEWEST_STARTS, settings.starts), command) as (workers, starts):
         sized = size_findings(comparing, starts)
-        accuracy = _accuracy(comparing, entries, workers, scratch)
+        said = _said(comparing, entries, workers, scratch)
         times = _times(comparing, Group(workers, machine.cpus))
         latency = _measured_until_decided(comparing, times)
-    findings = [*latency, *sized, *accuracy]
+    cells = _by_variant(cell_findings, comparing, said)
+    failing = [finding for finding in cells if finding.verdict == "fail"]
+    findings = [*latency, *sized, *_by_variant(accuracy_findings, comparing, said), *failing]
     return CheckReport(
         run=str(new.run.folder),
         baseline=old.name,
@@ -111,6 +125,7 @@ def _compare(comparing: Comparing, scratch: Path, command: Sequence[str]) -> Che
         compared=comparing.names,
         left_out=sorted((set(new.contenders) | set(old.models)) - set(comparing.names)),
         findings=findings,
+        cells=dict(Counter(finding.verdict for finding in cells)),
     )
 
 
@@ -156,15 +171,18 @@ def _measured_until_decided(comparing: Comparing, times: LatencyMeasurement) -> 
     return findings
 
 
-def _accuracy(comparing: Comparing, entries: Entries, workers: Mapping[str, Worker], scratch: Path) -> list[Finding]:
+def _said(comparing: Comparing, entries: Entries, workers: Mapping[str, Worker], scratch: Path) -> _Said:
     say("check: accuracy")
-    said: dict[str, Sequence[Reported]] = {}
+    said: _Said = {}
     for name, contender in entries.contenders.items():
         said[name] = predict_rows(comparing.new.run, comparing.data, contender, workers[name], scratch).predictions
     if isinstance(comparing.baseline, ReportBaseline):
         said |= {baseline_name(name): reported(comparing, comparing.baseline, name) for name in comparing.names}
+    return said
+
+
+def _by_variant(judge: _Judge, comparing: Comparing, said: _Said) -> list[Finding]:
+    """What is found of each variant."""
     return [
-        finding
-        for name in comparing.names
-        for finding in accuracy_findings(comparing, name, said[baseline_name(name)], said[name])
+        finding for name in comparing.names for finding in judge(comparing, name, said[baseline_name(name)], said[name])
     ]

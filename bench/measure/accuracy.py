@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.evaluation.predicted import Predicted
+from compress.metrics.cells import cell_figures, cell_losses
 from compress.metrics.comparison import agreement, compare
-from compress.metrics.figures import LabelFigures, ModelLosses, Quality
+from compress.metrics.figures import CellFigures, LabelFigures, ModelLosses, Quality
 from compress.metrics.labels import label_figures, label_losses
 from compress.metrics.languages import calibration_error, per_language, rows_by_language
 from compress.metrics.metric import Metric
@@ -58,12 +59,21 @@ class Accuracy:
         """What is lost from one model to another, and how often they agree."""
         one, other = self.predicted[reference].predictions, self.predicted[name].predictions
         compared = compare(self.metrics[reference], self.metrics[name], self.languages)
-        labels = label_losses(self._counts[reference], self._counts[name])
-        return ModelLosses(**dict(compared), labels=labels, agreement=agreement(self._task.agreed(one, other)))
+        counts = self._counts[reference], self._counts[name]
+        return ModelLosses(
+            **dict(compared),
+            labels=label_losses(*counts),
+            cells=cell_losses(*counts, self.languages),
+            agreement=agreement(self._task.agreed(one, other)),
+        )
 
     def labels(self, name: str) -> dict[str, LabelFigures]:
         """Recall and F1 of a model by label; none where rows have no labels of a closed set."""
         return label_figures(self._counts[name], self.languages)
+
+    def cells(self, name: str) -> list[CellFigures]:
+        """The same by language and label."""
+        return cell_figures(self._counts[name], self.languages)
 
     def changes(self, reference: str, name: str) -> list[Change] | None:
         """What changed most often from one model to another: from which class to which, and how many were right before

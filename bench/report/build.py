@@ -91,6 +91,7 @@ def _model(findings: Findings, name: str, sizes: Mapping[str, Size]) -> ModelRep
         load=measured.load[name],
         quality=accuracy.quality(name),
         labels=accuracy.labels(name),
+        cells=accuracy.cells(name),
         calibration=accuracy.calibration(name),
         against={reference: _comparison(findings, reference, name, sizes) for reference in references},
     )

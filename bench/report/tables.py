@@ -163,6 +163,30 @@ def label_table(report: Report) -> ReportTable | None:
     return ReportTable(title, ["label", "count", report.original, "F1", *_others(report)], rows)
 
 
+def cell_table(report: Report) -> ReportTable | None:
+    """The labels in a language of which it is surest that any model loses them; none where labels are no closed set."""
+    known = {(cell.language, cell.label): cell for cell in _original(report).cells}
+    if not known:
+        return None
+    losses = {
+        name: {(cell.language, cell.label): cell.recall for cell in model.against[report.original].cells}
+        for name, model in _others(report).items()
+    }
+    surest = {place: max((found[place].low for found in losses.values()), default=0.0) for place in known}
+    shown = sorted(known, key=lambda place: -surest[place])[:MOST_SHOWN]
+    rows = []
+    for place in shown:
+        cell = known[place]
+        recall, f1 = percent(cell.recall), f"{100 * cell.f1.value:.1f}"
+        lost = [points(found[place]) + ("*" if found[place].p_adjusted < _SURE else "") for found in losses.values()]
+        rows.append([cell.language, cell.label, f"{cell.rows:,}", recall, f1, *lost])
+    title = (
+        f"Recall % of a label in a language: the {report.original}'s with its 95 % interval, and F1 %; the others' "
+        "drop in points (* where none is unlikely: p < 0.05, Holm over all of them)"
+    ) + extract_note(len(shown), len(known))
+    return ReportTable(title, ["language", "label", "rows", report.original, "F1", *losses], rows, left=2)
+
+
 def metric_tables(report: Report) -> Iterator[ReportTable]:
     """The other metrics by language."""
     for metric in report.metrics[1:]:

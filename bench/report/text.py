@@ -11,6 +11,7 @@ from rich.table import Table
 from bench.report.tables import (
     ReportTable,
     calibration_table,
+    cell_table,
     changed_tables,
     cost_table,
     drop_tables,
@@ -46,6 +47,7 @@ def bench_tables(report: Report) -> list[Table | str]:
         load_table(report),
         quality_table(report),
         label_table(report),
+        cell_table(report),
     ]
     more = [f"not measured: {entry.what} ({entry.why})" for entry in report.not_measured]
     overridden = overrides_line(report.overrides)
@@ -107,6 +109,7 @@ def all_tables(report: Report) -> list[ReportTable]:
         *drop_tables(report),
         *metric_tables(report),
         label_table(report),
+        cell_table(report),
         language_table(report),
         grid_table(report),
         text_table(report),

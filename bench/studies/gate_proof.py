@@ -28,7 +28,7 @@ from rich.console import Console
 
 from bench.gate.baseline import Comparing, RunBaseline, open_baseline
 from bench.gate.findings import accuracy_findings
-from bench.gate.judgement import WORST_FIRST, Finding, Limits, Verdict, overall
+from bench.gate.judgement import Finding, Limits, overall
 from bench.gate.stage import run_check_stage
 from bench.report.summary import BENCH
 from bench.report.tables import ReportTable
@@ -39,6 +39,7 @@ from compress.console import quiet_libraries, quiet_transformers, say
 from compress.contract import Contract
 from compress.data.builtin import cldr
 from compress.data.stage import load_data
+from compress.metrics.figures import WORST_FIRST, Verdict
 from compress.models.load import load_tokenizer
 from compress.runs.directory import Run, find_run
 from compress.runtimes.generation import Search

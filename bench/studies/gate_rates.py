@@ -18,12 +18,13 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from bench.gate.findings import LOOKS
-from bench.gate.judgement import ALPHA, WORST_FIRST, Chances, Judged, Verdict, drop, slowdown
+from bench.gate.judgement import ALPHA, Chances, Judged, drop, slowdown
 from bench.measure.statistics import log_ratios
 from bench.report.tables import ReportTable
 from bench.report.text import terminal_table
 from compress.contract import Contract
 from compress.metrics.comparison import Pair
+from compress.metrics.figures import WORST_FIRST, Verdict
 from compress.metrics.metric import Metric, f1_of_counts, mean
 from compress.tasks.registry import task_named
 from compress.tasks.rows import Row

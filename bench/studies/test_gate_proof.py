@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from bench.gate.judgement import Verdict
 from bench.report.text import terminal_table
 from bench.studies.gate_proof import proof_table, prove
 from bench.studies.product import exported_run
 from compress.console import quiet_libraries
+from compress.metrics.figures import Verdict
 
 _CHECKS = 10
 Proof = dict[str, dict[Verdict, int]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compress.cli import commands, export, fit, predict, recipe, trim
+from compress.cli import certify, commands, export, fit, predict, recipe, trim
 from compress.cli.options import (
     ARTIFACTS,
     Json,
@@ -263,6 +263,7 @@ def verify(
     raise typer.Exit(0 if finish(work, json_, verbose).verdict == "pass" else 1)
 
 
+app.command(epilog=certify.EPILOG)(certify.certify)
 app.command(epilog=predict.EPILOG)(predict.predict)
 
 

@@ -17,6 +17,7 @@ from compress.evaluation.asking import AskedModel, ask, ask_stage
 from compress.evaluation.baseline import BASELINE, baseline_predictions
 from compress.evaluation.predicted import Predicted, read_findings, write_findings
 from compress.evaluation.summary import EVALUATION, EvaluationSummary, Seen, StoredVectors
+from compress.metrics.cells import cell_figures, cell_losses
 from compress.metrics.comparison import agreement, compare
 from compress.metrics.figures import ModelLosses
 from compress.metrics.labels import LabelCounts, label_figures, label_losses
@@ -105,6 +106,7 @@ def _build(run: Run, folder: Path) -> EvaluationSummary:
         student_rows=run.summary(STUDENT).rows if student else None,
         models={name: per_language(model.metrics, [row.lang for row in model.rows]) for name, model in models.items()},
         labels={name: label_figures(model.counts, [row.lang for row in model.rows]) for name, model in models.items()},
+        cells={name: cell_figures(model.counts, [row.lang for row in model.rows]) for name, model in models.items()},
         student_against_teacher=_losses(task, models[TEACHER.name], student)
         if student and TEACHER.name in models
         else None,
@@ -132,10 +134,11 @@ def _index(run: Run, vectors: Sequence[Prediction], rows: Sequence[Row]) -> dict
 
 def _losses(task: Task, reference: _Answered, other: _Answered) -> ModelLosses:
     """What is lost from one model to another on the same rows."""
-    losses = compare(reference.metrics, other.metrics, [row.lang for row in reference.rows])
+    languages = [row.lang for row in reference.rows]
     return ModelLosses(
-        **dict(losses),
+        **dict(compare(reference.metrics, other.metrics, languages)),
         labels=label_losses(reference.counts, other.counts),
+        cells=cell_losses(reference.counts, other.counts, languages),
         agreement=agreement(task.agreed(reference.predictions, other.predictions)),
     )
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from compress.contract import Contract
-from compress.metrics.figures import LabelFigures, LanguageLosses, ModelLosses, Quality
+from compress.metrics.figures import CellFigures, LabelFigures, LanguageLosses, ModelLosses, Quality
 from compress.runs.manifest import Stage
 from compress.student.summary import RowCounts
 
@@ -37,6 +37,9 @@ class EvaluationSummary(Contract):
     student_rows: RowCounts | None
     models: dict[str, Quality]
     labels: dict[str, dict[str, LabelFigures]] = Field(description="by model and label")
+    cells: dict[str, list[CellFigures]] = Field(
+        default_factory=dict, description="by model: of each label in each language that has rows of it"
+    )
     student_against_teacher: ModelLosses | None = Field(description="null: there is no student, or no teacher's answer")
     index: dict[str, StoredVectors] = Field(
         default_factory=dict,

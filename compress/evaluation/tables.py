@@ -11,6 +11,7 @@ from compress.evaluation.summary import EvaluationSummary
 from compress.metrics.figures import Interval, ModelLosses
 from compress.metrics.languages import ALL
 from compress.metrics.numbers import figure_text, metric_title
+from compress.student.summary import STUDENT
 
 MOST_SHOWN = 20
 """So many languages or labels are read; of more, those that lose most are shown."""
@@ -36,7 +37,7 @@ def shown_tables(summary: EvaluationSummary, *, labelled: bool) -> list[Table]:
     :param labelled: Whether the rows have labels, and not what the model says in their place.
     """
     compared = labelled or summary.student_against_teacher is not None
-    tables = [evaluation_table(summary), label_table(summary)] if compared else []
+    tables = [evaluation_table(summary), label_table(summary), cell_table(summary)] if compared else []
     return [found for found in (*tables, index_table(summary)) if found is not None]
 
 
@@ -85,6 +86,21 @@ def label_table(summary: EvaluationSummary) -> Table | None:
         rows.append([label, f"{found[-1].count:,}", *cells, points(losses[label])])
     title = "Test recall % by label (95 % interval), F1 %" + extract_note(len(shown), len(losses))
     return table(title, ["label", "count", *summary.labels, "drop (points)"], rows, left=1)
+
+
+def cell_table(summary: EvaluationSummary) -> Table | None:
+    """The labels in a language of which it is surest that the student loses them; none where labels are no closed set,
+    or there is no student."""
+    losses = summary.student_against_teacher.cells if summary.student_against_teacher else []
+    if not losses:
+        return None
+    f1 = {(cell.language, cell.label): cell.f1 for cell in summary.cells[STUDENT.name]}
+    rows = []
+    for loss in losses[:MOST_SHOWN]:
+        own = f1[loss.language, loss.label]
+        rows.append([loss.language, loss.label, f"{loss.rows:,}", percent(own), points(loss.recall), points(loss.f1)])
+    title = "Labels in a language: the student's F1 %, drop in points" + extract_note(len(rows), len(losses))
+    return table(title, ["language", "label", "rows", "F1 %", "drop of recall", "drop of F1"], rows, left=2)
 
 
 def index_table(summary: EvaluationSummary) -> Table | None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from compress.contract import Contract
+
+Verdict = Literal["pass", "fail", "inconclusive", "not enough rows"]
+"""Of a figure and its limit: within it, beyond it, or these rows do not show which, or are too few to show it."""
+WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "not enough rows", "pass")
 
 
 class Interval(Contract):
@@ -38,10 +44,25 @@ class LanguageLosses(Contract):
     worst_language_drop: WorstLoss
 
 
+class CellLoss(Contract):
+    """What a label loses in a language."""
+
+    language: str
+    label: str
+    rows: int = Field(description="that have it")
+    recall: Loss = Field(description="adjusted for the number of labels in a language that have rows")
+    f1: Interval
+
+
 class ModelLosses(LanguageLosses):
     """The same, what labels lose, and how often the two models agree."""
 
     labels: dict[str, Loss] = Field(description="of the recall of each label; empty where they are no closed set")
+    cells: list[CellLoss] = Field(
+        default_factory=list,
+        description="of each label in each language that has rows of it, those first of which it is surest that they "
+        "lose; empty where labels are no closed set",
+    )
     agreement: float = Field(
         description="share of rows with the same prediction; of words, where each has a label; of several labels, the "
         "share that both say of those that either says"
@@ -55,6 +76,17 @@ class LabelFigures(Contract):
     recall: Interval
     f1: Interval
     f1_by_language: dict[str, float] = Field(description="of the languages that have it, and all")
+
+
+class CellFigures(Contract):
+    """How well a label is predicted in a language."""
+
+    language: str
+    label: str
+    rows: int = Field(description="that have it")
+    count: int = Field(description="how often they have it: rows, words or spans")
+    recall: Interval
+    f1: Interval
 
 
 class LabelAgreement(Contract):

@@ -15,7 +15,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from compress.contract import Contract
 from compress.errors import CompressError, first_problem
 from compress.files import read_limited
-from compress.metrics.figures import LabelFigures, ModelLosses, Quality
+from compress.metrics.figures import CellFigures, LabelFigures, ModelLosses, Quality
 
 SCHEMA = 4
 _LARGEST = 2_000_000_000  # bytes
@@ -173,6 +173,10 @@ class ModelReport(Contract):
     load: list[LoadCurve] = Field(description="empty where it was not asked for")
     quality: Quality = Field(description="by language, and all; by metric")
     labels: dict[str, LabelFigures] = Field(description="empty where labels are no closed set")
+    cells: list[CellFigures] = Field(
+        default_factory=list,
+        description="of each label in each language that has rows of it; empty where labels are no closed set",
+    )
     calibration: dict[str, float] | None = Field(description="expected calibration error with 15 bins, by language")
     against: dict[str, Comparison] = Field(
         description="by the other model: teacher and student, or the model that is taken as it is"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 MANIFEST, CANARY, CARD, DESCRIPTION = "manifest.json", "canary.json", "README.md", "compress.json"
+CERTIFICATE_FILE, CERTIFICATE_PAGE = "certificate.json", "certificate.md"
 SIGNATURE, SIGNATURE_SUM = "model.sig", "model.sig.sha256"
 NOT_IN_MANIFEST = (MANIFEST, SIGNATURE, SIGNATURE_SUM)
 ARCHIVE_SUFFIX = ".tar.zst"

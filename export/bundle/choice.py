@@ -18,8 +18,8 @@ from compress.variants.registry import CHOSEN, VARIANTS
 from export.onnx.graphs import graph_files
 from export.variants.summary import VariantSummary, variant_stage
 
-BENCH = "bench"
-"""The stage of another package: of it the manifest and the report are read."""
+BENCH, CERTIFICATE = "bench", "certificate"
+"""Stages of another package: of them the manifest, the report and the certificate are read."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from compress.console import say
@@ -17,11 +18,14 @@ from compress.models.describe import thresholds_in
 from compress.models.load import load_tokenizer
 from compress.models.reranker import activation_in
 from compress.reports.bench import Report
+from compress.reports.certificate import Certificate, read_certificate
 from compress.runs.directory import Run
 from compress.runs.files import file_sha256, role_of, write_json
 from compress.serving.client import open_model
 from compress.serving.format import (
     CARD,
+    CERTIFICATE_FILE,
+    CERTIFICATE_PAGE,
     DESCRIPTION,
     MANIFEST,
     BundleFile,
@@ -33,9 +37,9 @@ from compress.serving.format import (
 from compress.student.summary import exported_name, reference_stages
 from compress.tasks.rows import Row
 from compress.teacher.summary import source_stage
-from export.bundle.choice import BENCH, PackedVariant
+from export.bundle.choice import BENCH, CERTIFICATE, PackedVariant
 from export.bundle.contents.bom import Material, materials_of, write_bom
-from export.bundle.contents.card import write_card
+from export.bundle.contents.card import Evidence, write_card
 from export.bundle.contents.client import write_client
 from export.bundle.contents.text_input import add_text_model
 from export.bundle.triton.repository import WarmUpRow, write_serving, write_text_serving
@@ -60,6 +64,12 @@ class Packing:
     rows: Sequence[Row]
     folder: Path
 
+    @cached_property
+    def certificate(self) -> Certificate | None:
+        """Of the run, if it is of what the run has now."""
+        certified = self.run.is_current(CERTIFICATE)
+        return read_certificate(self.run.path_of(CERTIFICATE) / CERTIFICATE_FILE) if certified else None
+
 
 def canary_rows(run: Run, data: DataSet) -> list[Row]:
     """Test rows, of every language one at least."""
@@ -83,9 +93,12 @@ def pack_variants(packing: Packing, chosen: Sequence[PackedVariant], *, text_inp
     run, folder, rows = packing.run, packing.folder, packing.rows
     if packing.report:
         shutil.copytree(run.path_of(BENCH), folder / "report")
+    if packing.certificate:
+        for name in (CERTIFICATE_FILE, CERTIFICATE_PAGE):
+            shutil.copy(run.path_of(CERTIFICATE) / name, folder / name)
     record_canary(folder, models, rows)
     example = write_client(run.task, run.recipe.task, rows[0], models, folder)
-    write_card(run, models, packing.report, rows, example, folder / CARD)
+    write_card(run, models, Evidence(packing.report, packing.certificate), rows, example, folder / CARD)
     return _seal(packing, models)
 
 
@@ -171,6 +184,7 @@ def _seal(packing: Packing, models: Sequence[BundleModel]) -> Manifest:
     run, folder, recipe = packing.run, packing.folder, packing.run.recipe
     sources = [model.name for model in models if model.reads == "tokens"]
     made_from = [DATA.name, *reference_stages(run), EVALUATION.name, *sources, *([BENCH] if packing.report else [])]
+    made_from += [CERTIFICATE] if packing.certificate else []
     parents = {name: run.digest(name) for name in made_from}
     versions = {name: value for model in models for name, value in model.versions.items()}
     stages = run.manifest.stages

@@ -21,7 +21,7 @@ from compress.runs.stages import run_stage
 from compress.runtimes.onnx import text_operators
 from compress.serving.format import read_bundle_manifest
 from compress.student.summary import exported_name
-from export.bundle.choice import BENCH, PackedVariant, choose_variants
+from export.bundle.choice import BENCH, CERTIFICATE, PackedVariant, choose_variants
 from export.bundle.contents.text_input import tokenizer_parts
 from export.bundle.packing import Packing, canary_rows, pack_variants
 from export.bundle.summary import BUNDLE, BundleSummary
@@ -68,6 +68,7 @@ def run_bundle_stage(run: Run, wanted: Wanted, report: Report | None) -> BundleS
     }
     parents = [DATA.name, EVALUATION.name, exported_name(run), *(variant.name for variant in chosen)]
     parents += [BENCH] if report else []
+    parents += [CERTIFICATE] if run.is_current(CERTIFICATE) else []
     run.current(EVALUATION.name)
     summary = run_stage(
         run,

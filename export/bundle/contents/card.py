@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.console import markdown, visible
 from compress.data.summary import DATA
 from compress.evaluation.summary import EVALUATION, Seen
-from compress.evaluation.tables import percent
+from compress.evaluation.tables import MOST_SHOWN, percent, points
 from compress.metrics.languages import ALL
 from compress.recipe.student import Distillation
 from compress.reports.bench import Report
+from compress.reports.certificate import Certificate
 from compress.runs.directory import Run
 from compress.serving.format import BundleModel
 from compress.student.summary import STUDENT, original_name, original_summary
@@ -33,10 +35,18 @@ _TO_BE_SEEN = 0.05  # a loss of accuracy, 0 to 1, that the rows of a language mu
 _FILES = Path(__file__).parent / "files"
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of the models: the report of the run's bench stage and its certificate, where there are these."""
+
+    report: Report | None
+    certificate: Certificate | None = None
+
+
 def write_card(
     run: Run,
     models: Sequence[BundleModel],
-    report: Report | None,
+    evidence: Evidence,
     rows: Sequence[Row],
     example: ClientExample,
     path: Path,
@@ -44,7 +54,6 @@ def write_card(
     """Write the card as Markdown, with the head that model hubs read.
 
     :param models: Of the bundle; their files lie in the card's folder.
-    :param report: Of the run's bench stage, if it has been run.
     :param rows: The canary's.
     :param example: What `client.py` asks.
     """
@@ -67,7 +76,8 @@ def write_card(
         repositories=sorted({path.parent.parent.name for path in folder.glob("models/*/*/config.pbtxt")}),
         rebuild=rebuild_commands(models, folder),
         **_learnt_from(run),
-        **_measured(run, [model for model in graphs if model.measured], report),
+        certified=certified_lines(evidence.certificate, graphs),
+        **_measured(run, [model for model in graphs if model.measured], evidence.report),
     )
     path.write_text(text, "utf-8")
 
@@ -116,7 +126,7 @@ def learnt_by(settings: Distillation, task: Task) -> str:
 def _measured(run: Run, models: Sequence[BundleModel], report: Report | None) -> Mapping[str, object]:
     """What the card says of measurements; nothing where there are none of these models."""
     if report is None or not models:
-        return {"report": report, "measured": [], "table": [], "weak": {}, "untold": {}, "rows_of": {}}
+        return {"report": report, "measured": [], "table": [], "weak": {}, "cells": [], "untold": {}, "rows_of": {}}
     evaluation = run.summary(EVALUATION)
     return {
         "report": report,
@@ -125,6 +135,7 @@ def _measured(run: Run, models: Sequence[BundleModel], report: Report | None) ->
         "weak": weak_languages(
             report, models, evaluation.seen_in_training, enough="text" if run.task.VECTORS else "labels"
         ),
+        "cells": weak_cells(report, models),
         "untold": untold_languages(report, models, evaluation.rows),
         "rows_of": evaluation.rows,
     }
@@ -159,6 +170,34 @@ def weak_languages(
         for language, problems in _weaknesses(report, model.name).items():
             found.setdefault(language, []).extend(problems)
     return found
+
+
+def weak_cells(report: Report, models: Sequence[BundleModel]) -> list[str]:
+    """Labels that are significantly worse in a language than with what the run starts from, the surest first.
+
+    :param models: Measured ones.
+    """
+    worse = [
+        (cell, model.name)
+        for model in models
+        for cell in report.models[model.name].against[report.original].cells
+        if cell.recall.value > 0 and cell.recall.p_adjusted < _SURE
+    ]
+    worse.sort(key=lambda found: -found[0].recall.low)
+    told = [
+        f"{cell.label} in {cell.language}: {name} loses {points(cell.recall)} points of recall, of {cell.rows:,} rows"
+        for cell, name in worse[:MOST_SHOWN]
+    ]
+    return [*told, *([f"and {len(worse) - MOST_SHOWN} more"] if len(worse) > MOST_SHOWN else [])]
+
+
+def certified_lines(certificate: Certificate | None, models: Sequence[BundleModel]) -> list[str]:
+    """What a certificate says of models, a line each."""
+    if certificate is None:
+        return []
+    names = [model.name for model in models]
+    told = [certificate.told(name) for name in names if name in certificate.variants]
+    return told + [f"{name}: not certified" for name in names if name not in certificate.variants]
 
 
 def untold_languages(report: Report, models: Sequence[BundleModel], rows: Mapping[str, int]) -> Mapping[str, float]:

@@ -69,7 +69,7 @@ def canary_problem(folder: Path, model: BundleModel) -> tuple[str | None, str]:
     found = _ask(folder / model.folder, [Row(**row.model_dump()) for row in canary.rows])
     same_target = canary.recorded_on == resolve_target("auto").name and not model.on_gpu
     rows, limit = len(canary.rows), _SAME_TARGET if same_target else model.tolerance.max_difference
-    fewest = rows if same_target else _fewest_same(rows, model.tolerance.agreement)
+    fewest = rows if same_target else fewest_same(rows, model.tolerance.agreement)
     task = task_named(read_description(folder / model.folder).task)
     if task.VECTORS:
         return _vector_problem(found, recorded, 1 - _SAME_VECTOR if same_target else model.tolerance.cosine)
@@ -96,7 +96,7 @@ def _vector_problem(found: RecordedAnswers, recorded: RecordedAnswers, limit: fl
     return (None if cosines(one, other).min() >= limit else f"{told} (limit {limit:g})"), told
 
 
-def _fewest_same(rows: int, agreement: float) -> int:
+def fewest_same(rows: int, agreement: float) -> int:
     """How many of the rows must have the same prediction.
 
     A few rows cannot show a share: a model that agrees on just as large a share of all texts as it must has fewer than

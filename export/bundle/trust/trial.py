@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from compress.contract import Contract
 from compress.errors import CompressError, UnavailableError
-from compress.serving.format import BundleModel, read_description
+from compress.serving.format import CERTIFICATE_FILE, BundleModel, read_description
 from compress.subprocesses import ProcessLimits, answers_alone, ask_limited
 from export.bundle.trust.canary import canary_problem
+from export.bundle.trust.certified import certificate_problem
 from export.bundle.trust.result import Check
 from export.onnx.checks import check_weights_are_beside
 
@@ -25,7 +27,7 @@ class _ModelsQuestion(Contract):
 
 
 class ModelTrial(Contract):
-    """What trying one model has shown.
+    """What trying one model has shown; ``certified`` is none where the bundle has no certificate.
 
     ``malformed`` names descriptions that cannot be read or are another model's, and graphs whose weights lie elsewhere;
     ``says`` is none where these kept it from being asked.
@@ -33,6 +35,7 @@ class ModelTrial(Contract):
 
     malformed: list[str]
     says: Check | None
+    certified: Check | None = None
 
 
 def try_models(folder: Path, models: Sequence[BundleModel]) -> list[ModelTrial]:
@@ -57,7 +60,16 @@ def _limits(models: Sequence[BundleModel]) -> ProcessLimits:
 
 def _tried(folder: Path, model: BundleModel) -> ModelTrial:
     malformed = _malformed(folder, model)
-    return ModelTrial(malformed=malformed, says=None if malformed else _asked(folder, model))
+    if malformed:
+        return ModelTrial(malformed=malformed, says=None)
+    certified = (folder / CERTIFICATE_FILE).is_file()
+    return ModelTrial(
+        malformed=[],
+        says=_judged(_what(model), partial(canary_problem, folder, model)),
+        certified=_judged(f"the certificate is of {model.name}", partial(certificate_problem, folder, model))
+        if certified
+        else None,
+    )
 
 
 def _malformed(folder: Path, model: BundleModel) -> list[str]:
@@ -73,15 +85,15 @@ def _malformed(folder: Path, model: BundleModel) -> list[str]:
     return [f"{model.folder} describes {description.name}, not {model.name}"] if other else []
 
 
-def _asked(folder: Path, model: BundleModel) -> Check:
+def _judged(what: str, problem_of: Callable[[], tuple[str | None, str]]) -> Check:
     try:
-        problem, told = canary_problem(folder, model)
-    except UnavailableError as error:
-        return Check(what=_what(model), passed=None, found=str(error))
+        problem, told = problem_of()
+    except (UnavailableError, ImportError) as error:
+        return Check(what=what, passed=None, found=str(error))
     except Exception as error:  # whatever the libraries raise over files that are not what they should be
         found = str(error) if isinstance(error, CompressError) else f"does not run ({error!r:.200})"
-        return Check(what=_what(model), passed=False, found=found)
-    return Check(what=_what(model), passed=problem is None, found=problem or told)
+        return Check(what=what, passed=False, found=found)
+    return Check(what=what, passed=problem is None, found=problem or told)
 
 
 def _what(model: BundleModel) -> str:

@@ -14,9 +14,12 @@ from rich.table import Table
 
 from compress.console import table
 from compress.errors import CompressError
+from compress.reports.certificate import read_certificate
 from compress.runs.files import file_sha256
 from compress.serving.format import (
     ARCHIVE_SUFFIX,
+    CERTIFICATE_FILE,
+    CERTIFICATE_PAGE,
     LARGEST_MANIFEST,
     MANIFEST,
     NOT_IN_MANIFEST,
@@ -38,12 +41,13 @@ _ALLOWED = frozenset(
 _PICKLE_PROTOCOLS = tuple(bytes([0x80, number]) for number in range(2, 6))
 _ZIP = b"PK\x03\x04"
 _SHOWN = 5
+_OF_CERTIFICATES = (CERTIFICATE_FILE, CERTIFICATE_PAGE, SIGNATURE, SIGNATURE_SUM)
 
 
 def verify(
     bundle: Path, key: Path | None = None, certificates: Sequence[Path] = (), unpack_to: Path | None = None
 ) -> Verification:
-    """Check a bundle, a folder or an archive. Its models are tried only if nothing else is wrong.
+    """Check a bundle, a folder or an archive, or a certificate's folder. Models are tried if nothing else is wrong.
 
     :param key: The signer's public key, PEM.
     :param certificates: Of those who issue certificates to signers, PEM.
@@ -55,6 +59,8 @@ def verify(
         raise CompressError(f"--unpack: {bundle} is a folder already; leave it out")
     if unpack_to is not None and unpack_to.exists():
         raise CompressError(f"--unpack {unpack_to}: is there already; name a new folder")
+    if (bundle / CERTIFICATE_FILE).is_file() and not (bundle / MANIFEST).exists():
+        return _verification(bundle, _certificate_checks(bundle, key, certificates))
     with _opened(bundle, unpack_to.parent if unpack_to else None) as folder:
         checks = _files_checks(folder)
         if checks[0].passed:
@@ -63,14 +69,33 @@ def verify(
             trials = try_models(folder, read_bundle_manifest(folder).models)
             malformed = [problem for trial in trials for problem in trial.malformed]
             checks.append(_judged("descriptions and graphs", malformed))
-            checks += [trial.says for trial in trials if trial.says]
+            checks += [check for trial in trials for check in (trial.says, trial.certified) if check]
         # Where an archive was unpacked to tells the user nothing.
         told = [check.model_copy(update={"found": check.found.replace(str(folder), str(bundle))}) for check in checks]
-        failed = any(check.passed is False for check in told)
-        found = Verification(bundle=str(bundle), verdict="fail" if failed else "pass", checks=told)
+        found = _verification(bundle, told)
         if unpack_to is not None and found.passed:
             folder.rename(unpack_to)
     return found
+
+
+def _verification(bundle: Path, checks: list[Check]) -> Verification:
+    return Verification(bundle=str(bundle), verdict="pass" if _nothing_failed(checks) else "fail", checks=checks)
+
+
+def _certificate_checks(folder: Path, key: Path | None, certificates: Sequence[Path]) -> list[Check]:
+    """Of a certificate that lies by itself: it can be read, and who has signed it."""
+    kinds, present = _listed(folder)
+    strange = [f"{name} was added" for name in sorted(present - set(_OF_CERTIFICATES))]
+    checks = [_judged("no links or devices, no other files", [*kinds, *strange])]
+    if _nothing_failed(checks):
+        checks += _signature_checks(folder, key, certificates)
+    if _nothing_failed(checks):
+        try:
+            found = read_certificate(folder / CERTIFICATE_FILE)
+            checks.append(_check("certificate", True, f"schema {found.version}, of {', '.join(found.variants)}"))
+        except CompressError as error:
+            checks.append(_check("certificate", False, str(error)))
+    return checks
 
 
 def _nothing_failed(checks: Sequence[Check]) -> bool:

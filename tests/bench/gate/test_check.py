@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import tiny_runs
 
-from bench.gate.baseline import Comparing, RunBaseline, open_baseline
-from bench.gate.findings import accuracy_findings
+from bench.gate.baseline import Comparing, ReportBaseline, RunBaseline, open_baseline, reported
+from bench.gate.findings import accuracy_findings, cell_findings
 from bench.gate.judgement import Limits
 from bench.gate.stage import run_check_stage
 from compress.data.stage import load_data
 from compress.errors import CompressError
+from compress.reports.bench import read_report
 from compress.runs.directory import find_run
 
 FAST = ("--set", "bench.batch_sizes=[1]", "--set", "bench.starts=1")
@@ -113,10 +114,32 @@ def test_a_label_that_is_lost_is_named(finished_run: Path, copy: Path):
     }  # fmt: skip
 
 
+def test_a_label_that_is_lost_in_one_language_is_named(finished_run: Path, copy: Path):
+    side, rows = open_baseline(finished_run).side, list(load_data(find_run(copy, copy)).splits["test"])
+    comparing = Comparing(side, RunBaseline("old", side), ["onnx-int8"], rows, Limits(), load_data(side.run))
+    right = [row.label for row in rows]
+    lost = ["date" if (row.lang, row.label) == ("ja", "time") else row.label for row in rows]
+    found = cell_findings(comparing, "onnx-int8", right, lost)
+    assert len(found) == 12  # three languages of four labels
+    assert [finding.place for finding in found if finding.verdict == "fail"] == ["ja, time"]
+    assert {finding.value for finding in found if finding.place != "ja, time"} == {0}
+
+
 def test_a_report_in_its_run_stands_for_the_run(finished_run: Path, copy: Path):
     assert isinstance(open_baseline(finished_run / "bench/report.json"), RunBaseline)
     with pytest.raises(CompressError, match="no run here; name a run directory"):
         open_baseline(finished_run / "data")
+
+
+@pytest.mark.parametrize("said", ["another", ["date"], 7, None])
+def test_predictions_in_a_report_that_are_none_of_the_task_are_refused(said: object, finished_run: Path, copy: Path):
+    side, data = open_baseline(finished_run).side, load_data(find_run(copy, copy))
+    report = read_report(finished_run / "bench/report.json")
+    spoiled = report.model_copy(update={"predictions": {"onnx-int8": [said] * report.rows.quality}})
+    baseline = ReportBaseline("old.json", spoiled)
+    comparing = Comparing(side, baseline, ["onnx-int8"], list(data.splits["test"]), Limits(), data)
+    with pytest.raises(CompressError, match=r"old.json: predictions of onnx-int8 are not as text-classification has"):
+        reported(comparing, baseline, "onnx-int8")
 
 
 def test_other_rows_are_refused(copy: Path, finished_run: Path, tmp_path: Path):

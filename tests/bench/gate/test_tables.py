@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from bench.gate.judgement import Finding, Limits, Verdict
+from bench.gate.judgement import Finding, Limits
 from bench.gate.report import check_lines, check_table, write_check_markdown
 from bench.gate.result import CheckReport
+from compress.metrics.figures import Verdict
 from compress.reports.bench import MachineFacts
 
 

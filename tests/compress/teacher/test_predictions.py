@@ -27,7 +27,7 @@ from compress.teacher.predictions import load_probabilities, run_predictions_sta
 from compress.teacher.sequences import load_student_data
 from compress.teacher.summary import INITIAL, PREDICTIONS
 from export.bundle.contents.bom import materials_of
-from export.bundle.contents.card import write_card
+from export.bundle.contents.card import Evidence, write_card
 from export.bundle.contents.client import ClientExample
 
 LABELS = ["date", "money", "percentage", "time"]
@@ -105,7 +105,7 @@ def test_variants_are_compared_with_the_student_and_the_card_names_the_file(run:
     model, rows = bundled("onnx", "student", "any"), list(load_data(run).splits["test"])[:3]
     (tmp_path / "models/cpu/onnx").mkdir(parents=True)
     (tmp_path / "models/cpu/onnx/config.pbtxt").touch()
-    write_card(run, [model], None, rows, ClientExample(model, plain=True), tmp_path / "README.md")
+    write_card(run, [model], Evidence(None), rows, ClientExample(model, plain=True), tmp_path / "README.md")
     card = (tmp_path / "README.md").read_text("utf-8")
     assert "distilled from predictions in a file" in card
     assert "- **Teacher**: the predictions in said.jsonl. Licence: not given." in card
