@@ -36,7 +36,7 @@ fuzz: $(VENV)/installed
 $(VENV)-interop/installed: Makefile
 	$(PYTHON) -m venv $(VENV)-interop
 	$(VENV)-interop/bin/pip install --quiet "torch>=2.12,<2.14" "transformers>=4.57,<4.58" \
-		"optimum-onnx[onnxruntime]==0.1.0" "pytest>=8.4"
+		"optimum-onnx[onnxruntime]==0.1.0" "sentence-transformers>=5.1,<6" "pytest>=8.4"
 	touch $@
 
 # Triton's own server wants an older NumPy; what its Python models need is what serving needs, without PyTorch
@@ -52,17 +52,26 @@ $(VENV)-model2vec/installed: Makefile
 	$(VENV)-model2vec/bin/pip install --quiet "model2vec>=0.10,<0.11" "pytest>=8.4"
 	touch $@
 
+# Vectors and scores
+$(VENV)-fastembed/installed: Makefile
+	$(PYTHON) -m venv $(VENV)-fastembed
+	$(VENV)-fastembed/bin/pip install --quiet "fastembed>=0.9,<0.10" "pytest>=8.4"
+	touch $@
+
 # What editors read YAML with, where there is npm
 $(VENV)-node/installed: Makefile
 	mkdir -p $(VENV)-node
 	if command -v npm > /dev/null; then npm install --silent --prefix $(VENV)-node yaml-language-server@1.19; fi
 	touch $@
 
-interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed $(VENV)-model2vec/installed $(VENV)-node/installed
+interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed $(VENV)-model2vec/installed \
+		$(VENV)-fastembed/installed $(VENV)-node/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" COMPRESS_NODE_MODULES=$(VENV)-node/node_modules $(BIN)/pytest --quiet --noconftest tests/interop/test_recipe_schema.py
 	rm -rf artifacts/interop && mkdir -p artifacts/interop
 	$(BIN)/python tests/interop/make_runs.py artifacts/interop
-	COMPRESS_INTEROP=artifacts/interop $(VENV)-interop/bin/pytest --quiet --noconftest tests/interop/test_optimum.py tests/interop/test_client.py
+	COMPRESS_INTEROP=artifacts/interop $(VENV)-interop/bin/pytest --quiet --noconftest tests/interop/test_optimum.py tests/interop/test_client.py \
+		tests/interop/test_sentence_transformers.py
+	COMPRESS_INTEROP=artifacts/interop $(VENV)-fastembed/bin/pytest --quiet --noconftest tests/interop/test_fastembed.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-model2vec/bin/pytest --quiet --noconftest tests/interop/test_model2vec.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-triton/bin/pytest --quiet --noconftest tests/interop/test_triton.py
 
@@ -77,4 +86,4 @@ docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
-	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton $(VENV)-model2vec $(VENV)-node build site *.egg-info
+	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton $(VENV)-model2vec $(VENV)-fastembed $(VENV)-node build site *.egg-info

@@ -10,6 +10,8 @@ from typing import Any
 
 from compress.errors import CompressError, first_line
 
+_LARGEST_OBJECT = 64_000_000  # bytes of a description
+
 
 def read_limited(path: Path, largest: int) -> bytes:
     """The content of a file that may be anybody's.
@@ -29,12 +31,12 @@ def read_limited(path: Path, largest: int) -> bytes:
 def json_object(path: Path) -> Mapping[str, Any]:
     """What a file in JSON holds; nothing where there is none.
 
-    :raises CompressError: If it cannot be read, or holds something else.
+    :raises CompressError: If it cannot be read, is no file, or holds something else.
     """
-    if not path.is_file():
+    if not path.exists() and not path.is_symlink():
         return {}
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_limited(path, _LARGEST_OBJECT))
     except (OSError, ValueError, RecursionError) as error:
         raise CompressError(f"{path}: cannot be read ({first_line(error)}); copy it again") from error
     if not isinstance(content, dict):

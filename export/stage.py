@@ -35,6 +35,7 @@ from export.variants.making import (
     target_for,
     wanted_engines,
 )
+from export.variants.merged import keep_merged_if_same
 from export.variants.parity import check_parity, measure_parity, tolerance_for
 from export.variants.ranges import HALF_LIMIT, check_half_precision
 from export.variants.sample import Sample, draw_sample
@@ -159,6 +160,7 @@ def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sam
     def build(folder: Path, _: Path) -> VariantSummary:
         say(f"{variant.name}: writing")
         made = make(variant, replace(ingredients, target=target), folder)
+        keep_merged_if_same(variant.name, folder, sample)
         with working(f"{variant.name}: comparing with {parent} on {len(sample.rows)} rows"):
             answers = sample.answers(folder)
             parity = measure_parity(run.task, sample.answers_of(run.path_of(parent)), answers)

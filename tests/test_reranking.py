@@ -115,6 +115,17 @@ def test_passages_that_are_missing_are_asked_for_as_the_command_has_them(taken: 
     assert "model reads pairs: give the second text of each with --pair" in " ".join(done.stderr.split())
 
 
+@pytest.mark.parametrize("folder", ["onnx", "bundle/models/cpu/onnx/1"])
+def test_a_variant_s_folder_has_what_other_people_s_libraries_look_for(taken: Run, folder: str):
+    config, transformer, tokenizer = (
+        json.loads((taken.folder / folder / name).read_text("utf-8"))
+        for name in ("config.json", "sentence_bert_config.json", "tokenizer_config.json")
+    )
+    assert config["architectures"] == ["BertForSequenceClassification"]
+    assert len(config["id2label"]) == len(config["label2id"]) == 1  # what Text Embeddings Inference knows rerankers by
+    assert transformer["max_seq_length"] == tokenizer["model_max_length"] == 32
+
+
 def test_figures_are_those_of_its_own_evaluator(model: Path, taken: Run):
     rows = [row for row in load_data(taken).splits["test"] if row.lang == "de"]
     told = CrossEncoderRerankingEvaluator(samples(rows), write_csv=False)(CrossEncoder(str(model), device="cpu"))

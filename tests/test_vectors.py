@@ -6,8 +6,10 @@ import json
 import runpy
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import small_sentence_models as small
 from sentence_transformers import SentenceTransformer
@@ -65,6 +67,31 @@ def test_the_run_s_folder_opens_in_sentence_transformers(model: Path, run: Run):
     assert ours.prompts["passage"] == "passage: "
     assert ours.max_seq_length == 32
     assert ours.encode(TEXTS) == pytest.approx(theirs.encode(TEXTS), abs=1e-6)
+
+
+@pytest.mark.parametrize("folder", ["onnx-int8", "bundle/models/cpu/onnx-int8/1"])
+def test_a_variant_s_folder_has_what_other_people_s_libraries_look_for(run: Run, folder: str):
+    path = run.folder / folder
+
+    def told(name: str) -> Any:
+        return json.loads((path / name).read_text("utf-8"))
+
+    listed = [module["path"] for module in told("modules.json")]
+    assert listed == ["", "1_Pooling", "2_Dense", "3_Normalize"]
+    assert (path / "2_Dense/model.safetensors").is_file()
+    assert all((path / place / "config.json").is_file() for place in listed)
+    assert told("config_sentence_transformers.json")["prompts"] == small.PROMPTS
+    # What the loader of Text Embeddings Inference takes for granted:
+    config, pooling = told("config.json"), told("1_Pooling/config.json")
+    assert config["architectures"] == ["BertModel"]
+    assert {"model_type", "max_position_embeddings", "pad_token_id", "hidden_size", "num_hidden_layers"} <= {*config}
+    modes = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
+    assert [pooling[f"pooling_mode_{mode}"] for mode in modes] == [True, True, False, False]
+    assert (
+        told("sentence_bert_config.json")["max_seq_length"] == told("tokenizer_config.json")["model_max_length"] == 32
+    )
+    outputs = onnx.load(path / "model.onnx").graph.output
+    assert [value.name for value in outputs] == ["sentence_embedding", "last_hidden_state"]
 
 
 def test_queries_find_passages_within_a_language_and_across(run: Run):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError
+from compress.files import read_limited
 from compress.models.source import StrPath
 from compress.tasks.contract import Task
 from compress.tasks.registry import TASKS, TaskName, task_named
@@ -254,7 +255,10 @@ def sentence_modules(name: StrPath) -> list[str]:
     if not path.is_file():
         return []
     try:
-        kinds = [str(module["type"]).rpartition(".")[2] for module in json.loads(path.read_bytes())]
+        listed = json.loads(read_limited(path, _LARGEST))
+        if not isinstance(listed, list):
+            raise TypeError("no list")
+        kinds = [str(module["type"]).rpartition(".")[2] for module in listed]
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise CompressError(f"{name}: its modules.json is no list of modules; copy it again, or delete it") from error
     return [kind for kind in kinds if kind != "Transformer"]

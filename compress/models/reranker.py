@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError
 from compress.files import json_object
-from compress.models.checks import sentence_modules
+from compress.models.sentence_folder import modules_of
 from compress.models.source import StrPath
 from compress.tasks.contract import Activation
 
@@ -41,10 +41,12 @@ def take_activation(name: StrPath, config: PreTrainedConfig) -> None:
 
     :raises CompressError: If it is none that keeps the order of scores, or the folder asks for more than a transformer.
     """
-    if modules := sentence_modules(name):
+    listed = [(str(module["type"]).rpartition(".")[2], module.get("path", "")) for module in modules_of(name)]
+    if listed not in ([], [("Transformer", "")]):
+        told = ", ".join(f"{kind} in {place}" if place else kind for kind, place in listed)
         raise CompressError(
-            f"{name}: its scores are made by {', '.join(modules)} (modules.json); a reranker here is a transformer "
-            "with a head of one output: name another"
+            f"{name}: its scores are made by {told} (modules.json); a reranker here is a transformer beside it, with a "
+            "head of one output: name another"
         )
     settings = json_object(Path(name) / _SETTINGS)
     if default := settings.get("default_prompt_name"):
@@ -55,11 +57,12 @@ def take_activation(name: StrPath, config: PreTrainedConfig) -> None:
     if json_object(Path(name) / _TRANSFORMER_SETTINGS).get("do_lower_case"):
         raise CompressError(f"{name}: do_lower_case in its {_TRANSFORMER_SETTINGS} is not supported; name another")
     told = settings.get(_KEY) or _told_by(config) or _CLASSES["sigmoid"]
-    found = next(
-        (kind for kind, path in _CLASSES.items() if str(told).rpartition(".")[2] == path.rpartition(".")[2]), None
-    )
-    if found is None:
-        raise CompressError(f"{name}: its activation is {told}; rerankers have Sigmoid or Identity: name another")
+    library, _, own = str(told).rpartition(".")
+    found = next((kind for kind, path in _CLASSES.items() if own == path.rpartition(".")[2]), None)
+    if found is None or not f"{library}.".startswith("torch.nn."):
+        raise CompressError(
+            f"{name}: its activation is {told!s:.100}; rerankers have Sigmoid or Identity of PyTorch: name another"
+        )
     keep_activation(config, found)
 
 

@@ -12,13 +12,8 @@ from torch.nn import functional
 
 from compress.errors import CompressError
 from compress.models.outputs import pooled
-from compress.models.sentence_folder import (
-    SentenceModule,
-    head_of,
-    keep_head,
-    module_folder,
-    write_head,
-)
+from compress.models.sentence_folder import SentenceModule, head_of, keep_head
+from compress.models.sentence_layout import module_folder, write_head
 
 _WEIGHTS = "model.safetensors"
 
@@ -26,7 +21,9 @@ _WEIGHTS = "model.safetensors"
 class SentenceEncoder(nn.Module):
     """What `transformers` calls a model, with a head that its configuration describes.
 
-    It gives ``sentence_embedding``, float (rows, dimensions). Weights of Dense and LayerNorm are new until `load_head`.
+    It gives ``sentence_embedding``, float (rows, dimensions), and what this is made of, ``last_hidden_state``, float
+    (rows, tokens, width), for clients of its graph that pool by themselves. Weights of Dense and LayerNorm are new
+    until `load_head`.
     """
 
     base_model_prefix = "body"
@@ -89,7 +86,7 @@ class SentenceEncoder(nn.Module):
         for module in self.head:
             vectors = module(vectors, attention_mask) if isinstance(module, Pooling) else module(vectors)
         states = {"hidden_states": said.hidden_states} if output_hidden_states else {}
-        return {"sentence_embedding": vectors, **states}
+        return {"sentence_embedding": vectors, "last_hidden_state": said.last_hidden_state, **states}
 
     def load_head(self, folder: Path) -> None:
         """Take the head's weights from a folder of sentence-transformers.

@@ -14,20 +14,21 @@ from pydantic import Field, ValidationError
 
 from compress.contract import Contract
 from compress.errors import CompressError, first_line, first_problem
-from compress.files import json_object
+from compress.files import json_object, read_limited
 from compress.models.source import StrPath
 from compress.recipe.data import Data
 from compress.recipe.teacher import PoolingMode, Similarity, Teacher
-from compress.runs.files import write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 MODULES = "modules.json"
-_SETTINGS, _TRANSFORMER_SETTINGS = "config_sentence_transformers.json", "sentence_bert_config.json"
+_LIBRARY = "sentence_transformers."
+SETTINGS, TRANSFORMER_SETTINGS = "config_sentence_transformers.json", "sentence_bert_config.json"
+TOKENIZER_SETTINGS = "tokenizer_config.json"
 _ATTRIBUTE = "sentence_embedding"
 """What a configuration calls it."""
-_MODES: Mapping[str, PoolingMode] = {
+MODES: Mapping[str, PoolingMode] = {
     "cls": "first",
     "lasttoken": "last",
     "max": "max",
@@ -36,7 +37,7 @@ _MODES: Mapping[str, PoolingMode] = {
     "weightedmean": "weighted-mean",
 }
 """The names of sentence-transformers, in the order in which several are put side by side, and ours."""
-_OLD_MODES = {
+OLD_MODES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
@@ -44,6 +45,8 @@ _OLD_MODES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+_LARGEST = 16_000_000  # bytes of a description
+_WIDEST = 65_536  # numbers of a vector
 _NO_LENGTH = 1_000_000  # tokenizers that know none say a far larger number
 _ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid")
 _IN_ORDINARY = {"model_args", "tokenizer_args", "config_args", "model_kwargs", "processor_kwargs", "config_kwargs"}
@@ -54,8 +57,8 @@ class SentenceModule(Contract):
 
     kind: Literal["Pooling", "Dense", "Normalize", "LayerNorm"]
     modes: list[PoolingMode] = Field(default_factory=list, description="of pooling: several stand side by side")
-    width: int = 0
-    out: int = 0
+    width: int = Field(0, ge=0, le=_WIDEST)
+    out: int = Field(0, ge=0, le=_WIDEST)
     bias: bool = False
     activation: str = "Identity"
     folder: str | None = None
@@ -68,7 +71,7 @@ class SentenceHead(Contract):
     prompts: dict[str, str] = Field(default_factory=dict)
     default_prompt: str | None = None
     similarity: Similarity | None = None
-    max_length: int | None = None
+    max_length: int | None = Field(None, gt=0)
 
     @property
     def normalizes(self) -> bool:
@@ -133,12 +136,13 @@ def take_over(config: PreTrainedConfig, data: Data, teacher: Teacher) -> None:
 
 def has_modules(name: StrPath) -> bool:
     """Whether a model's folder says how token vectors become one."""
-    return (Path(name) / MODULES).is_file()
+    path = Path(name) / MODULES
+    return path.exists() or path.is_symlink()
 
 
 def gives_vectors(name: StrPath) -> bool:
     """Whether sentence-transformers keeps a model that gives a vector a text in a folder."""
-    kind = json_object(Path(name) / _SETTINGS).get("model_type")
+    kind = json_object(Path(name) / SETTINGS).get("model_type")
     return has_modules(name) and kind in (None, "SentenceTransformer")
 
 
@@ -201,9 +205,9 @@ def _check_widths(name: StrPath, head: SentenceHead, width: int) -> None:
 def _folders_head(name: StrPath, width: int) -> SentenceHead:
     folder = Path(name)
     if not gives_vectors(name):
-        kind = json_object(folder / _SETTINGS)["model_type"]
-        raise CompressError(f"{name}: its {_SETTINGS} says that it is a {kind}, which gives no vectors of texts")
-    listed = [(str(module["type"]).rpartition(".")[2], str(module.get("path", ""))) for module in _list(name)]
+        kind = json_object(folder / SETTINGS)["model_type"]
+        raise CompressError(f"{name}: its {SETTINGS} says that it is a {kind}, which gives no vectors of texts")
+    listed = [(str(module["type"]).rpartition(".")[2], str(module.get("path", ""))) for module in modules_of(name)]
     if not listed or listed[0][0] != "Transformer":
         raise CompressError(f"{name}: its {MODULES} begins with {listed[0][0] if listed else 'nothing'}, and only a "
                             "Transformer can be exported; name a model with one")  # fmt: skip
@@ -215,14 +219,26 @@ def _folders_head(name: StrPath, width: int) -> SentenceHead:
     modules = []
     for kind, place in listed[1:]:
         modules += _module(name, kind, place)
-    if not any(module.kind == "Pooling" for module in modules):
+    kinds = [module.kind for module in modules]
+    if "Pooling" not in kinds:
         raise CompressError(f"{name}: its {MODULES} has no Pooling: it gives a vector a token, and none a text")
-    told, transformer = (json_object(folder / file) for file in (_SETTINGS, _TRANSFORMER_SETTINGS))
+    if kinds[0] != "Pooling" or kinds.count("Pooling") > 1:
+        raise CompressError(
+            f"{name}: its {MODULES} has {', '.join(kinds)}; what comes behind the transformer must begin with the one "
+            "Pooling: name another model"
+        )
+    told, transformer = (json_object(folder / file) for file in (SETTINGS, TRANSFORMER_SETTINGS))
     _check_transformer(name, transformer)
+    prompts, default = told.get("prompts") or {}, told.get("default_prompt_name")
+    if default is not None and default not in prompts:
+        raise CompressError(
+            f"{name}: its {SETTINGS} names the default prompt {default!r:.100}, and there is none of that name; put it "
+            "into prompts, or take default_prompt_name out"
+        )
     head = _checked(name, {
         "modules": modules,
-        "prompts": {key: text for key, text in (told.get("prompts") or {}).items() if text},
-        "default_prompt": told.get("default_prompt_name"),
+        "prompts": {key: text for key, text in prompts.items() if text != ""},
+        "default_prompt": default,
         "similarity": told.get("similarity_fn_name"),
         "max_length": transformer.get("max_seq_length") or _tokens_of_tokenizer(folder),
     })  # fmt: skip
@@ -230,7 +246,7 @@ def _folders_head(name: StrPath, width: int) -> SentenceHead:
     if head.prompts and json_object(folder / pooling / "config.json").get("include_prompt") is False:
         raise CompressError(f"{name}: its pooling leaves prompts out (include_prompt: false), which graphs cannot; "
                             "name a model that pools them too")  # fmt: skip
-    return _cut(name, head, told["truncate_dim"], width) if told.get("truncate_dim") else head
+    return head if told.get("truncate_dim") is None else _cut(name, head, told["truncate_dim"], width)
 
 
 def _cut(name: StrPath, head: SentenceHead, dimensions: int, width: int) -> SentenceHead:
@@ -238,32 +254,40 @@ def _cut(name: StrPath, head: SentenceHead, dimensions: int, width: int) -> Sent
     before = head.dimensions(width)
     if dimensions > before:
         raise CompressError(f"{name}: its truncate_dim {dimensions} is more than the {before} dimensions that it has")
+    if dimensions < 1:
+        raise CompressError(f"{name}: its truncate_dim {dimensions} leaves nothing of its vectors; take it out")
     cut = SentenceModule(kind="Dense", width=before, out=dimensions)
     return head.model_copy(update={"modules": [*head.modules, cut]})
 
 
 def _module(name: StrPath, kind: str, place: str) -> list[SentenceModule]:
-    folder = Path(name) / place
-    told = json_object(folder / "config.json")
+    path = Path(name) / place / "config.json"
+    if kind in ("Pooling", "Dense", "LayerNorm") and not path.is_file():
+        raise CompressError(f"{path}: missing, though {MODULES} names its folder; copy it too")
+    told = json_object(path)
     for key in ("module_input_name", "module_output_name"):
         if told.get(key) not in (None, "sentence_embedding"):
             raise CompressError(f"{name}: {place} works on {told[key]}, only the vectors of texts can be exported")
     match kind:
         case "Pooling":
-            named = told.get("pooling_mode") or [new for old, new in _OLD_MODES.items() if told.get(old)] or "mean"
-            modes = [named] if isinstance(named, str) else [mode for mode in _MODES if mode in named]
-            asked = {named} if isinstance(named, str) else {*named}
-            asked |= {key for key in told if key.startswith("pooling_mode_") and told[key] and key not in _OLD_MODES}
-            if strange := sorted(asked - {*_MODES}):
-                raise CompressError(f"{name}: its pooling '{strange[0]}' is not known; it may be {', '.join(_MODES)}")
-            return [SentenceModule(kind="Pooling", modes=[_MODES[mode] for mode in modes])]
+            old_modes = [new for old, new in OLD_MODES.items() if told.get(old)] or "mean"
+            named = told.get("pooling_mode", old_modes)
+            modes = [named] if isinstance(named, str) else named
+            if not modes or not isinstance(modes, list) or not all(isinstance(mode, str) for mode in modes):
+                raise CompressError(f"{path}: its pooling_mode {named!r:.100} is no list of names; copy it again")
+            asked = {*modes}
+            asked |= {key for key in told if key.startswith("pooling_mode_") and told[key] and key not in OLD_MODES}
+            if strange := sorted(asked - {*MODES}):
+                raise CompressError(f"{name}: its pooling '{strange[0]}' is not known; it may be {', '.join(MODES)}")
+            return [SentenceModule(kind="Pooling", modes=[MODES[mode] for mode in modes])]
         case "Dense":
             if told.get("use_residual"):
                 raise CompressError(f"{name}: its {place} adds what it reads (use_residual), which is not known here")
-            activation = str(told.get("activation_function", "Tanh")).rpartition(".")[2]
-            if activation not in _ACTIVATIONS:
+            told_activation = str(told.get("activation_function", "Tanh"))
+            library, _, activation = told_activation.rpartition(".")
+            if activation not in _ACTIVATIONS or not f"{library}.".startswith((".", "torch.nn.")):
                 raise CompressError(
-                    f"{name}: the activation {activation} of its {place} is not known; it may be "
+                    f"{name}: the activation {told_activation:.100} of its {place} is not known; it may be "
                     f"{', '.join(_ACTIVATIONS)}"
                 )
             found = {"width": told.get("in_features"), "out": told.get("out_features"), "bias": told.get("bias", True)}
@@ -283,17 +307,17 @@ def _module(name: StrPath, kind: str, place: str) -> list[SentenceModule]:
 def _check_transformer(name: StrPath, told: Mapping[str, Any]) -> None:
     if told.get("do_lower_case"):
         raise CompressError(
-            f"{name}: its {_TRANSFORMER_SETTINGS} has text put into small letters before its tokenizer reads it; let "
+            f"{name}: its {TRANSFORMER_SETTINGS} has text put into small letters before its tokenizer reads it; let "
             "the tokenizer do that (a Lowercase normaliser in tokenizer.json) and set do_lower_case: false"
         )
     for key in sorted(_IN_ORDINARY & told.keys()):
         if told[key]:
-            raise CompressError(f"{name}: {key} in its {_TRANSFORMER_SETTINGS} cannot be followed; save it without")
+            raise CompressError(f"{name}: {key} in its {TRANSFORMER_SETTINGS} cannot be followed; save it without")
 
 
 def _tokens_of_tokenizer(folder: Path) -> int | None:
     """Where sentence-transformers from 6 on keeps how long texts may be."""
-    told = json_object(folder / "tokenizer_config.json").get("model_max_length")
+    told = json_object(folder / TOKENIZER_SETTINGS).get("model_max_length")
     return int(told) if isinstance(told, int | float) and told < _NO_LENGTH else None
 
 
@@ -301,7 +325,7 @@ def _checked(name: StrPath, content: Mapping[str, Any]) -> SentenceHead:
     try:
         return SentenceHead.model_validate(content)
     except ValidationError as error:
-        raise CompressError(f"{name}: its {_SETTINGS} is not as it must be: {first_problem(error)}") from error
+        raise CompressError(f"{name}: its {SETTINGS} is not as it must be: {first_problem(error)}") from error
 
 
 def _checked_module(name: StrPath, content: Mapping[str, Any]) -> SentenceModule:
@@ -312,57 +336,28 @@ def _checked_module(name: StrPath, content: Mapping[str, Any]) -> SentenceModule
         raise CompressError(f"{name}: {place}/config.json is not as it must be: {first_problem(error)}") from error
 
 
-def _list(name: StrPath) -> Sequence[Mapping[str, Any]]:
+def modules_of(name: StrPath) -> Sequence[Mapping[str, Any]]:
+    """What a folder's ``modules.json`` lists; nothing where it has none.
+
+    :raises CompressError: If it is no list of sentence-transformers' own modules, in the folder.
+    """
     path = Path(name) / MODULES
+    if not has_modules(name):
+        return []
     try:
-        content = json.loads(path.read_bytes())
-        places = [Path(str(module.get("path", ""))) for module in content if module["type"]]
+        content = json.loads(read_limited(path, _LARGEST))
+        if not isinstance(content, list) or not all(isinstance(module["type"], str) for module in content):
+            raise ValueError("a module has no type")
+        if not all(isinstance(module.get("path", ""), str) for module in content):
+            raise ValueError("a module has no path")
+        if foreign := [module["type"] for module in content if not module["type"].startswith(_LIBRARY)]:
+            raise ValueError(f"{foreign[0]!r:.100} is code of its own, which is never run")
+        places = [Path(module.get("path", "")) for module in content]
         if any(place.is_absolute() or ".." in place.parts for place in places):
             raise ValueError("it names a folder that is elsewhere")
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise CompressError(
             f"{name}: its {MODULES} is no list of modules ({first_line(error)}); copy it again"
         ) from error
     found: Sequence[Mapping[str, Any]] = content
     return found
-
-
-def write_head(folder: Path, head: SentenceHead, width: int) -> None:
-    """Write what sentence-transformers (from 5 on) opens a folder by; weights lie in the modules' folders already.
-
-    :param width: Of the transformer.
-    """
-    library = "sentence_transformers.models"
-    listed: list[dict[str, object]] = [{"idx": 0, "name": "0", "path": "", "type": f"{library}.Transformer"}]
-    for number, module in enumerate(head.modules, 1):
-        place = module_folder(number, module)
-        listed.append({"idx": number, "name": str(number), "path": place, "type": f"{library}.{module.kind}"})
-        (folder / place).mkdir(exist_ok=True)
-        content: dict[str, object]
-        if module.kind == "Pooling":
-            modes = {old: _MODES[new] in module.modes for old, new in _OLD_MODES.items()}
-            content = {"word_embedding_dimension": width, **modes, "include_prompt": True}
-            write_json(folder / place / "config.json", content)
-        elif module.kind == "Dense":
-            content = {
-                "in_features": module.width,
-                "out_features": module.out,
-                "bias": module.bias,
-                "activation_function": f"torch.nn.modules.{_modules_of(module.activation)}.{module.activation}",
-            }
-            write_json(folder / place / "config.json", content)
-        elif module.kind == "LayerNorm":
-            write_json(folder / place / "config.json", {"dimension": module.width})
-    write_json(folder / MODULES, listed)
-    told = {"prompts": head.prompts, "default_prompt_name": head.default_prompt}
-    write_json(folder / _SETTINGS, {**told, "similarity_fn_name": head.similarity or "cosine"})
-    write_json(folder / _TRANSFORMER_SETTINGS, {"max_seq_length": head.max_length, "do_lower_case": False})
-
-
-def module_folder(number: int, module: SentenceModule) -> str:
-    """Where sentence-transformers keeps a module; the transformer has the number 0."""
-    return f"{number}_{module.kind}"
-
-
-def _modules_of(activation: str) -> str:
-    return "linear" if activation == "Identity" else "activation"

@@ -19,13 +19,7 @@ def head_of_student(head: SentenceHead, width: int, student_width: int, settings
     :param width: Of the teacher's transformer.
     :raises CompressError: If vectors cannot be as the recipe has them.
     """
-    place = next(place for place, module in enumerate(head.modules) if module.kind == "Pooling")
-    if place and student_width != width:
-        raise CompressError(
-            f"student.hidden_size: the teacher's {head.modules[0].kind} reads tokens that are {width} wide; leave the "
-            "student as wide (every_nth_layer)"
-        )
-    pooling, rest = head.modules[: place + 1], head.modules[place + 1 :]
+    pooling, rest = head.modules[:1], head.modules[1:]
     own, wanted = (SentenceHead(modules=pooling).dimensions(one) for one in (student_width, width))
     modules = [*pooling, *rest]
     if settings.projection == "principal-components":

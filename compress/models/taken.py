@@ -41,13 +41,13 @@ def readable_tokens(task: TaskName, settings: Teacher) -> int:
 
     source = fetch(settings)
     config = load_config(source, settings.trust_remote_code)
-    tokenizer, most = load_tokenizer_of(source, settings.trust_remote_code), _MOST_TOKENS
+    most = min(_MOST_TOKENS, int(load_tokenizer_of(source, settings.trust_remote_code).model_max_length))
     if task_named(task).VECTORS:
         keep_head(config, head := read_head(source, settings, config))
-        most = min(most, head.max_length or most)
+        most = min(_MOST_TOKENS, head.max_length or most)  # what is said of vectors counts more
     try:
         with torch.device("meta"):
             model = without_weights(task_named(task), source, config, settings.trust_remote_code)
     except Exception:  # what is wrong with it is told where it is loaded
         return most
-    return min(longest_input(model) or most, int(tokenizer.model_max_length), most)
+    return min(longest_input(model) or most, most)

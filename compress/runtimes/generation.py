@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -64,6 +64,21 @@ class Tokens:
         return cls(config["decoder_start_token_id"], config["eos_token_id"], config["pad_token_id"])
 
 
+class Decoder(Protocol):
+    """What a search asks: which tokens a model begins and ends with, and what may follow on others."""
+
+    tokens: Tokens
+
+    def begin(self, inputs: Mapping[str, np.ndarray], prompt: np.ndarray) -> tuple[np.ndarray, State]:
+        """Read the sources and the first target tokens; logits, float32 (sequences, prompt, tokens), and the state."""
+
+    def step(self, last: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """Read one more token of each sequence, int64 (sequences, 1); logits, float32 (sequences, tokens)."""
+
+    def reordered(self, state: State, origins: np.ndarray) -> State:
+        """Let each sequence go on from another one with the same source, int64 (sequences,)."""
+
+
 class OnnxDecoder:
     """The three graphs of a translation folder in ONNX Runtime, on the CPU."""
 
@@ -78,7 +93,7 @@ class OnnxDecoder:
         self.tokens = Tokens.of(json.loads((folder / "config.json").read_text("utf-8")))
 
     def begin(self, inputs: Mapping[str, np.ndarray], prompt: np.ndarray) -> tuple[np.ndarray, State]:
-        """Read the sources and the first target tokens; logits, float32 (sequences, prompt, tokens), and the state."""
+        """As `Decoder` says it."""
         mask = inputs["attention_mask"]
         (states,) = self._encoder.run(None, {"input_ids": inputs["input_ids"], "attention_mask": mask})
         given = {"input_ids": prompt, "encoder_hidden_states": states, "encoder_attention_mask": mask}
@@ -87,13 +102,13 @@ class OnnxDecoder:
         return logits, {"encoder_attention_mask": mask, **dict(zip(names, present, strict=True))}
 
     def step(self, last: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """Read one more token of each sequence, int64 (sequences, 1); logits, float32 (sequences, tokens)."""
+        """As `Decoder` says it."""
         logits, *present = self._next.run(self._next_outputs, {"input_ids": last, **state})
         names = [name.replace("present", "past_key_values", 1) for name in self._next_outputs[1:]]
         return logits[:, -1], {**state, **dict(zip(names, present, strict=True))}
 
     def reordered(self, state: State, origins: np.ndarray) -> State:
-        """Let each sequence go on from another one with the same source, int64 (sequences,)."""
+        """As `Decoder` says it."""
         if (origins == np.arange(len(origins))).all():
             return state
         return {name: array[origins] if ".decoder." in name else array for name, array in state.items()}
@@ -158,9 +173,7 @@ def generator_with(model: Any, search: Search) -> Generate:
     return predict
 
 
-def generate_tokens(
-    decoder: OnnxDecoder, inputs: Mapping[str, np.ndarray], search: Search, max_tokens: int
-) -> np.ndarray:
+def generate_tokens(decoder: Decoder, inputs: Mapping[str, np.ndarray], search: Search, max_tokens: int) -> np.ndarray:
     """Translate padded sources; int64 (rows, tokens), filled up with padding after the end."""
     if search.beams == 1:
         return _greedy(decoder, inputs, max_tokens)
@@ -180,7 +193,7 @@ def _prompt(inputs: Mapping[str, np.ndarray], start: int) -> np.ndarray:
     return np.concatenate([first, inputs["prompt"]], axis=1) if "prompt" in inputs else first
 
 
-def _greedy(decoder: OnnxDecoder, inputs: Mapping[str, np.ndarray], max_tokens: int) -> np.ndarray:
+def _greedy(decoder: Decoder, inputs: Mapping[str, np.ndarray], max_tokens: int) -> np.ndarray:
     tokens = decoder.tokens
     logits, state = decoder.begin(inputs, _prompt(inputs, tokens.start))
     logits, found = logits[:, -1], []
@@ -196,7 +209,7 @@ def _greedy(decoder: OnnxDecoder, inputs: Mapping[str, np.ndarray], max_tokens: 
 
 
 def _beams(
-    decoder: OnnxDecoder, inputs: Mapping[str, np.ndarray], beams: int, length_penalty: float, max_tokens: int
+    decoder: Decoder, inputs: Mapping[str, np.ndarray], beams: int, length_penalty: float, max_tokens: int
 ) -> np.ndarray:
     """Beam search as `transformers` 5 does it, with its rule for stopping early."""
     tokens = decoder.tokens

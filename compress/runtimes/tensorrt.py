@@ -121,7 +121,8 @@ def load_engine(path: Path, task: Task) -> Predict:
             context.set_input_shape(name, tuple(tensor.shape))
         outputs = {
             name: torch.empty(tuple(context.get_tensor_shape(name)), dtype=torch.float32, device="cuda")
-            for name in task.OUTPUTS
+            for name in names
+            if name not in inputs
         }
         for name, tensor in {**tensors, **outputs}.items():
             context.set_tensor_address(name, tensor.data_ptr())

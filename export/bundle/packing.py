@@ -17,6 +17,8 @@ from compress.evaluation.summary import EVALUATION
 from compress.models.describe import thresholds_in
 from compress.models.load import load_tokenizer
 from compress.models.reranker import activation_in
+from compress.models.sentence_folder import MODULES
+from compress.models.sentence_layout import module_folders
 from compress.reports.bench import Report
 from compress.reports.certificate import Certificate, read_certificate
 from compress.runs.directory import Run
@@ -111,6 +113,8 @@ def _add_variant(packing: Packing, variant: PackedVariant) -> BundleModel:
     companions = source if (source / "config.json").exists() else run.path_of(exported_name(run))
     for path in (*variant.files(source), *_companions(companions)):
         shutil.copy(path, version / path.name)
+    for place in module_folders(companions):
+        shutil.copytree(companions / place, version / place)
     model = _described(run, variant)
     _write_description(packing, model, version)
     row = packing.rows[0]
@@ -213,4 +217,5 @@ def _companions(source: Path) -> list[Path]:
     """Configuration and tokenizer."""
     kinds = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja")
     found = [path for kind in kinds for path in source.glob(kind)]
-    return [path for path in found if path.name not in _NOT_SERVED]
+    left = _NOT_SERVED if module_folders(source) else (*_NOT_SERVED, MODULES)
+    return [path for path in found if path.name not in left]

@@ -2,7 +2,7 @@
 
 The input ``use_cache_branch`` tells whether keys and values of the tokens before are given, or the translation begins,
 when they are of no tokens. Where they are given, those of the source are not given back: they have not changed. Our own
-runtime opens the two: a branch costs each token some percent.
+runtime opens the two: a branch costs each token some percent. `export.variants.merged` looks that it says the same.
 """
 
 from __future__ import annotations
@@ -10,17 +10,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from compress.console import say
 from compress.runtimes.generation import DECODER, DECODER_WITH_PAST, MERGED
 
 _CHOICE = "use_cache_branch"
 
 
 def merge_decoders(folder: Path) -> None:
-    """Write the merged decoder beside the two that it is made of, whose weights it shares, in the file beside them."""
+    """Write the merged decoder beside the two that it is made of, whose weights it shares, in the file beside them.
+
+    It is left out, and that said, where their operators are of different versions: one graph has one of each.
+    """
     import onnx
     from onnx import TensorProto, helper
 
     first, following = (onnx.load(folder / name, load_external_data=False) for name in (DECODER, DECODER_WITH_PAST))
+    opsets, others = ({opset.domain: opset.version for opset in model.opset_import} for model in (first, following))
+    if different := [domain for domain, version in others.items() if opsets.get(domain, version) != version]:
+        told = ", ".join(f"{opsets[domain]} and {others[domain]}" for domain in different)
+        say(f"{MERGED}: left out: the two decoders have operators of different versions ({told})")
+        return
     outputs = [value.name for value in first.graph.output]
     inputs = {value.name: value for value in (*following.graph.input, *first.graph.input)}
     for value in first.graph.output:
@@ -41,8 +50,8 @@ def merge_decoders(folder: Path) -> None:
         list(first.graph.output),
         list(shared.values()),
     )
-    opsets = {opset.domain: opset for model in (first, following) for opset in model.opset_import}
-    merged = helper.make_model(graph, opset_imports=list(opsets.values()), ir_version=first.ir_version)
+    imports = [helper.make_opsetid(domain, version) for domain, version in (opsets | others).items()]
+    merged = helper.make_model(graph, opset_imports=imports, ir_version=max(first.ir_version, following.ir_version))
     onnx.save(merged, folder / MERGED)
 
 

@@ -14,6 +14,8 @@ from compress.console import swallowed_output
 from compress.errors import CompressError, first_line
 from compress.models.load import load_model, load_tokenizer
 from compress.models.pooling import usual_config
+from compress.models.sentence_folder import MODULES
+from compress.models.sentence_layout import module_folders
 from compress.runs.files import write_json
 from compress.tasks.contract import Task
 from export.onnx.graphs import Announce, GraphFacts, exported_graph
@@ -63,17 +65,20 @@ def save_companions(source: Path, folder: Path) -> None:
     """Put configuration and tokenizer beside a model, as Optimum and the hub lay out their folders.
 
     Graphs need no code, and have a pooling inside: none of the model's code goes with them, and none of its tokenizer's
-    unless that has some.
+    unless that has some. What comes after a transformer goes with them for clients that pool by themselves.
     """
     config = json.loads((source / "config.json").read_text("utf-8"))
     config.pop(_CODE, None)
     write_json(folder / "config.json", usual_config(config))
     told = source / "tokenizer_config.json"
     has_code = told.is_file() and _CODE in json.loads(told.read_text("utf-8"))
-    left = (*_WEIGHTS_AND_GRAPHS, *([] if has_code else [".py"]))
+    places = module_folders(source)
+    left = (*_WEIGHTS_AND_GRAPHS, *([] if has_code else [".py"]), *([] if places else [MODULES]))
     for path in sorted(source.iterdir()):
         if path.is_file() and path.name != "config.json" and not path.name.endswith(left):
             shutil.copyfile(path, folder / path.name)
+    for place in places:
+        shutil.copytree(source / place, folder / place, copy_function=shutil.copyfile)
 
 
 def graphs_of(task: Task, model: Any, inputs: Sequence[str], announce: Announce = nullcontext) -> dict[str, Model]:

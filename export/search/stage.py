@@ -29,6 +29,7 @@ from export.search.judge import halves_of
 from export.search.report import Candidate, LayerSensitivity, SearchedRows, SearchReport, Trial, write_search
 from export.search.trials import TrialRunner
 from export.variants.making import Ingredients
+from export.variants.merged import keep_merged_if_same
 from export.variants.parity import measure_parity, tolerance_for
 from export.variants.sample import Sample, draw_sample
 from export.variants.summary import VariantSummary, variant_stage
@@ -83,6 +84,7 @@ def run_search_stage(run: Run, ingredients: Ingredients, sample: Sample) -> Vari
         report = search(runner, budget.points or 0.0)
         with working(f"{CHOSEN.name}: writing {report.chosen.name}"):
             made = runner.make(report.chosen.candidate, folder)
+            keep_merged_if_same(CHOSEN.name, folder, sample)
         write_search(report, folder)
         draw(report, folder / "frontier.png")
         with working(f"{CHOSEN.name}: comparing with {PLAIN.name} on {len(sample.rows)} rows"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from compress.console import working
 from compress.data.stage import DataSet
+from compress.models.sentence_layout import keep_length
 from compress.recipe.export import Calibration, Export, TensorRT
 from compress.runs.directory import Run
 from compress.student.summary import exported_name
@@ -44,8 +45,8 @@ class Ingredients:
     ``student`` is a ``save_pretrained`` folder, of the student or of a model that is taken as it is, ``plain`` and
     ``fused`` are folders with its graphs; a folder need not be there before a variant is made from it. ``feeds`` gives
     what the plain graphs are fed with on the calibration rows; only static int8 asks for it. ``excluded`` names layers
-    that stay in 32 bits. ``announce`` says what is going on while a block runs. Code that lies beside the student runs
-    where the run ``trusts_code``.
+    that stay in 32 bits; ``max_length`` is how many tokens of a text are read. ``announce`` says what is going on while
+    a block runs. Code that lies beside the student runs where the run ``trusts_code``.
     """
 
     task: Task
@@ -56,6 +57,7 @@ class Ingredients:
     target: Target
     calibration: Calibration
     feeds: Callable[[], Feeds]
+    max_length: int
     excluded: tuple[str, ...] = ()
     announce: Callable[[str], AbstractContextManager[object]] = working
     trusts_code: bool = False
@@ -81,6 +83,7 @@ def ingredients_of(run: Run, data: DataSet, target: Target) -> Ingredients:
         target=target,
         calibration=run.recipe.export.calibration,
         feeds=lambda: calibration_feeds(run, data, run.path_of(PLAIN.name)),
+        max_length=run.recipe.data.max_length,
         trusts_code=run.trusts_code,
     )
 
@@ -123,6 +126,8 @@ def make(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
     made = MAKERS[variant.made_by, variant.runtime](variant, ingredients, folder)
     if ingredients.task.GENERATES:
         merge_decoders(folder)
+    if ingredients.task.VECTORS or ingredients.task.RANKS:
+        keep_length(folder, ingredients.max_length)
     return made
 
 

@@ -34,7 +34,7 @@ from material import Material, make_material  # noqa: E402
 _ENDS = ("refused", "accepted", "faults")
 SURFACES = (
     *("rows", "recipes", "models", "graphs", "runs", "bundles", "archives", "signatures", "requests"),
-    *("reports", "variants", "trims", "taken"),
+    *("reports", "variants", "trims", "taken", "vectors", "scores"),
 )
 
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import small_rerankers
+import small_sentence_models
 import tiny_runs
 
 from compress.data.builtin import cldr
@@ -35,6 +37,16 @@ class Material:
     def model(self) -> Path:
         """A classifier and its tokenizer, as transformers saves them."""
         return self.run / "teacher"
+
+    @property
+    def vectors(self) -> Path:
+        """A model that gives vectors, as sentence-transformers saves it: prompts, pooling, a layer, length one."""
+        return self.root / "vectors"
+
+    @property
+    def scores(self) -> Path:
+        """A CrossEncoder, as sentence-transformers saves it."""
+        return self.root / "scores"
 
     @property
     def bundle(self) -> Path:
@@ -70,6 +82,8 @@ def make_material(root: Path) -> None:
         (root / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept), "utf-8")
     for name in ("signer", "other"):
         _write_keys(material, name)
+    small_sentence_models.write_sentence_model(material.vectors, dense=24, prompts=small_sentence_models.PROMPTS)
+    small_rerankers.write_cross_encoder(material.scores)
     recipe = tiny_runs.tiny_recipe(root / "data")
     recipe["export"] = {"variants": [], "parity": {"rows": 20}}
     for model in ("teacher", "student"):

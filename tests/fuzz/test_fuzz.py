@@ -16,7 +16,7 @@ from mutations import altered_json
 from compress.errors import CompressError
 
 HERE = Path(__file__).parent
-SURFACES = ("rows", "recipes", "archives", "signatures")
+SURFACES = ("rows", "recipes", "archives", "signatures", "vectors", "scores")
 
 
 def test_no_malformed_input_gets_through(tmp_path: Path):

@@ -10,12 +10,17 @@ from pathlib import Path
 import yaml
 
 sys.path.append(str(Path(__file__).parents[1] / "helpers"))
+import small_rerankers
 import small_sentence_models
 from tiny_runs import TASKS, recipe_for
 
+from compress import load
 from compress.serving.opened import open_to_try
 
 _CLASSIFIER = "text-classification"
+_SEVERAL_LAYERS = {"translation": {"student.decoder_layers": 2}}
+"""More layers than one: the order of their keys and values is seen."""
+_PACKED = ("onnx", "onnx-int8")
 _WEIGHTS_BESIDE = """
 import export.onnx.weights
 export.onnx.weights.SINGLE_FILE_LIMIT = 1000
@@ -31,7 +36,11 @@ def main(output: Path) -> None:
         recipe, fields = recipe_for(task, output / "rows" / task)
         path = output / f"{task}.yaml"
         path.write_text(yaml.safe_dump({**recipe, "name": task}), "utf-8")
-        settings = [word for name, value in fields.items() for word in ("--set", f"{name}={json.dumps(value)}")]
+        settings = [
+            word
+            for name, value in (fields | _SEVERAL_LAYERS.get(task, {})).items()
+            for word in ("--set", f"{name}={json.dumps(value)}")
+        ]
         command = [sys.executable, "-m", "compress"]
         subprocess.run([*command, "distill", str(path), *settings, "--output", str(output)], check=True)
         subprocess.run([*command, "export", str(output / task), "--output", str(output)], check=True)
@@ -40,6 +49,49 @@ def main(output: Path) -> None:
     take_as_it_is(output)
     trim(output)
     make_static(output)
+    give_vectors(output)
+    rank(output)
+
+
+def give_vectors(output: Path) -> None:
+    """Pack a model that gives vectors as it is, and write down what it says of some texts."""
+    rows = output / "rows/embedding"
+    rows.mkdir(parents=True)
+    pairs = small_sentence_models.write_rows(rows / "pairs.jsonl", small_sentence_models.pairs(120))
+    prompts, poolings = small_sentence_models.PROMPTS, ("cls", "mean")
+    model = small_sentence_models.write_sentence_model(rows / "theirs", poolings, dense=24, prompts=prompts)
+    _pack(output, "embedding", model, pairs, "--set", "data.fields.text_pair=text_pair")
+    texts = [row["text"] for row in small_sentence_models.texts(40)] + ["w1 w2 " * 30]
+    vectors = {
+        variant: {kind: load(output / "embedding/bundle", variant).encode(texts, kind).tolist() for kind in prompts}
+        for variant in _PACKED
+    }
+    (output / "embedding.json").write_text(json.dumps({"texts": texts, "vectors": vectors}), "utf-8")
+
+
+def rank(output: Path) -> None:
+    """Pack a reranker as it is, and write down how it ranks some passages."""
+    rows = output / "rows/reranking"
+    rows.mkdir(parents=True)
+    model = small_rerankers.write_cross_encoder(rows / "theirs")
+    found = list(small_rerankers.rows(40))
+    (rows / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found), "utf-8")
+    _pack(output, "reranking", model, rows / "rows.jsonl")
+    query, passages = found[0]["query"], [row["passage"] for row in found[:39]] + ["w1 w2 " * 30]
+    scores = {}
+    for variant in _PACKED:
+        ranked = load(output / "reranking/bundle", variant).rank(query, passages)
+        scores[variant] = [one.score for one in sorted(ranked, key=lambda one: one.place)]
+    told = {"query": query, "passages": passages, "scores": scores}
+    (output / "reranking.json").write_text(json.dumps(told), "utf-8")
+
+
+def _pack(output: Path, name: str, model: Path, rows: Path, *settings: str) -> None:
+    command, variants = [sys.executable, "-m", "compress"], ["--set", "export.variants=[onnx-int8]"]
+    named = ["--data", str(rows), "--name", name, *variants, *settings, "--output", str(output)]
+    subprocess.run([*command, "export", str(model), *named], check=True)
+    accepted = [word for variant in _PACKED for word in ("--accept", variant)]
+    subprocess.run([*command, "bundle", str(output / name), *accepted, "--output", str(output)], check=True)
 
 
 def make_static(output: Path) -> None:

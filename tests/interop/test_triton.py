@@ -28,7 +28,7 @@ TASKS = ("text-classification", "token-classification", "question-answering", "t
 ROWS = 200
 AT_ONCE = 16
 LOOPBACK = "127.0.0.1"
-START_SECONDS = 90
+START_SECONDS = 300
 
 
 def free_ports(count: int) -> list[int]:

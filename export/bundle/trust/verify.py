@@ -36,7 +36,7 @@ from export.bundle.trust.trial import try_models
 
 _ALLOWED = frozenset(
     {".json", ".md", ".html", ".py", ".txt", ".model", ".jinja", ".pbtxt", ".onnx", ".data", ".onnx_data", ".xml"}
-    | {".engine", ".bin", ""}
+    | {".engine", ".bin", ".safetensors", ""}
 )
 _PICKLE_PROTOCOLS = tuple(bytes([0x80, number]) for number in range(2, 6))
 _ZIP = b"PK\x03\x04"

@@ -13,7 +13,8 @@ from sentence_transformers.sentence_transformer import modules
 
 from compress.errors import CompressError
 from compress.models.outputs import pooled
-from compress.models.sentence_folder import _MODES, read_head
+from compress.models.sentence_folder import MODES, read_head
+from compress.models.sentence_layout import write_head
 from compress.recipe.teacher import Embedding, PoolingMode, Teacher
 
 CONFIG = transformers.BertConfig(hidden_size=8)
@@ -34,13 +35,13 @@ def write(folder: Path, listed: Any, **files: Any) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", _MODES)
+@pytest.mark.parametrize("name", MODES)
 def test_every_pooling_is_that_of_sentence_transformers(name: str):
     torch.manual_seed(0)
     states, mask = torch.randn(3, 5, 8), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]])
     wanted = modules.Pooling(8, name)({"token_embeddings": states, "attention_mask": mask})["sentence_embedding"]
-    assert torch.allclose(pooled(states, mask, _MODES[name]), wanted, atol=1e-6)
-    assert set(_MODES.values()) == set(get_args(PoolingMode))
+    assert torch.allclose(pooled(states, mask, MODES[name]), wanted, atol=1e-6)
+    assert set(MODES.values()) == set(get_args(PoolingMode))
 
 
 def test_all_that_a_folder_says_is_read(tmp_path: Path):
@@ -82,7 +83,28 @@ def test_all_that_a_folder_says_is_read(tmp_path: Path):
             {"1_Pooling__config": {"pooling_mode_best": True}},
             "'pooling_mode_best' is not known",
         ),
-        ([TRANSFORMER, POOLING], {"1_Pooling__config": {"pooling_mode": 7}}, "not as sentence-transformers writes it"),
+        ([TRANSFORMER, POOLING], {"1_Pooling__config": {"pooling_mode": 7}}, "pooling_mode 7 is no list of names"),
+        ([TRANSFORMER, POOLING, POOLING], {}, "has Pooling, Pooling; what comes behind the transformer must begin"),
+        ([TRANSFORMER, NORMALIZE, POOLING], {}, "has Normalize, Pooling; what comes behind the transformer"),
+        ([TRANSFORMER, {**POOLING, "path": "2_Pooling"}], {}, "2_Pooling/config.json: missing"),
+        ([TRANSFORMER, {**POOLING, "type": "mine.Pooling"}], {}, "'mine.Pooling' is code of its own"),
+        ([TRANSFORMER, {**POOLING, "path": None}], {}, "a module has no path"),
+        (
+            [TRANSFORMER, POOLING],
+            {"config_sentence_transformers": {"prompts": {"query": "q: "}, "default_prompt_name": "title"}},
+            "names the default prompt 'title', and there is none",
+        ),
+        (
+            [TRANSFORMER, POOLING],
+            {"config_sentence_transformers": {"truncate_dim": -1}},
+            "truncate_dim -1 leaves nothing",
+        ),
+        ([TRANSFORMER, POOLING], {"sentence_bert_config": {"max_seq_length": -1}}, "max_length: .* greater than 0"),
+        (
+            [TRANSFORMER, POOLING, DENSE],
+            {"2_Dense__config": {"in_features": 8, "out_features": 4, "activation_function": "mine.Tanh"}},
+            "the activation mine.Tanh of its 2_Dense is not known",
+        ),
         ([TRANSFORMER, POOLING], {"config_sentence_transformers": {"prompts": [1]}}, "not as sentence-transformers"),
         ([TRANSFORMER, POOLING], {"config_sentence_transformers": {"truncate_dim": 9}}, "truncate_dim 9 is more than"),
         (
@@ -104,7 +126,7 @@ def test_all_that_a_folder_says_is_read(tmp_path: Path):
         (
             [TRANSFORMER, POOLING, DENSE],
             {"2_Dense__config": {"in_features": 8, "out_features": 4, "activation_function": "mine.Softplus"}},
-            "the activation Softplus of its 2_Dense is not known",
+            "the activation mine.Softplus of its 2_Dense is not known",
         ),
     ],
 )
@@ -112,3 +134,12 @@ def test_what_is_not_known_is_refused_in_a_line(tmp_path: Path, listed: Any, fil
     folder = write(tmp_path, listed, **{"1_Pooling__config": MEAN, **files})
     with pytest.raises(CompressError, match=problem):
         read_head(folder, Teacher(), CONFIG)
+
+
+def test_poolings_stand_side_by_side_in_the_order_in_which_they_are_named_in_both_libraries(tmp_path: Path):
+    folder = write(tmp_path, [TRANSFORMER, POOLING], **{"1_Pooling__config": {"pooling_mode": ["mean", "cls"]}})
+    head = read_head(folder, Teacher(), CONFIG)
+    assert head.modules[0].modes == ["mean", "first"]
+    write_head(tmp_path, head, 8)
+    again = modules.Pooling.load(str(tmp_path), subfolder="1_Pooling")
+    assert list(again.pooling_mode) == ["mean", "cls"]
