@@ -136,7 +136,7 @@ def test_static_ones_are_tables_of_vectors_of_several_lengths(tmp_path: Path):
     assert student.distillation.alpha == 0.3
     assert student.distillation.layer_signals == []  # which it has no layers for
     assert student.training.learning_rate == 0.01
-    assert student_config(transformers.AutoConfig.from_pretrained(tmp_path), student).model_type == "static"
+    assert student_config(transformers.AutoConfig.from_pretrained(tmp_path), student).model_type == "static-embedding"
 
 
 @pytest.mark.parametrize(
