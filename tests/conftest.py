@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import forked
@@ -84,31 +84,42 @@ def compress_command() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-@pytest.fixture
-def forked_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried in a process of its own is tried in one that is soon there."""
-    for module in ("compress.models.trial", "export.bundle.trust.trial"):
-        monkeypatch.setattr(f"{module}.ask_limited", forked.ask_limited)
+@pytest.fixture(scope="session", autouse=True)
+def forked_processes() -> Iterator[None]:
+    """What is tried or measured in a process of its own is so in one that is soon there; not in `finished_run`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for place, stand_in in forked.STAND_INS.items():
+            patch.setattr(place, stand_in)
+        yield
 
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: dict) -> Path:
-    """The directory of a run in which every stage has been run, engine included.
+    """The directory of a run in which every stage has been run, engine included: a copy of one's own."""
 
-    Where several processes share the tests, one makes it and each has a copy.
-    """
-    base = tmp_path_factory.getbasetemp()
-    made = (base.parent if _WORKER else base) / "finished"
-    with FileLock(made.with_suffix(".lock")):
-        if not (made / "stderr.txt").exists():
-            made.mkdir()
-            recipe = made / "tiny.yaml"
-            recipe.write_text(yaml.safe_dump(tiny_recipe), "utf-8")
-            words = [sys.executable, "-m", "compress", "run", recipe, "--trt", "--output", made / "artifacts", "--json"]
-            done = subprocess.run(words, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-            (made / "stdout.json").write_text(done.stdout, "utf-8")
-            (made / "stderr.txt").write_text(done.stderr, "utf-8")
+    def run(folder: Path) -> None:
+        recipe = folder / "tiny.yaml"
+        recipe.write_text(yaml.safe_dump(tiny_recipe), "utf-8")
+        words = [sys.executable, "-m", "compress", "run", recipe, "--trt", "--output", folder / "artifacts", "--json"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        (folder / "stdout.json").write_text(done.stdout, "utf-8")
+        (folder / "stderr.txt").write_text(done.stderr, "utf-8")
+
     root = tmp_path_factory.mktemp("runs") / "own"
-    shutil.copytree(made, root, symlinks=True)
+    shutil.copytree(_made_once(tmp_path_factory, "finished", run), root, symlinks=True)
     return root / "artifacts" / "tiny"
+
+
+def _made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first fills who wants it: where several processes share the tests, one of them for all."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if _WORKER else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            filling = folder.with_name(f"{name}.filling")
+            shutil.rmtree(filling, ignore_errors=True)
+            filling.mkdir()
+            make(filling)
+            filling.rename(folder)
+    return folder

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import fitting
-import forked
 import numpy as np
 import pairings
 import pytest
@@ -55,7 +54,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def distil(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Distil]:
+def distil(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Distil:
     """Distils a student of one layer, half as wide as its teacher, of rows in pairs."""
     root = tmp_path_factory.mktemp("runs")
     rows = small.write_rows(root / "pairs.jsonl", small.pairs(300))
@@ -81,9 +80,7 @@ def distil(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Di
             stage(run)
         return run
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compress.models.trial.ask_limited", forked.ask_limited)
-        yield distilled
+    return distilled
 
 
 @pytest.fixture(scope="module")

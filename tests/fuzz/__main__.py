@@ -5,6 +5,7 @@ Attempts are drawn from a seed: the same seed, the same attempts. What ends in a
 
 from __future__ import annotations
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -55,6 +56,8 @@ def main(
         table.add_column(heading, justify="left" if heading == "surface" else "right")
     with TemporaryDirectory(prefix="fuzz-material-") as root:
         _make(Path(root))
+        gc.collect()
+        gc.freeze()  # no attempt looks at all of this again, which would copy it
         for name in surface or SURFACES:
             found = importlib.import_module(f"surfaces.{name}").surface(Material(Path(root)))
             ended: Counter[str] = Counter()

@@ -84,8 +84,9 @@ attempts = [
     Attempt(Surface("test", ask, {}, lambda random_, folder: "", 0), name, lambda folder: (folder / "in").touch())
     for name, ask in ways.items()
 ]
-for outcome in run_attempts(attempts, 15, 3, Path("faults")):
-    print(outcome.attempt.name, outcome.ended)
+for some, seconds in ((attempts[:1], 1), (attempts[1:], 60)):
+    for outcome in run_attempts(some, seconds, 2, Path("faults")):
+        print(outcome.attempt.name, outcome.ended)
 """
 
 

@@ -5,6 +5,7 @@ They are forked from one that has loaded them (the standard library's fork serve
 
 from __future__ import annotations
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -12,9 +13,13 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import IO, Any
 
 from compress import subprocesses
 from compress.subprocesses import ProcessLimits, Told
@@ -28,8 +33,12 @@ _SERVER.set_forkserver_preload(
         "transformers.models.auto.tokenization_auto",
         "transformers.models.bert.modeling_bert",
         "compress.cli.commands",
+        "export.bundle.trust.trial",
+        "bench.measure.trial",
+        "bench.measure.worker",
     ]
 )
+_WORKER = "bench.measure.worker"
 
 
 def run_command(
@@ -57,6 +66,54 @@ def ask_limited(module: str, question: str, limits: ProcessLimits) -> Told:
         return Told(Path(folder, "stdout").read_text("utf-8", "replace").splitlines(), failure)
 
 
+class MeasuringProcess:
+    """Stands in for a `subprocess.Popen` that runs `bench.measure.worker`."""
+
+    def __init__(self, *, stderr: IO[str], env: dict[str, str], **_: object):
+        questions, ours = multiprocessing.Pipe(duplex=False)
+        theirs, answers = multiprocessing.Pipe(duplex=False)
+        errors = Connection(os.dup(stderr.fileno()), readable=False)
+        streams = (questions, answers, errors)
+        self._process = _SERVER.Process(target=_measure, args=(streams, env), daemon=True)
+        self._process.start()
+        for each in streams:
+            each.close()
+        self.stdin, self.stdout = os.fdopen(os.dup(ours.fileno()), "w"), os.fdopen(os.dup(theirs.fileno()))
+        for each in (ours, theirs):
+            each.close()
+        self.pid = self._process.pid
+
+    def send_signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def wait(self) -> int | None:
+        self._process.join()
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def communicate(self) -> None:
+        self.wait()
+        for stream in (self.stdin, self.stdout):
+            with suppress(BrokenPipeError):
+                stream.close()
+
+
+def _begun(command: Sequence[str], **named: Any) -> MeasuringProcess | subprocess.Popen[str]:
+    return MeasuringProcess(**named) if command[-1] == _WORKER else subprocess.Popen(command, **named)
+
+
+STAND_INS: Mapping[str, object] = {
+    "compress.models.trial.ask_limited": ask_limited,
+    "export.bundle.trust.trial.ask_limited": ask_limited,
+    "bench.measure.trial.ask_limited": ask_limited,
+    "bench.measure.process.subprocess": SimpleNamespace(Popen=_begun, PIPE=subprocess.PIPE),
+}
+"""What starts processes of ours, and what does so here."""
+
+
 def _run(folder: Path, seconds: float | None, program: Callable[..., None], *arguments: object) -> int | None:
     """The exit code of a program whose streams lie in a folder; none if it took longer."""
     for name in ("stdin", "stdout", "stderr"):
@@ -73,17 +130,32 @@ def _run(folder: Path, seconds: float | None, program: Callable[..., None], *arg
 def _begin(
     folder: Path, environment: dict[str, str], program: Callable[..., None], arguments: tuple[object, ...]
 ) -> None:
-    sys.stdin = (folder / "stdin").open(encoding="utf-8")
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(folder / name, os.O_WRONLY), number)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        os.dup2(os.open(folder / name, os.O_WRONLY if number else os.O_RDONLY), number)
+    _be_new(environment)
+    program(*arguments)
+
+
+def _measure(streams: Sequence[Connection], environment: dict[str, str]) -> None:
+    for number, stream in enumerate(streams):
+        os.dup2(stream.fileno(), number)
+        stream.close()
+    _be_new(environment)
+    importlib.import_module(_WORKER).main()
+
+
+def _be_new(environment: dict[str, str]) -> None:
+    gc.freeze()  # what was loaded is not looked at again, which would copy it
+    sys.stdin = os.fdopen(0, encoding="utf-8")
     os.environ.clear()
     os.environ.update(environment)
-    program(*arguments)
 
 
 def _command(arguments: tuple[str, ...], cwd: Path) -> None:
     os.chdir(cwd)
-    subprocesses.ask_limited = ask_limited  # what it tries in further processes too, as long as nothing has imported it
+    for place, stand_in in STAND_INS.items():
+        module, _, name = place.rpartition(".")
+        setattr(importlib.import_module(module), name, stand_in)
     sys.argv = ["compress", *arguments]
     from compress.cli.app import main
 

@@ -34,6 +34,11 @@ from compress.subprocesses import module_command, module_environment
 TEXT = TextSetup("folder", ["a", "b"], "rows.json", 64, {"de": "deu_Latn"}, None)
 
 
+@pytest.fixture(autouse=True)
+def real_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.measure.process.subprocess", subprocess)
+
+
 @pytest.fixture
 def setup(tmp_path: Path) -> WorkerSetup:
     """A small encoder and three rows."""

@@ -20,7 +20,6 @@ from compress.models.load import save_tokenizer
 from compress.models.tokenizers import train_tokenizer
 from compress.recipe.training import NewTokenizer
 
-pytestmark = pytest.mark.usefixtures("forked_trials")
 _TEXTS = ("5 %", "14. März 2024")
 
 

@@ -10,8 +10,6 @@ from typer.testing import CliRunner
 from compress.cli.app import app
 from compress.models.load import save_tokenizer
 
-pytestmark = pytest.mark.usefixtures("forked_trials")
-
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:

@@ -18,6 +18,11 @@ from compress.recipe.training import NewTokenizer
 from compress.subprocesses import ask_limited
 
 
+@pytest.fixture(autouse=True)
+def real_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "ask_limited", ask_limited)
+
+
 @pytest.fixture
 def teacher(tmp_path: Path) -> Path:
     tokenizer = train_tokenizer(["Grüße aus München"] * 20, NewTokenizer(vocabulary_size=100), 16)

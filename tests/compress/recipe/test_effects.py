@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import forked
 import pytest
 import task_rows
 import transformers
@@ -270,7 +269,6 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transformers.Trainer, "train", begin)
-        patch.setattr("compress.models.trial.ask_limited", forked.ask_limited)
         yield noted
 
 

@@ -19,8 +19,6 @@ from compress.recipe.training import NewTokenizer
 from compress.runs.directory import Run, open_run
 from compress.teacher.stage import run_teacher_stage
 
-pytestmark = pytest.mark.usefixtures("forked_trials")
-
 TEXTS = {"bad": "schlecht", "good": "sehr gut"}
 NAMES = {"label_names": {"bad": "LABEL_0", "good": "LABEL_1"}}
 

@@ -16,7 +16,6 @@ from compress.models.load import save_tokenizer
 from compress.models.vocabulary.folder import trim_model
 from compress.recipe.teacher import Teacher
 
-pytestmark = pytest.mark.usefixtures("forked_trials")
 GERMAN = [("de", text) for text in small_vocabularies.texts()["de"]]
 
 

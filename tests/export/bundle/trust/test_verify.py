@@ -36,8 +36,6 @@ from export.bundle.trust.result import Verification
 from export.bundle.trust.signature import sign
 from export.bundle.trust.verify import verify
 
-pytestmark = pytest.mark.usefixtures("forked_trials")
-
 TRIES_A_FILE = 3
 
 
