@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import forked
 import pytest
+import small_translators
 import tiny_runs
 import yaml
 from filelock import FileLock
@@ -109,6 +111,16 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: dict) ->
     root = tmp_path_factory.mktemp("runs") / "own"
     shutil.copytree(_made_once(tmp_path_factory, "finished", run), root, symlinks=True)
     return root / "artifacts" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def exported_translator(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives the folder of one of `small_translators.CONFIGS` and its plain graphs, for reading."""
+
+    def exported(name: str) -> Path:
+        return _made_once(tmp_path_factory, f"translator-{name}", partial(small_translators.write_exported, name))
+
+    return exported
 
 
 def _made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

@@ -1,4 +1,6 @@
-"""Configurations of encoder-decoder models that are built in milliseconds."""
+"""Configurations of encoder-decoder models that are built in milliseconds, and their graphs, which take seconds."""
+
+from pathlib import Path
 
 from transformers import M2M100Config, MarianConfig, MT5Config, T5Config
 
@@ -33,3 +35,23 @@ CONFIGS = {
     "mt5": lambda: MT5Config(**_T5),
     "t5": lambda: T5Config(**_T5),
 }
+
+
+def write_exported(name: str, folder: Path) -> None:
+    """A model whose weights all matter, whose translations end now and then, and the plain graphs of it."""
+    import torch
+    from transformers import AutoModelForSeq2SeqLM
+
+    from export.onnx.seq2seq import seq2seq_graphs
+    from export.onnx.weights import save_graphs
+
+    torch.manual_seed(0)
+    config = CONFIGS[name]()
+    config.use_cache = False  # as the library's trainer leaves it
+    model = AutoModelForSeq2SeqLM.from_config(config).eval()
+    with torch.no_grad():
+        for weights in model.parameters():  # new ones are small
+            weights.add_(torch.randn_like(weights), alpha=0.2)
+    graphs = seq2seq_graphs(model)
+    save_graphs(list(graphs), graphs.__getitem__, folder)
+    model.save_pretrained(folder)

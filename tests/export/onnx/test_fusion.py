@@ -1,5 +1,6 @@
 """Fused graphs compute what the plain ones do, with fewer operators."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -10,14 +11,10 @@ import onnxruntime
 import pytest
 import small_encoders
 import small_translators
-import torch
-from transformers import AutoModelForSeq2SeqLM
 
 from compress.runtimes.generation import DECODER, DECODER_WITH_PAST, OnnxDecoder
-from export.onnx import fusion
 from export.onnx.fusion import fuse, fuse_graphs
-from export.onnx.seq2seq import seq2seq_graphs
-from export.onnx.weights import save_graph, save_graphs
+from export.onnx.weights import save_graph
 
 
 def fused(path: Path) -> tuple[Path, Counter]:
@@ -73,22 +70,14 @@ def test_a_window_is_more_than_padding(tmp_path: Path):
     assert operators["And"]
 
 
-@pytest.fixture(params=small_translators.CONFIGS)
-def translator(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module", params=small_translators.CONFIGS)
+def translator(request, exported_translator, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Plain graphs of a translator, and fused ones."""
-    monkeypatch.setattr(fusion, "save_companions", lambda source, folder: None)  # no tokenizer here
-    torch.manual_seed(0)
-    model = AutoModelForSeq2SeqLM.from_config(small_translators.CONFIGS[request.param]()).eval()
-    with torch.no_grad():
-        for weights in model.parameters():  # new weights are small: every layer is to matter
-            weights.add_(torch.randn_like(weights), alpha=0.2)
-    graphs = seq2seq_graphs(model)
-    for name in ("plain", "fused"):
-        (tmp_path / name).mkdir()
-        model.config.save_pretrained(tmp_path / name)
-    save_graphs(list(graphs), graphs.__getitem__, tmp_path / "plain")
-    assert fuse_graphs(tmp_path / "plain", tmp_path / "fused") == 2 + 2 * 4
-    return tmp_path
+    folder = tmp_path_factory.mktemp(request.param)
+    shutil.copytree(exported_translator(request.param), folder / "plain")
+    (folder / "fused").mkdir()
+    assert fuse_graphs(folder / "plain", folder / "fused") == 2 + 2 * 4
+    return folder
 
 
 def test_all_attention_of_a_translator_becomes_one_operator_that_answers_the_same(translator: Path):

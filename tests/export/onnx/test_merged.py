@@ -1,30 +1,26 @@
 """The merged decoder says what the two say that it is made of, asked as Optimum and transformers.js ask it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import small_translators
-import torch
-from transformers import AutoModelForSeq2SeqLM
 
 from compress.runtimes.generation import DECODER, DECODER_WITH_PAST, MERGED
 from compress.runtimes.onnx import onnx_session
 from export.onnx.checks import check_onnx
-from export.onnx.graphs import graph_bytes, graphs_in
+from export.onnx.graphs import graph_bytes, graph_files, graphs_in
 from export.onnx.merged import merge_decoders
-from export.onnx.seq2seq import seq2seq_graphs
-from export.onnx.weights import save_graphs
 
 ROWS, LENGTH = 2, 6
 
 
 @pytest.fixture(params=["marian", "mt5"])
-def folder(request, tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    graphs = seq2seq_graphs(AutoModelForSeq2SeqLM.from_config(small_translators.CONFIGS[request.param]()).eval())
-    save_graphs(list(graphs), graphs.__getitem__, tmp_path)
+def folder(request, exported_translator, tmp_path: Path) -> Path:
+    for path in graph_files(exported_translator(request.param)):
+        shutil.copy(path, tmp_path)
     return tmp_path
 
 
