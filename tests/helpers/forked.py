@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -146,6 +147,7 @@ def _measure(streams: Sequence[Connection], environment: dict[str, str]) -> None
 
 def _be_new(environment: dict[str, str]) -> None:
     gc.freeze()  # what was loaded is not looked at again, which would copy it
+    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]  # it is: this comes from it
     sys.stdin = os.fdopen(0, encoding="utf-8")
     os.environ.clear()
     os.environ.update(environment)
