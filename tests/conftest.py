@@ -115,7 +115,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: dict) ->
 
 @pytest.fixture(scope="session")
 def exported_translator(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Gives the folder of one of `small_translators.CONFIGS` and its plain graphs, for reading."""
+    """Gives the folder with the plain graphs of one of `small_translators.CONFIGS`, for reading."""
 
     def exported(name: str) -> Path:
         return _made_once(tmp_path_factory, f"translator-{name}", partial(small_translators.write_exported, name))

@@ -37,8 +37,7 @@ def seq2seq_graphs(model: Any, announce: Announce = nullcontext) -> dict[str, Mo
     graphs = {}
     for name, sample in samples.items():
         with announce(name), swallowed_output():
-            side = model.get_encoder() if name == ENCODER else model
-            graphs[name] = graph = exported_graph(side, sample, _varying_axes(sample))
+            graphs[name] = graph = exported_graph(model.get_encoder() if name == ENCODER else model, sample)
             if name != ENCODER:
                 _name_decoder(graph, with_past=name == DECODER_WITH_PAST)
             _name_dimensions(graph.graph)
@@ -108,20 +107,6 @@ def _dimension(size: Any, name: str | None) -> int | str:
     if isinstance(size, int):
         return size
     return name or int(str(size.value))
-
-
-def _varying_axes(sample: dict[str, Any]) -> dict[str, Any]:
-    """Batch and length of everything: the model's own sizes would be unknowns too, which the exporter has to solve."""
-    from torch.utils import _pytree
-    from transformers.exporters.exporter_dynamo import get_auto_dynamic_shapes
-
-    def narrowed(axes: Any) -> Any:
-        # Tokens (rows, length), states (rows, length, size), keys and values (rows, heads, length, size).
-        return axes and {axis: kind for axis, kind in axes.items() if axis in (0, max(1, len(axes) - 2))}
-
-    every = get_auto_dynamic_shapes({name: value for name, value in sample.items() if name != "use_cache"})
-    found: dict[str, Any] = _pytree.tree_map(narrowed, every, is_leaf=lambda one: isinstance(one, dict) and 0 in one)
-    return found
 
 
 def _samples(model: Any) -> dict[str, dict[str, Any]]:

@@ -38,7 +38,7 @@ CONFIGS = {
 
 
 def write_exported(name: str, folder: Path) -> None:
-    """A model whose weights all matter, whose translations end now and then, and the plain graphs of it."""
+    """The plain graphs of a model whose weights all matter, and its configuration."""
     import torch
     from transformers import AutoModelForSeq2SeqLM
 
@@ -46,12 +46,10 @@ def write_exported(name: str, folder: Path) -> None:
     from export.onnx.weights import save_graphs
 
     torch.manual_seed(0)
-    config = CONFIGS[name]()
-    config.use_cache = False  # as the library's trainer leaves it
-    model = AutoModelForSeq2SeqLM.from_config(config).eval()
+    model = AutoModelForSeq2SeqLM.from_config(CONFIGS[name]()).eval()
     with torch.no_grad():
         for weights in model.parameters():  # new ones are small
             weights.add_(torch.randn_like(weights), alpha=0.2)
     graphs = seq2seq_graphs(model)
     save_graphs(list(graphs), graphs.__getitem__, folder)
-    model.save_pretrained(folder)
+    model.config.save_pretrained(folder)
