@@ -19,8 +19,6 @@ from compress.serving.format import read_bundle_manifest
 from export.bundle.stage import Wanted, run_bundle_stage
 from export.bundle.trust.verify import verify
 
-pytestmark = pytest.mark.usefixtures("forked_trials")
-
 
 @pytest.fixture(scope="module")
 def certified(run: Run, report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
