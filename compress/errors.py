@@ -20,7 +20,7 @@ class UnavailableError(CompressError):
 
 
 class RejectedVariantError(CompressError):
-    """A variant that was made and is not good enough: a finding where a search looks for what is."""
+    """A variant that is not good enough, or cannot be on the rows that there are: a finding where others are enough."""
 
 
 def first_line(error: Exception) -> str:

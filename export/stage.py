@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from compress.runtimes.openvino import openvino_core
 from compress.runtimes.tensorrt import choose_builder
 from compress.student.summary import exported_name
 from compress.targets import Target, resolve_target
-from compress.variants.registry import CHOSEN, ENGINES, PLAIN, STUDENT_NAME, Variant
+from compress.variants.registry import CHOSEN, ENGINES, PLAIN, STUDENT_NAME, VARIANTS, Variant
 from export.onnx.graphs import graph_bytes, graphs_in
 from export.search.stage import check_target, run_search_stage
 from export.tensorrt.builder import check_options
@@ -44,7 +44,7 @@ from export.variants.summary import VariantSummary, variant_stage
 
 @dataclass(frozen=True)
 class Exported:
-    """What was made, by name of variant; and why a variant was left out that only the search could have chosen."""
+    """What was made, by name of variant; and why one was left out that nobody has asked for."""
 
     variants: dict[str, VariantSummary]
     left_out: dict[str, str]
@@ -53,15 +53,15 @@ class Exported:
 def run_export_stages(run: Run) -> Exported:
     """Write ``onnx/``, the variants that the target is best served with or the recipe names, and engines if wanted.
 
-    What the command line changed of the recipe becomes the run's own once all is made. With a budget a
-    variant that is too far from its parent is a finding, and the search goes on, unless something is made of it or the
-    recipe names it.
+    What the command line changed of the recipe becomes the run's own once all is made. A variant that is too far from
+    its parent is a finding where there is a budget, as the search goes on, or another form of its precision, unless
+    something is made of it or the recipe names it.
 
     :raises CompressError: If something that is asked for cannot be made, or a variant is too far from its parent.
     """
     data, settings = load_data(run), run.recipe.export
     target = resolve_target(settings.target)
-    variants = planned_variants(settings, target)
+    variants = planned_variants(settings, target, writes=run.task.GENERATES)
     _check(run, variants, target)
     sample = draw_sample(run, data, settings.parity.rows)
     ingredients = ingredients_of(run, data, target)
@@ -71,10 +71,11 @@ def run_export_stages(run: Run) -> Exported:
         try:
             done[variant.name] = _run_variant_stage(run, variant, ingredients, sample)
         except RejectedVariantError as error:
-            if settings.budget.points is None or _is_needed(variant, variants, settings, target):
+            searching = settings.budget.points is not None
+            if _is_needed(variant, variants, settings, target) or not (searching or _has_like(variant, done)):
                 raise
             left_out[variant.name] = str(error)
-            say(f"{error}; the search goes on")
+            say(f"{error}; the {'search' if searching else 'export'} goes on without {variant.name}")
     if settings.budget.points is not None:
         done[CHOSEN.name] = run_search_stage(run, ingredients, sample)
     if settings.tensorrt.enabled:
@@ -135,6 +136,11 @@ def _is_needed(variant: Variant, variants: Sequence[Variant], settings: Export, 
     parents = [other.parent_for(target_for(other, target)) for other in variants]
     parents += [engine.parent for engine in wanted_engines(settings.tensorrt)]
     return variant.name in parents or variant.name in (settings.variants or [])
+
+
+def _has_like(variant: Variant, done: Collection[str]) -> bool:
+    """Whether another form of a variant's precision was made."""
+    return any(VARIANTS[name].precision == variant.precision for name in done)
 
 
 def _check(run: Run, variants: list[Variant], target: Target) -> None:

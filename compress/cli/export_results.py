@@ -20,7 +20,7 @@ class ExportResult(Contract):
     run: str
     variants: dict[str, VariantSummary]
     left_out: dict[str, str] = Field(
-        default_factory=dict, description="why, of variants too far from their parents while `--budget` searches"
+        default_factory=dict, description="why, of variants that nobody asked for and that are not good enough"
     )
     search: SearchReport | None = Field(None, description="what `--budget` found")
 

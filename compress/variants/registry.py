@@ -168,10 +168,16 @@ INT8 = VARIANTS["onnx-int8"]
 """What quantisation-aware distillation is for: its forward pass rounds as this variant does."""
 
 
-def default_variants(target: Target) -> list[Variant]:
-    """What is made for a target where nothing else is asked for, beside the plain graph."""
+def default_variants(target: Target, *, writes: bool = False) -> list[Variant]:
+    """What is made for a target where nothing else is asked for, beside the plain graph.
+
+    :param writes: Of a model that writes text: all steps of its decoders are kept where ranges are found, which takes
+        much time and memory, so that a form of the same precision that needs none is enough.
+    """
     kind = "GPU" if target.is_gpu else "CPU"
-    return [variant for variant in _ALL if kind in variant.default_for]
+    found = [variant for variant in _ALL if kind in variant.default_for]
+    free = {variant.precision for variant in found if not variant.calibrated}
+    return [variant for variant in found if not (writes and variant.calibrated and variant.precision in free)]
 
 
 def with_parents(

@@ -11,7 +11,7 @@ import numpy as np
 from compress.data.batches import batches_by_length
 from compress.data.encode import pad, spread_over_languages_and_lengths
 from compress.data.stage import DataSet
-from compress.errors import CompressError
+from compress.errors import RejectedVariantError
 from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
 from compress.runtimes.generation import OnnxDecoder, Search, generate_tokens
@@ -25,14 +25,14 @@ def calibration_feeds(run: Run, data: DataSet, source: Path) -> Feeds:
     """What the graphs of a folder are fed with on the calibration rows.
 
     :param source: Folder with plain graphs and a tokenizer.
-    :raises CompressError: If the rows are of one language only and the data is not.
+    :raises RejectedVariantError: If the rows are of one language only and the data is not.
     """
     settings, rows = run.recipe.export.calibration, data.splits[run.recipe.export.calibration.split]
     languages = rows.column("lang")
     present = sorted(set(languages))
     if len(present) == 1 and len(data.languages) > 1:
         other = "validation" if settings.split == "train" else "train"
-        raise CompressError(
+        raise RejectedVariantError(
             f"export.calibration: the {settings.split} rows are all {present[0]}, but the data has "
             f"{', '.join(data.languages)}: the ranges would fit one language; use rows of all: "
             f"--set export.calibration.split={other}"

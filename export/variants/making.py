@@ -88,10 +88,14 @@ def ingredients_of(run: Run, data: DataSet, target: Target) -> Ingredients:
     )
 
 
-def planned_variants(settings: Export, target: Target) -> list[Variant]:
+def planned_variants(settings: Export, target: Target, *, writes: bool = False) -> list[Variant]:
     """What a run's export makes, in that order: what the recipe names, or else what its target is best served with,
-    what engines are built from, and what all these are made from; engines and what a search chooses come after."""
-    named = settings.variants if settings.variants is not None else [found.name for found in default_variants(target)]
+    what engines are built from, and what all these are made from; engines and what a search chooses come after.
+
+    :param writes: Of a model that writes text.
+    """
+    usual = [found.name for found in default_variants(target, writes=writes)]
+    named = settings.variants if settings.variants is not None else usual
     sources = [engine.parent for engine in wanted_engines(settings.tensorrt)]
     return with_parents({PLAIN.name, *named, *sources}, lambda variant: variant.parent_for(target_for(variant, target)))
 

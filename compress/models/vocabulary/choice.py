@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from compress.errors import CompressError
 from compress.models.vocabulary.anatomy import Anatomy, Counts, total_of
 from compress.recipe.teacher import Vocabulary
+
+_UNUSED = re.compile(r"\[unused\d+\]")  # places that BERT's vocabularies hold free: no text is split into them
 
 
 def chosen_tokens(
@@ -35,19 +38,20 @@ def chosen_tokens(
             f"tokens: {most:,} are fewer than the {len(kept):,} that are always kept (special tokens, language codes, "
             "bytes, and what is asked for)"
         )
-    needed = len(kept)
-    for number in _ranked(counts, settings):
+    always, used = frozenset(kept), _ranked(counts, settings)
+    for number in used:
         added = _with_parts(anatomy, names[number], kept)
         if len(kept) + len(added) > most:
             break
         kept |= added
-    if len(kept) == needed:
+    if len(kept) == len(always):
         raise CompressError(
             "trimming would drop all tokens but special ones and bytes: the text uses no other, or not often enough; "
             "give text that the model reads, lower minimum_count, or raise coverage or tokens"
         )
     if settings.fill:
-        kept |= _usual(anatomy, kept, most)
+        spelled = {names[number] for number in used if len(names[number]) == 1} & always  # bytes of the text
+        kept |= _usual(anatomy, (kept - always) | spelled, kept, most)
     return sorted(anatomy.numbers[token] for token in kept)
 
 
@@ -69,16 +73,16 @@ def _ranked(counts: Mapping[str, Counts], settings: Vocabulary) -> list[int]:
     return ranked
 
 
-def _usual(anatomy: Anatomy, kept: Collection[str], most: int) -> set[str]:
-    """Tokens that are made of the characters of those that are kept, as many as there is room for.
+def _usual(anatomy: Anatomy, used: Collection[str], kept: Collection[str], most: int) -> set[str]:
+    """Tokens that are made of the characters of those that the text uses, as many as there is room for.
 
     They are taken by their numbers, which follow frequency in the text that a tokenizer was trained on: by probability
     where it is a Unigram, by when they were merged or found where it is byte pairs or WordPiece.
     """
-    characters = {character for token in kept for character in token}
+    characters = {character for token in used for character in token}
     found = set(kept)
     for token in sorted(anatomy.numbers, key=anatomy.numbers.__getitem__):
-        if token not in found and characters.issuperset(token):
+        if token not in found and characters.issuperset(token) and not _UNUSED.fullmatch(token):
             added = _with_parts(anatomy, token, found)
             if len(found) + len(added) > most:
                 break

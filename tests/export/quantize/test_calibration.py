@@ -12,6 +12,7 @@ from compress.data.encode import spread_over_languages_and_lengths
 from compress.data.stage import load_data
 from compress.runs.directory import find_run
 from export.quantize.calibration import calibration_feeds
+from export.stage import run_export_stages
 
 
 def test_rows_are_drawn_evenly_over_languages_and_lengths():
@@ -46,6 +47,14 @@ def english_rows(finished_run: Path, tmp_path: Path) -> Path:
     path.write_text("\n".join(rows) + "\n", "utf-8")
     tiny_runs.record_again(run, "data")
     return run
+
+
+def test_where_nobody_has_named_it_what_such_rows_cannot_calibrate_is_left_out(english_rows: Path):
+    usual = {"export.variants": None, "export.tensorrt.enabled": False}
+    exported = run_export_stages(find_run(english_rows, english_rows.parent, usual))
+    assert list(exported.variants) == ["onnx", "onnx-fused", "onnx-int8"]
+    assert list(exported.left_out) == ["onnx-static"]
+    assert "the train rows are all en, but the data has de, en, ja" in exported.left_out["onnx-static"]
 
 
 def test_rows_of_one_language_are_refused(english_rows: Path, compress_command):
