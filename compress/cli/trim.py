@@ -82,6 +82,7 @@ def trim(
     """Drop the tokens that your languages' text does not use from a model and its tokenizer; nothing is trained."""
     settings = {
         "teacher.model": model,
+        "teacher.vocabulary.trim": True,
         "teacher.vocabulary.tokens": tokens,
         "teacher.vocabulary.minimum_count": minimum_count,
         "teacher.vocabulary.coverage": coverage,

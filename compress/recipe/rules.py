@@ -17,6 +17,10 @@ _NEEDED: Mapping[str, str] = {
     "student.distillation.relations.heads": "student.distillation.relations.weight",
     "student.distillation.sequences.beams": "student.distillation.sequences.enabled",
     "student.distillation.vectors.temperature": "student.distillation.vectors.similarities",
+    **{
+        f"teacher.vocabulary.{name}": "teacher.vocabulary.trim"
+        for name in ("minimum_count", "coverage", "tokens", "fill", "keep", "max_loss")
+    },
 }
 """Fields that say how, by those that say whether; those that an option of a later command switches on have none."""
 _TEMPERATURES = ("student.distillation.temperature", "student.distillation.final_temperature")

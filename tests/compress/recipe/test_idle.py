@@ -39,6 +39,7 @@ VECTORS = {"task": "embedding", "data.source": "rows.jsonl", "teacher.model": "t
             {"data.source": "rows.jsonl", **{f"data.{split}": "a.csv" for split in ("train", "validation", "test")}},
             "source: rows.jsonl is not read where train, validation and test are; leave one out",
         ),
+        ({"teacher.vocabulary.tokens": 9000}, "no effect where teacher.vocabulary.trim is false; leave it out, or set"),
         ({"data.configuration": "de"}, "configuration is of a data set on the hub; name it in source, or leave"),
         ({"data.language_codes": {"de": "deu_Latn"}}, "data.language_codes is for translation"),
         ({"generation.beams": 4}, "generation is for translation, the task is text-classification; leave it out"),
