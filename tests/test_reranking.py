@@ -311,7 +311,7 @@ def test_a_folder_of_another_kind_is_refused_in_a_line(tmp_path: Path):
     with pytest.raises(CompressError, match="puts the prompt 'q' before queries; take default_prompt_name out"):
         commands.taken_run(asking, rows, {}, tmp_path, in_json=True)
     vectors = small_sentence_models.write_sentence_model(tmp_path / "vectors")
-    with pytest.raises(CompressError, match="reranker here is a transformer with a head of one output"):
+    with pytest.raises(CompressError, match="reranker here is a transformer beside it, with a head of one output"):
         commands.taken_run(vectors, rows, {"task": "reranking"}, tmp_path, in_json=True)
 
 
