@@ -53,7 +53,11 @@ def calibration_feeds(run: Run, data: DataSet, source: Path) -> Feeds:
 
 
 def _recorded(source: Path, batches: list[dict[str, np.ndarray]], search: Search) -> Feeds:
-    """What encoder and decoders are fed with while they translate."""
+    """What encoder and decoders are fed with while they translate.
+
+    Of a decoder's steps those whose number is a power of two are kept: each holds the keys and values of all tokens
+    before it.
+    """
     feeds: dict[str, list[dict[str, np.ndarray]]] = {}
 
     class Recorder:
@@ -64,7 +68,9 @@ def _recorded(source: Path, batches: list[dict[str, np.ndarray]], search: Search
             self.get_outputs: Callable[[], Any] = self._session.get_outputs
 
         def run(self, outputs: list[str] | None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-            self._kept.append(dict(inputs))
+            steps = max((array.shape[2] for name, array in inputs.items() if ".decoder." in name), default=1)
+            if steps & (steps - 1) == 0:
+                self._kept.append(dict(inputs))
             found: list[np.ndarray] = self._session.run(outputs, inputs)
             return found
 
