@@ -13,7 +13,6 @@ from pathlib import Path
 
 import forked
 import pytest
-import small_translators
 import tiny_runs
 import yaml
 from filelock import FileLock
@@ -27,6 +26,9 @@ if (
     _every = sorted(os.sched_getaffinity(0))
     _own = _every[int(_WORKER.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
     os.sched_setaffinity(0, _own or _every)
+    assert "torch" not in sys.modules, (
+        "it would have as many threads as there are processors, all on this process's own"
+    )
 
 LONGEST = (
     "tests/test_tasks.py",
@@ -116,6 +118,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: dict) ->
 @pytest.fixture(scope="session")
 def exported_translator(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Gives the folder with the plain graphs of one of `small_translators.CONFIGS`, for reading."""
+    import small_translators
 
     def exported(name: str) -> Path:
         return _made_once(tmp_path_factory, f"translator-{name}", partial(small_translators.write_exported, name))
