@@ -99,12 +99,12 @@ _ALL = (
     ),
     Variant(
         "onnx-int8", "onnx-fused", "int8", "int8", "int8-by-token", "ONNX Runtime", ("CPU",),
-        "int8 with weights per channel, embeddings and activations per token: nearest to 32 bits; no calibration",
+        "int8 with weights per channel, embeddings and activations per token, at run time; no calibration",
         gpu_parent="onnx", default_for=("CPU",), follows_target=True, searched=True,
     ),
     Variant(
         "onnx-static", "onnx-fused", "int8", "int8", "static-int8", "ONNX Runtime", ("CPU",),
-        "int8 with fixed ranges, on x86 with unsigned activations: faster than `onnx-int8`, further from 32 bits",
+        "int8 with fixed ranges, found on real rows, on x86 with unsigned activations",
         default_for=("CPU",), calibrated=True, follows_target=True, searched=True,
     ),
     Variant(
@@ -171,8 +171,8 @@ INT8 = VARIANTS["onnx-int8"]
 def default_variants(target: Target, *, writes: bool = False) -> list[Variant]:
     """What is made for a target where nothing else is asked for, beside the plain graph.
 
-    :param writes: Of a model that writes text: all steps of its decoders are kept where ranges are found, which takes
-        much time and memory, so that a form of the same precision that needs none is enough.
+    :param writes: Of a model that writes text: it has to write all calibration rows, and steps of its decoders are kept
+        with the keys and values before them, so that a form of the same precision that needs none is enough.
     """
     kind = "GPU" if target.is_gpu else "CPU"
     found = [variant for variant in _ALL if kind in variant.default_for]

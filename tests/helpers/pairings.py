@@ -25,7 +25,7 @@ from export.variants.sample import draw_sample
 
 
 def tried(run: Run, folder: Path, rows: int = 60) -> Trial:
-    """The dynamic int8 form of a run's student, as a search within a budget tries it."""
+    """The int8 form of a run's student, as a search within a budget tries it."""
     data = load_data(run)
     runner = TrialRunner(run, ingredients_of(run, data, resolve_target("auto")), draw_sample(run, data, rows), folder)
     return runner.trial(Candidate(variant="onnx-int8"))
@@ -65,6 +65,16 @@ def searched(run: Run, folder: Path, points: float, rows: int = 60) -> SearchRep
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("export.search.trials.make", made_and_harmed)
         return search(runner, points)
+
+
+def obeys_budgets(run: Run, folder: Path) -> bool:
+    """Whether a search takes the harmed int8 form where it loses less of nDCG@10 than allowed, and no less."""
+    report = searched(run, folder, 100)
+    lost = 100 * max(half.worst_language_drop.value for half in (report.chosen.search, report.chosen.confirmation))
+    assert (report.metric, report.chosen.name) == ("nDCG@10", "onnx-int8")
+    assert lost > 10
+    below, above = (searched(run, folder, points).chosen.name for points in (lost - 0.1, lost + 0.1))
+    return (below, above) == ("onnx-fused", "onnx-int8")
 
 
 def harm(folder: Path) -> None:
