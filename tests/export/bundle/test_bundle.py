@@ -23,6 +23,7 @@ from export.bundle.choice import choose_variants
 from export.bundle.stage import Wanted, run_bundle_stage
 from export.bundle.summary import BUNDLE
 from export.bundle.trust.archive import pack
+from export.stage import run_export_stages
 
 
 def test_every_model_has_its_place_in_a_model_repository(bundle: Path):
@@ -89,6 +90,18 @@ def test_the_card_says_what_users_must_know(bundle: Path, report: Report):
     assert "compress export --onnx models/cuda/onnx-fp16/1/model.onnx --trt --precision fp16" in card
     assert "finds the ranges of activations while running" not in card  # no form here looks at the whole batch
     assert "Licence: not given" in card  # the teacher's
+
+
+def test_the_card_names_a_form_whose_answers_depend_on_the_batch(run: Run, tmp_path: Path):
+    recipe = run.recipe.model_copy(
+        update={"export": run.recipe.export.model_copy(update={"variants": ["onnx-dynamic"]})}
+    )
+    this = Run(tmp_path / run.folder.name, recipe)
+    shutil.copytree(run.folder, this.folder, ignore=shutil.ignore_patterns("bundle"))
+    run_export_stages(this)
+    run_bundle_stage(this, Wanted(("onnx-dynamic",), ("onnx-dynamic",)), None)
+    card = (this.folder / "bundle/README.md").read_text("utf-8")
+    assert "`onnx-dynamic` finds the ranges of activations while running, over all rows of a batch" in card
 
 
 def test_the_card_s_command_builds_the_same_engine(copied: Path, tmp_path: Path, compress_command):
