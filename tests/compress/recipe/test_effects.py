@@ -202,7 +202,7 @@ _OF_TRAININGS = {
 }
 _ELSEWHERE = {
     **{f"{section}.{name}": test for section in TRAININGS.values() for name, test in _OF_TRAININGS.items()},
-    "data.configuration": "compress/data/test_data.py::test_a_data_set_of_the_hub_is_read_in_its_configuration",
+    "data.configuration": "compress/data/test_hub.py::test_a_data_set_of_the_hub_is_read_in_its_configuration",
     "student.seeds": "compress/student/test_seeds.py::test_the_best_of_several_seeds_is_kept_and_their_spread_told",
     "student.kind": "test_as_is.py::test_the_run_is_named_after_the_model_and_holds_no_student",
     "student.cache.limit_gb": "compress/teacher/test_outputs.py::test_too_much_is_refused_before_anything_is_written",
