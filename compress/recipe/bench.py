@@ -13,7 +13,7 @@ class Load(Section):
     """An open-loop load at rising rates, until answers are late."""
 
     enabled: bool = Field(False, description="measure under load")
-    bound_ms: Annotated[float, Field(gt=0)] | None = Field(
+    bound_ms: Annotated[float, Field(gt=0, le=3_600_000)] | None = Field(
         None, description="99 % of the answers must come within it; null: five times the teacher's median for one row"
     )
     largest_batch: Positive = Field(8, description="waiting requests that dynamic batching joins at most")

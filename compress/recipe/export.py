@@ -53,7 +53,7 @@ class TensorRT(Section):
 class Tolerance(Section):
     """What a variant may differ from its parent, on real rows."""
 
-    max_difference: Annotated[float, Field(ge=0)] = Field(description="largest difference of an output")
+    max_difference: Annotated[float, Field(ge=0, le=1_000_000)] = Field(description="largest difference of an output")
     agreement: Fraction = Field(description="smallest share of rows with the same prediction")
     cosine: Fraction = Field(0.9, description="embedding, in place of both: smallest cosine of a text's two vectors")
 
@@ -87,7 +87,7 @@ class Calibration(Section):
 class Budget(Section):
     """The search for the fastest variant that stays within a loss of accuracy."""
 
-    points: Annotated[float, Field(ge=0)] | None = Field(
+    points: Annotated[float, Field(ge=0, le=1_000_000)] | None = Field(
         None, description="largest drop of any language against the student in 32 bits; null: no search"
     )
     rows: Positive = Field(2000, description="validation rows of the search, drawn evenly over the languages")

@@ -176,7 +176,7 @@ class Cache(Section):
         description="what the teacher's products are computed in; bf16 is faster on processors that multiply in it too "
         "(AMX, AVX512-BF16, GPUs), and how far its outputs are from those in 32 bits is told",
     )
-    limit_gb: Annotated[float, Field(gt=0)] = Field(50.0, description="refuse to write more than this")
+    limit_gb: Annotated[float, Field(gt=0, le=1_000_000)] = Field(50.0, description="refuse to write more than this")
 
 
 _OF_LAYERS = (

@@ -170,3 +170,18 @@ def test_the_schema_refuses_what_a_recipe_cannot_be(schema: Draft202012Validator
     errors = [error.message for error in schema.iter_errors(yaml.safe_load(content))]
     assert len(errors) == 1
     assert message in errors[0]
+
+
+def test_every_number_of_a_recipe_has_an_upper_bound():
+    assert list(unbounded_numbers(json.loads(recipe_schema()))) == []
+
+
+def unbounded_numbers(node: object) -> Iterator[object]:
+    """What a schema says of numbers that may be as large as anyone writes them."""
+    if isinstance(node, dict):
+        if node.get("type") in ("number", "integer") and not {"maximum", "exclusiveMaximum"} & node.keys():
+            yield node
+        node = list(node.values())
+    if isinstance(node, list):
+        for part in node:
+            yield from unbounded_numbers(part)

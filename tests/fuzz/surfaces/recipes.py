@@ -199,6 +199,7 @@ REFUSED = (
     "student: {training: {learning_rate: .inf}}",
     "student: {distillation: {temperature: .inf}}",
     "student: {cache: {limit_gb: .nan}}",
+    "student: {cache: {limit_gb: 1000000000000000000000000000000}}",
     "generation: {length_penalty: .nan}",
     "student: {training: {language_exponent: no}}",
     "bench: {batch_sizes: [8, true]}",
