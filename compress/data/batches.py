@@ -72,7 +72,8 @@ def run_batches(
 
 def is_short_of_memory(error: Exception) -> bool:
     """Whether a library says that it did not get the memory it asked for."""
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _SHORT_OF_MEMORY)
+    said = f"{error} {error.__cause__ or ''}".lower()
+    return isinstance(error, MemoryError) or any(words in said for words in _SHORT_OF_MEMORY)
 
 
 def _tokens(example: Mapping[str, Any]) -> int:

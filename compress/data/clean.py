@@ -49,8 +49,9 @@ def clean(
     seen = {split: _Seen(has_labels and split != UNLABELLED) for split in (*SPLITS, UNLABELLED) if split in raw}
     for split, found in seen.items():
         columns = columns_of(task, data.fields, labelled=found.labelled)
-        if split == UNLABELLED and task.VECTORS:  # any text will do: it need not be one of a pair, nor be translated
-            columns = {role: name for role, name in columns.items() if role in ("text", "lang")}
+        if split == UNLABELLED:  # any text will do: it need not be translated, nor be one of a pair that is compared
+            needless = ("parallel", "text_pair") if task.VECTORS else ("parallel",)
+            columns = {role: name for role, name in columns.items() if role not in needless}
         for place, content in raw[split]:
             row = row_of(task, place, content, columns)
             if row is None:

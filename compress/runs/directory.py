@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
-from compress.errors import CompressError
+from compress.errors import CompressError, first_problem
 from compress.processes import is_main_process, wait_for_everyone
 from compress.recipe.file import load_recipe, save_recipe
 from compress.recipe.recipe import Recipe
@@ -55,6 +55,8 @@ class Run:
         """The run with the data, teacher and student of its recipe as these stages were made, whatever it says by now.
 
         What rows are read by stays as it says: a stage that was made otherwise is outdated.
+
+        :raises CompressError: If a section cannot be both as its stage was made and as the recipe has the rest of it.
         """
         original = "model" if self.recipe.student.kind == "as-is" else "teacher"
         sections = {}
@@ -62,7 +64,13 @@ class Run:
             section, entry = getattr(self.recipe, name), self.manifest.stages.get(stage)
             made = entry.inputs if entry else {}
             known = {field: value for field, value in made.items() if field in type(section).model_fields}
-            sections[name] = section.model_validate({**section.model_dump(), **known})
+            try:
+                sections[name] = section.model_validate({**section.model_dump(), **known})
+            except ValidationError as error:
+                raise CompressError(
+                    f"{self.folder / 'manifest.json'}: what {stage} was made with and what the recipe says of it do "
+                    f"not go together ({first_problem(error)}); run `compress distill` again"
+                ) from error
         return replace(self, recipe=self.recipe.model_copy(update=sections))
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.errors import CompressError, UnavailableError
+from compress.errors import CompressError, UnavailableError, first_line
 from compress.runtimes.contract import Predict
 from compress.tasks.contract import Task
 from compress.threads import processor_quota
@@ -41,7 +41,10 @@ def load_onnx(path: Path, task: Task, threads: int | None = None, *, cuda: bool 
             name: inputs[name].astype(kind, copy=False) if name in inputs else np.zeros_like(inputs["input_ids"], kind)
             for name, kind in types.items()
         }
-        found = session.run(wanted, feed)
+        try:
+            found = session.run(wanted, feed)
+        except Exception as error:  # onnxruntime's exceptions share no public base class
+            raise CompressError(f"{path}: ONNX Runtime cannot run it ({first_line(error)})") from error
         return found[0] if len(found) == 1 else np.stack(found, axis=-1)
 
     return predict
@@ -87,7 +90,7 @@ def onnx_session(
         return onnxruntime.InferenceSession(graph, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no public base class
         name = "graph" if isinstance(path, bytes) else path
-        raise CompressError(f"{name}: ONNX Runtime refuses it ({error})") from error
+        raise CompressError(f"{name}: ONNX Runtime refuses it ({first_line(error)})") from error
 
 
 def text_operators() -> str:

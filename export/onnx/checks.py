@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from compress.errors import CompressError
+from compress.errors import CompressError, first_line
 
 _OLDEST_OPSET = 13  # the first in which QuantizeLinear knows channels
 _FLOATING_POINT = (1, 10, 11)  # in TensorProto.DataType: 32, 16 and 64 bits
 _LARGEST = 2**31  # bytes of a protocol buffer; larger weights lie beside it
 _LONGEST_SIZE = 19  # digits of a size; 64 bits hold no more
+_LONGEST_NAME, _LONGEST_REASON = 200, 400
 _OTHER_DOMAINS = ("com.microsoft", "ai.onnx.ml", "trt.plugins")
 
 
@@ -61,11 +62,12 @@ def _check_operators(path: Path, model: Any) -> None:
     own = {(function.domain, function.name) for function in model.functions}
     for node in _nodes(model.graph.node):
         known = node.domain in _OTHER_DOMAINS or (node.domain, node.op_type) in own
-        if not known and not (node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type, version)):
-            where = f" of domain '{node.domain}'" if node.domain else ""
+        standard = node.domain in ("", "ai.onnx") and isinstance(node.op_type, str)
+        if not known and not (standard and onnx.defs.has(node.op_type, version)):
+            where = f" of domain '{_named(node.domain)}'" if node.domain else ""
             raise CompressError(
-                f"{path}: node '{node.name}' has the operator {node.op_type}{where}, which operator set {version} does "
-                "not have; export it with standard operators"
+                f"{path}: node '{_named(node.name)}' has the operator {_named(node.op_type)}{where}, which operator "
+                f"set {version} does not have; export it with standard operators"
             )
 
 
@@ -82,19 +84,17 @@ def _check_weights_are_beside(path: Path, model: Any) -> None:
         if not tensor.external_data:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
-        location = PurePosixPath(entries.get("location", ""))
+        name, location = _named(tensor.name), PurePosixPath(_named(entries.get("location", "")))
         file = path.parent / location
         if location.is_absolute() or not file.resolve().is_relative_to(path.parent.resolve()):
             raise CompressError(
-                f"{path}: the weights '{tensor.name}' lie outside of its folder ({location}); put them beside the file"
+                f"{path}: the weights '{name}' lie outside of its folder ({location}); put them beside the file"
             )
         if not file.is_file():
-            raise CompressError(f"{path}: the weights '{tensor.name}' are missing ({location}); copy that file too")
-        sizes = [entries.get(name, "0") for name in ("offset", "length")]
+            raise CompressError(f"{path}: the weights '{name}' are missing ({location}); copy that file too")
+        sizes = [_named(entries.get(key, "0")) for key in ("offset", "length")]
         if not all(size.isascii() and size.isdigit() and len(size) < _LONGEST_SIZE for size in sizes):
-            raise CompressError(
-                f"{path}: where the weights '{tensor.name}' begin and end is no number; export it again"
-            )
+            raise CompressError(f"{path}: where the weights '{name}' begin and end is no number; export it again")
         wanted = sum(map(int, sizes))
         if file.stat().st_size < wanted:
             raise CompressError(f"{file}: cut off: {wanted:,} bytes are needed, {file.stat().st_size:,} are there")
@@ -117,6 +117,12 @@ def _tensors(model: Any) -> Iterator[Any]:
             yield from (sparse.values, sparse.indices)
 
 
+def _named(text: str | bytes, longest: int = _LONGEST_NAME) -> str:
+    """What a graph calls something, as long as a message can hold it; protobuf gives bytes where it is no UTF-8."""
+    shown = text if isinstance(text, str) else repr(text)
+    return shown if len(shown) <= longest else f"{shown[:longest]}…"
+
+
 def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:
     """Nodes, and the nodes of the graphs in their attributes."""
     for node in nodes:
@@ -132,7 +138,7 @@ def _check_structure(path: Path) -> None:
     try:
         onnx.checker.check_model(path)
     except (onnx.checker.ValidationError, ValueError) as error:
-        reason = " ".join(str(error).split("==> Context")[0].split())
+        reason = _named(" ".join(str(error).split("==> Context")[0].split()), _LONGEST_REASON)
         raise CompressError(f"{path}: not a valid graph ({reason}); export it again") from error
 
 
@@ -142,10 +148,17 @@ def _check_numbers(path: Path) -> None:
     for tensor in _tensors(onnx.load(path, load_external_data=False)):
         if tensor.data_type in _FLOATING_POINT:
             is_beside = bool(tensor.external_data)
-            bad = int(np.isnan(onnx.numpy_helper.to_array(tensor, str(path.parent))).sum())
+            try:
+                values = onnx.numpy_helper.to_array(tensor, str(path.parent))
+            except (ValueError, TypeError, OSError, onnx.checker.ValidationError) as error:
+                raise CompressError(
+                    f"{path}: the weights '{_named(tensor.name)}' cannot be read ({first_line(error)}); export it again"
+                ) from error
+            bad = int(np.isnan(values).sum())
             if is_beside:
                 tensor.ClearField("raw_data")  # one after the other is in memory, not all
             if bad:
                 raise CompressError(
-                    f"{path}: {bad:,} of the weights '{tensor.name}' are not a number; train or export the model again"
+                    f"{path}: {bad:,} of the weights '{_named(tensor.name)}' are not a number; train or export the "
+                    "model again"
                 )

@@ -102,6 +102,18 @@ def test_a_stage_of_an_earlier_parent_is_outdated(run: Run):
     assert run.outdated("three") == "stage 'three' is missing"
 
 
+def test_a_recipe_that_does_not_go_together_with_what_was_made_is_refused(run: Run):
+    def build(folder: Path, scratch: Path) -> Note:
+        return Note(content="")
+
+    run_stage(run, Stage("teacher", Note), {"model": None}, (), build)
+    taught = {"teacher.model": "some/model", "teacher.token": "TOKEN", "teacher.code_revision": "main"}
+    found = find_run(run.folder, run.folder.parent, taught)
+    message = "manifest.json: what teacher was made with and what the recipe says of it do not go together .+ is of a "
+    with pytest.raises(CompressError, match=message):
+        found.as_made  # noqa: B018 - a property
+
+
 def test_files_have_the_mode_that_the_user_s_umask_leaves(run: Run):
     def build(folder: Path, scratch: Path) -> Note:
         (folder / "inner").mkdir()

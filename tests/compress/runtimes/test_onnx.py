@@ -5,8 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import small_encoders
+
+from compress.errors import CompressError
+from compress.runtimes.onnx import load_onnx
+from compress.tasks.registry import task_named
 
 OPENS = """
 import sys
@@ -39,3 +45,14 @@ def test_onnx_runtime_reports_nothing_to_its_makers(first: str, tmp_path: Path):
     subprocess.run([sys.executable, "-c", OPENS.format(first=first), str(graph)], env=environment, check=True)
     # What it reports is kept until it is sent, under a number of this machine.
     assert not any(home.rglob("deviceid"))
+
+
+def test_what_cannot_be_run_is_refused_in_one_line(tmp_path: Path):
+    graph = small_encoders.write_onnx("bert", tmp_path / "model.onnx")
+    model = onnx.load(graph)
+    next(node for node in model.graph.node if node.op_type == "MatMul").op_type = "Mul"
+    onnx.save(model, graph)
+    predict = load_onnx(graph, task_named("text-classification"))
+    tokens = np.ones((2, 4), np.int64)
+    with pytest.raises(CompressError, match=r"^.+/model.onnx: ONNX Runtime cannot run it \(.+ running Mul node.*\)$"):
+        predict({"input_ids": tokens, "attention_mask": tokens})

@@ -157,6 +157,28 @@ def broken_structure(path: Path) -> None:
     onnx.save(model, path)
 
 
+def weights_of_another_size(path: Path) -> None:
+    model = onnx.load(path)
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, text in (("location", path.name), ("offset", "0"), ("length", "100")):
+        tensor.external_data.add(key=key, value=text)
+    path.write_bytes(model.SerializeToString())
+
+
+def an_operator_of_many_characters(path: Path) -> None:
+    model = onnx.load(path)
+    model.graph.node[3].op_type = "x" * 100_000
+    onnx.save(model, path)
+
+
+def an_operator_that_is_no_text(path: Path) -> None:
+    model = onnx.load(path)
+    model.graph.node[3].op_type = "Frobnicate"
+    path.write_bytes(model.SerializeToString().replace(b"Frobnicate", b"Frob\xff\xfecate"))
+
+
 CASES: dict[Callable[[Path], None], str] = {
     missing: r"model.onnx: no such file; name an ONNX file",
     cut_off: r"model.onnx: not an ONNX file, or cut off; copy or export it again",
@@ -176,6 +198,9 @@ CASES: dict[Callable[[Path], None], str] = {
     strange_operator_in_a_branch: r"node 'deep' has the operator Frobnicate, which operator set 20 does not have",
     weights_missing: r"the weights '.+' are missing \(weights.data\); copy that file too",
     weights_cut_off: r"weights.data: cut off: [\d,]+ bytes are needed, 1,000 are there",
+    weights_of_another_size: r"model.onnx: the weights '.+' cannot be read \(cannot reshape .+\); export it again",
+    an_operator_of_many_characters: r"has the operator x{200}…, which operator set 20 does not have",
+    an_operator_that_is_no_text: r"has the operator b'Frob.+cate', which operator set 20 does not have",
     broken_structure: r"model.onnx: not a valid graph \(.*nowhere.*\)",
 }
 
