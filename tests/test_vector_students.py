@@ -211,14 +211,17 @@ def test_layers_are_copied_with_the_head_and_tokens_left_out_and_signals_from_wi
     assert {"query:", "passage:"} <= {*kept}
 
 
-def test_copies_of_the_texts_are_learnt_too_each_with_its_prompt(distil: Distil):
+def test_copies_of_the_training_texts_are_learnt_too_each_with_its_prompt(distil: Distil, tmp_path: Path):
     copied = {"student.augmentation.copies": 1, "student.augmentation.kinds": ["pieces", "joined"]}
-    this = distil("copies", {**copied, "student.training.epochs": 0.1}, until_teacher=True)
+    more = {"data.unlabelled": str(small.write_rows(tmp_path / "more.jsonl", iter([{"text": "w1 w2", "lang": "fr"}])))}
+    this = distil("copies", {**copied, **more, "student.training.epochs": 0.1}, until_teacher=True)
     run_augmentation_stage(this)
     run_cache_stage(this)
     pool = build_pool(load_student_data(this), this.recipe)
     assert len(pool.texts) < len(pool.rows) <= 2 * len(pool.texts)
-    assert {row.kind for row in pool.rows[len(pool.texts) :]} == {"query", "passage"}
+    copies = pool.rows[len(pool.texts) :]
+    assert {row.kind for row in copies} == {"query", "passage"}
+    assert "fr" in {row.lang for row in pool.texts} - {row.lang for row in copies}
     assert run_student_stage(this).rows.kept == len(pool.rows)
 
 

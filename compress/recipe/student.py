@@ -158,7 +158,9 @@ CopyKind = Literal["pieces", "dropped", "joined", "translations"]
 class Augmentation(Section):
     """Copies of the training rows that say something else, and whose labels the teacher alone tells."""
 
-    copies: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="of each row; 0: none")
+    copies: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0, description="of each training row, not of those of `data.unlabelled`; 0: none"
+    )
     kinds: Annotated[list[CopyKind], Field(min_length=1)] = Field(
         ["pieces", "dropped", "joined", "translations"],
         description="a piece of a text; words left out; pieces of two texts, in any two languages; halves of a "

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from compress.console import say, working
+from compress.data.read import UNLABELLED
 from compress.data.stage import load_data
 from compress.data.summary import DATA
 from compress.errors import CompressError
@@ -21,14 +23,16 @@ from compress.teacher.summary import AUGMENTED, AugmentationSummary, source_stag
 
 
 def run_augmentation_stage(run: Run) -> AugmentationSummary:
-    """Fill ``augmented/`` with copies of the rows that the student learns from."""
+    """Fill ``augmented/`` with copies of the training rows; of those without labels beside them there are none."""
     student, parents = run.recipe.student, (DATA.name, source_stage(run).name)
     inputs = {**student.augmentation.model_dump(), "languages": student.languages, "seed": run.recipe.seed}
     return run_stage(run, AUGMENTED, inputs, parents, lambda folder, _: _build(run, folder / AUGMENTED_FILE))
 
 
 def _build(run: Run, file: Path) -> AugmentationSummary:
-    settings, rows = run.recipe.student.augmentation, build_pool(load_data(run), run.recipe).rows
+    settings, data = run.recipe.student.augmentation, load_data(run)
+    copied = replace(data, splits={name: table for name, table in data.splits.items() if name != UNLABELLED})
+    rows = build_pool(copied, run.recipe).rows
     tokenizer = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
     check_copies(tokenizer)
 

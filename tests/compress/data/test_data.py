@@ -13,7 +13,7 @@ from compress.data.stage import load_plain_text, run_data_stage
 from compress.data.summary import SharedTexts, SplitSummary
 from compress.data.table import RowTable
 from compress.errors import CompressError
-from compress.recipe.data import Data, Negatives
+from compress.recipe.data import Data, Fields, Negatives
 from compress.recipe.file import load_recipe
 from compress.runs.directory import Run, open_run
 from compress.tasks.registry import TaskName, task_named
@@ -30,7 +30,7 @@ def write_folder(folder: Path, **splits: list[dict]) -> Data:
 
 
 def cleaned(data: Data) -> tuple[dict[str, list[Row]], Cleaned]:
-    kept: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
+    kept: dict[str, list[Row]] = {"train": [], "validation": [], "test": [], "unlabelled": []}
     task = task_named("text-classification")
     return kept, clean(read_splits(data, seed=0), task, data, lambda split, row: kept[split].append(row))
 
@@ -157,6 +157,16 @@ def test_parallel_rows_in_two_splits_are_told(tmp_path: Path):
         SharedTexts(first="train", second="validation", texts=0, parallel=1),
         SharedTexts(first="validation", second="test", texts=2, parallel=0),
     ]
+
+
+def test_further_text_needs_no_translation(tmp_path: Path):
+    labelled = [{**row, "id": number} for number, row in enumerate(ROWS)]
+    data = write_folder(tmp_path, train=labelled, validation=labelled, test=labelled)
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"text": "no more", "lang": "en"}\n')
+    rows, _ = cleaned(data.model_copy(update={"unlabelled": str(more), "fields": Fields(parallel="id")}))
+    assert [row.parallel for row in rows["train"]] == list(map(str, range(len(ROWS))))
+    assert rows["unlabelled"] == [Row("no more", "", "en")]
 
 
 def test_unused_columns_of_parquet_may_hold_anything(tmp_path: Path):
