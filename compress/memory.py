@@ -9,21 +9,22 @@ from pathlib import Path
 
 import psutil
 
+from compress.control_groups import own_groups
 from compress.errors import CompressError
 
-_CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _FILES = (
-    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
-"""Of control groups, version 2 and 1: the limit, what is used of it, and where is told what of that can be given up."""
+"""Of control groups, version 2 and 1: the limit, what is used of it, and the entry of ``memory.stat`` that tells what of
+that can be given up."""
 
 
 def free_memory() -> int:
     """Bytes that a process can still have before the system ends one: swap counts, and a container's limit."""
     free: int = psutil.virtual_memory().available + psutil.swap_memory().free
-    left = _left_in(_CONTROL_GROUPS)
-    return free if left is None else min(free, left)
+    limits = [left for folder in own_groups("memory") if (left := _left_in(folder)) is not None]
+    return min([free, *limits])
 
 
 def check_memory(what: str, needed: float, mend: str) -> None:
@@ -47,12 +48,12 @@ def give_back_memory() -> None:
 
 def _left_in(folder: Path) -> int | None:
     """What the limit of a control group leaves, without the files that the system may forget; none without a limit."""
-    for limit, used, told, forgettable in _FILES:
+    for limit, used, forgettable in _FILES:
         with suppress(FileNotFoundError):
             most = (folder / limit).read_text("ascii").strip()
             if most == "max":
                 return None
-            lines = (folder / told).read_text("ascii").splitlines()
+            lines = (folder / "memory.stat").read_text("ascii").splitlines()
             counts = {name: int(count) for name, count in (line.split() for line in lines)}
             return max(0, int(most) - int((folder / used).read_text("ascii")) + counts.get(forgettable, 0))
     return None

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from compress.control_groups import quota_stops, usable_by_affinity
+
 _THREADS = "/proc/self/task"
 _DISTURBED = 0.02
 _ATTEMPTS = 3
@@ -57,9 +59,12 @@ def timed_in_peace(run: Callable[[], object]) -> Timing:
 def waited_nanoseconds() -> int:
     """Nanoseconds that the threads of this process have waited in the scheduler's queues so far; 0 where untold.
 
-    The second number of ``schedstat`` (Linux, Documentation/scheduler/sched-stats.rst).
+    The second number of ``schedstat`` (Linux, Documentation/scheduler/sched-stats.rst). It also counts the time for
+    which a quota stops threads that have used it up: that is no other work, so where one can, nothing is told.
     """
     total = 0
+    if quota_stops(usable_by_affinity()):
+        return total
     with suppress(FileNotFoundError):
         for thread in os.listdir(_THREADS):
             with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import psutil
 
+from compress.control_groups import processor_quota, usable_processors
 from compress.machine import cpu_features, gpus
 from compress.reports.bench import MachineFacts
-from compress.threads import processor_quota
 
 
 def stolen_seconds(cpus: Sequence[int]) -> float:
@@ -32,9 +32,7 @@ class Machine:
 
         :param threads: How many; none for all, or as many as a container's limit leaves.
         """
-        threads = threads or processor_quota()
-        cpus = sorted(os.sched_getaffinity(0))
-        return cls(tuple(cpus[-threads:] if threads else cpus))
+        return cls(tuple(sorted(os.sched_getaffinity(0))[-(threads or usable_processors()) :]))
 
     @property
     def threads(self) -> int:
@@ -50,5 +48,6 @@ class Machine:
             memory_bytes=psutil.virtual_memory().total,
             threads=self.threads,
             cpus=list(self.cpus),
+            quota=processor_quota(),
             gpus=gpus(),
         )

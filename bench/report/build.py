@@ -17,6 +17,7 @@ from bench.measure.settings import cells_left_out
 from bench.measure.sizes import size_on_disk
 from bench.measure.statistics import ratio_interval
 from bench.measure.workers import ModelSetup
+from compress.control_groups import processor_quota, quota_stops
 from compress.machine import gpus
 from compress.reports.bench import Comparison, LanguageTimes, ModelReport, NotMeasured, Ratio, Size
 from compress.runs.directory import Run
@@ -57,8 +58,11 @@ def not_measured(run: Run, findings: Findings) -> list[NotMeasured]:
     if 1 not in run.recipe.bench.batch_sizes:
         why = "batch size 1 is not among bench.batch_sizes"
         found.append(NotMeasured(what="latency by language", why=why))
-    if not knows_waiting():
+    threads = max(setup.told.threads for setup in findings.setups.values())
+    if not knows_waiting() or quota_stops(threads):
         why = "this system does not tell how long threads wait for a processor"
+        if knows_waiting():
+            why = f"the quota of {processor_quota():g} processors stops the {threads} threads of a model too"
         found.append(NotMeasured(what="what other work disturbed", why=why))
     left_out = cells_left_out(run)
     if left_out:

@@ -45,6 +45,7 @@ def _machine(report: Report) -> dict[str, str]:
         "system": machine.system,
         "memory": f"{machine.memory_bytes / 2**30:.1f} GiB",
         "GPUs": ", ".join(machine.gpus) or "none",
+        "quota": f"{machine.quota:g} processors" if machine.quota else "none",
         "threads of a model": f"{machine.threads}, kept on processor {', '.join(map(str, machine.cpus))}",
         "rows": f"{report.rows.quality:,} for accuracy, {report.rows.latency} for latency",
         "rounds and starts": f"{report.rounds} rounds, {report.starts} starts",

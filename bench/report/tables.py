@@ -51,6 +51,7 @@ def latency_table(report: Report) -> ReportTable:
         f"{report.rows.latency} test rows, {report.rounds} rounds, run by run in turn; {machine.processor}, "
         f"{machine.threads} thread{'s' if machine.threads > 1 else ''}, kept on processor "
         f"{', '.join(map(str, machine.cpus))}"
+        f"{f', under a quota of {machine.quota:g} processors' if machine.quota else ''}"
     )
     return ReportTable(title, headings, rows, left=2)
 

@@ -154,6 +154,12 @@ def _configuration(shape: ModelShape) -> Any:
     return config
 
 
+def make_form(shape: ModelShape, form: str, root: Path) -> None:
+    """Make a form of a model in a folder of its name, beside those that it is made from."""
+    (root / form).mkdir(exist_ok=True)
+    _forms(shape, root)[form](root / form)
+
+
 def costs_of(shapes: Sequence[ModelShape], forms: Sequence[str] = ()) -> list[Cost]:
     """Make the forms of some shapes, one after the other.
 
@@ -211,7 +217,7 @@ def main() -> None:
         if form == WEIGHTS:
             write_model(shape, folder)
         else:
-            _forms(shape, root)[form](folder)
+            make_form(shape, form, root)
         return
     print("\n".join(cost_table(costs_of(list(SHAPES.values())))))
 

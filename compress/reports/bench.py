@@ -200,6 +200,9 @@ class MachineFacts(Contract):
     memory_bytes: int
     threads: int
     cpus: list[int] = Field(description="processors that every measuring process is kept on")
+    quota: float | None = Field(
+        None, description="processors' time that a container's limit granted all processes together; null: no limit"
+    )
     gpus: list[str]
 
 

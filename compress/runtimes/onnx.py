@@ -10,7 +10,7 @@ import numpy as np
 from compress.errors import CompressError, UnavailableError, first_line
 from compress.runtimes.contract import Predict
 from compress.tasks.contract import Task
-from compress.threads import processor_quota
+from compress.threads import may_spin, pool_size
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -73,7 +73,11 @@ def onnx_session(
     except ImportError as error:
         raise UnavailableError("onnxruntime is not installed; install the extra `cpu` (or `gpu`)") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or processor_quota() or 0
+    options.intra_op_num_threads = pool_size(threads)
+    if not may_spin():
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Of each shape that it has seen, ONNX Runtime would keep a plan of its memory, and memory in blocks that fit it.
+    options.enable_mem_pattern = cuda
     options.log_severity_level = 4
     if in_order:
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from compress import memory
+from compress import control_groups, memory
 from compress.errors import CompressError
 from compress.memory import check_memory, free_memory, give_back_memory
 
@@ -34,7 +34,7 @@ def test_what_a_containers_limit_leaves_is_read_in_both_versions(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(memory, "_CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr(control_groups, "_ROOT", tmp_path)
     if left is None:
         assert free_memory() > 100_000_000
     else:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from compress import threads
+from compress import control_groups
+from compress.threads import bound_threads, may_spin, pool_size
 
 PRINT = (
     "from compress.threads import bound_threads; bound_threads(); import os;"
@@ -30,35 +31,36 @@ def test_what_the_user_set_stays():
     assert bounded(OMP_WAIT_POLICY="ACTIVE") == ["None", "None", "ACTIVE"]
 
 
-@pytest.mark.parametrize(
-    ("files", "processors"),
-    [
-        ({"cpu.max": "150000 100000\n"}, 2),
-        ({"cpu.max": "20000 100000\n"}, 1),
-        ({"cpu.max": "max 100000\n"}, None),
-        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ({}, None),
-    ],
-)
-def test_a_containers_limit_is_read_in_both_versions(files: dict[str, str], processors: int | None, tmp_path: Path):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert threads._quota(tmp_path) == processors
-
-
-def test_there_are_no_more_threads_than_the_limit_allows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(threads, "_CONTROL_GROUPS", tmp_path)
-    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda process: set(range(64)))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
-    monkeypatch.setenv("KMP_BLOCKTIME", "1")
+@pytest.fixture
+def under_a_quota(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Four of 64 processors."""
+    monkeypatch.setattr(control_groups, "_ROOT", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
     (tmp_path / "cpu.max").write_text("400000 100000\n")
-    threads.processor_quota.cache_clear()
-    try:
-        threads.bound_threads()
-        assert os.environ["OMP_NUM_THREADS"] == "4"
-    finally:
-        threads.processor_quota.cache_clear()
+
+
+def test_libraries_start_no_more_threads_than_the_limit_allows(under_a_quota: None, monkeypatch: pytest.MonkeyPatch):
+    for name in ("OMP_NUM_THREADS", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that what is set meanwhile is forgotten afterwards
+        monkeypatch.delenv(name)
+    bound_threads()
+    assert [os.environ[name] for name in ("OMP_NUM_THREADS", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")] == ["4", "0", "0"]
+
+
+def test_a_pool_is_as_large_as_a_quota_and_does_not_spin(under_a_quota: None):
+    assert (pool_size(None), pool_size(2), may_spin()) == (4, 2, False)
+
+
+def test_a_pool_is_as_large_as_the_affinity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(control_groups, "_ROOT", tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 4, 9})
+    assert (pool_size(None), may_spin()) == (3, True)
+
+
+def test_where_nothing_is_limited_runtimes_choose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(control_groups, "_ROOT", tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
+    assert pool_size(None) == 0

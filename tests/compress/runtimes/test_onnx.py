@@ -10,8 +10,9 @@ import onnx
 import pytest
 import small_encoders
 
+from compress import control_groups
 from compress.errors import CompressError
-from compress.runtimes.onnx import load_onnx
+from compress.runtimes.onnx import load_onnx, onnx_session
 from compress.tasks.registry import task_named
 
 OPENS = """
@@ -56,3 +57,18 @@ def test_what_cannot_be_run_is_refused_in_one_line(tmp_path: Path):
     tokens = np.ones((2, 4), np.int64)
     with pytest.raises(CompressError, match=r"^.+/model.onnx: ONNX Runtime cannot run it \(.+ running Mul node.*\)$"):
         predict({"input_ids": tokens, "attention_mask": tokens})
+
+
+def test_a_session_keeps_no_plans_of_the_shapes_it_has_seen(tmp_path: Path):
+    options = onnx_session(small_encoders.write_onnx("bert", tmp_path / "model.onnx"), 1).get_session_options()
+    assert not options.enable_mem_pattern
+
+
+def test_under_a_quota_as_many_threads_as_it_grants_wait_without_spinning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "cpu.max").write_text("50000 100000")
+    monkeypatch.setattr(control_groups, "_ROOT", tmp_path)
+    options = onnx_session(small_encoders.write_onnx("bert", tmp_path / "model.onnx")).get_session_options()
+    assert options.intra_op_num_threads == 1
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
