@@ -16,8 +16,8 @@ _FILES = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
-"""Of control groups, version 2 and 1: the limit, what is used of it, and the entry of ``memory.stat`` that tells what of
-that can be given up."""
+"""Of control groups, version 2 and 1: the limit, what is used of it, and the entry of ``memory.stat`` that tells what
+of that can be given up."""
 
 
 def free_memory() -> int:
