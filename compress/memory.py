@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from compress.control_groups import own_groups
-from compress.errors import CompressError
+from compress.errors import CompressError, UnavailableError
 
+_STATUS, _REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_FORGET_PEAK = "5"
 _FILES = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -37,6 +40,28 @@ def check_memory(what: str, needed: float, mend: str) -> None:
     free = free_memory()
     if needed > free:
         raise CompressError(f"{what} at least {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free; {mend}")
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process holds."""
+    held: int = psutil.Process().memory_info().rss
+    return held
+
+
+def peak_memory_while(run: Callable[[], object]) -> int:
+    """The largest resident memory of this process while something runs, in bytes.
+
+    Linux, Documentation/filesystems/proc.rst: ``VmHWM``, which ``clear_refs`` sets back.
+
+    :raises UnavailableError: If this system does not tell.
+    """
+    try:
+        _REFERENCES.write_text(_FORGET_PEAK)
+        run()
+        line = next(line for line in _STATUS.read_text("ascii").splitlines() if line.startswith("VmHWM:"))
+    except (OSError, StopIteration) as error:
+        raise UnavailableError("this system does not tell how much memory a run takes") from error
+    return 1024 * int(line.split()[1])
 
 
 def give_back_memory() -> None:

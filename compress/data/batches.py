@@ -8,9 +8,14 @@ from typing import Any, TypeVar
 
 from compress.errors import CompressError
 
-_TOKENS = 2**14  # of a batch, padding included: 64 rows of 256 tokens
+BATCH_TOKENS = 2**14
+"""Tokens of a batch at most, padding included: 64 rows of 256 tokens."""
+
 _PAIRS = 2**24  # of tokens of a row that attend to one another: 16 rows of 1,024 tokens, 1 row of 4,096
 _OUTPUTS = 2**28  # numbers that a model gives for a batch: 1 GiB
+# A run takes about as long as its tokens are many, padding included: on processors hardly less for rows side by side.
+_PADDING = 0.1  # of the tokens that rows have
+_CHEAP_PADDING = 64  # tokens, which take about as long as another run does before it reads any
 # What PyTorch, ONNX Runtime, OpenVINO and C++ say, which share no class of exceptions.
 _SHORT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate", "bad alloc", "bad_alloc")
 
@@ -18,22 +23,28 @@ Found = TypeVar("Found")
 
 
 def batches_by_length(
-    examples: Sequence[Mapping[str, Any]], batch_size: int, outputs_per_token: int = 1
+    examples: Sequence[Mapping[str, Any]],
+    batch_size: int,
+    outputs_per_token: int = 1,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> Iterator[list[int]]:
-    """Indices of examples in batches of similar length, the shortest first.
+    """Indices of examples in batches of similar length, the shortest first; padding adds hardly more than a tenth.
 
     :param batch_size: Examples of a batch at most; there are fewer where they are long.
     :param outputs_per_token: Numbers that are kept of each token while a batch runs, the vocabulary of a model that
         writes.
+    :param batch_tokens: Tokens of a batch at most, padding included; one row may have more.
     """
     order = sorted(range(len(examples)), key=lambda index: len(examples[index]["input_ids"]))
     batch: list[int] = []
-    longest = 0
+    longest = own = 0
     for index in order:
-        longest = max(longest, _tokens(examples[index]))
-        if batch and (len(batch) == batch_size or not _fits(len(batch) + 1, longest, outputs_per_token)):
+        tokens = _tokens(examples[index])
+        longest, own, rows = max(longest, tokens), own + tokens, len(batch) + 1
+        fits = rows * longest <= batch_tokens and _fits(rows, longest, outputs_per_token)
+        if batch and (rows > batch_size or not fits or is_padding_dear(rows * longest, own)):
             yield batch
-            batch, longest = [], _tokens(examples[index])
+            batch, longest, own = [], tokens, tokens
         batch.append(index)
     if batch:
         yield batch
@@ -44,6 +55,7 @@ def run_batches(
     batch_size: int,
     run: Callable[[list[int]], Found],
     outputs_per_token: int = 1,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> Iterator[tuple[list[int], Found]]:
     """Run all batches; one that memory is too short for is halved, until it fits.
 
@@ -51,7 +63,7 @@ def run_batches(
     :return: The indices of each batch that was run, and what was found.
     :raises CompressError: If not even one example fits.
     """
-    waiting = deque(batches_by_length(examples, batch_size, outputs_per_token))
+    waiting = deque(batches_by_length(examples, batch_size, outputs_per_token, batch_tokens))
     while waiting:
         indices = waiting.popleft()
         try:
@@ -70,6 +82,15 @@ def run_batches(
             yield indices, found
 
 
+def is_padding_dear(tokens: int, own: int) -> bool:
+    """Whether so many tokens take longer side by side than in several runs.
+
+    :param tokens: With padding.
+    :param own: Those that the rows have.
+    """
+    return tokens - own > max(_CHEAP_PADDING, _PADDING * own)
+
+
 def is_short_of_memory(error: Exception) -> bool:
     """Whether a library says that it did not get the memory it asked for."""
     said = f"{error} {error.__cause__ or ''}".lower()
@@ -82,4 +103,4 @@ def _tokens(example: Mapping[str, Any]) -> int:
 
 
 def _fits(rows: int, tokens: int, outputs_per_token: int) -> bool:
-    return rows * tokens <= _TOKENS and rows * tokens**2 <= _PAIRS and rows * tokens * outputs_per_token <= _OUTPUTS
+    return rows * tokens**2 <= _PAIRS and rows * tokens * outputs_per_token <= _OUTPUTS

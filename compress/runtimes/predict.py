@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.data.batches import run_batches
+from compress.data.batches import BATCH_TOKENS, run_batches
 from compress.data.encode import pad
 from compress.errors import CompressError, UnavailableError
 from compress.runtimes.contract import Predict
@@ -93,6 +93,7 @@ def predict_examples(
     pad_id: int,
     batch_size: int = 64,
     advance: Callable[[int], object] = lambda examples: None,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> list[np.ndarray]:
     """The outputs of all examples in their order, padding cut off; batches are made by length.
 
@@ -100,6 +101,7 @@ def predict_examples(
 
     :param batch_size: Examples of a batch at most; there are fewer where they are long, or memory is short.
     :param advance: Told the number of examples after each batch.
+    :param batch_tokens: Tokens of a batch at most, padding included.
     :raises CompressError: If memory is too short for one example.
     """
     outputs: dict[int, np.ndarray] = {}
@@ -109,7 +111,7 @@ def predict_examples(
     def run(indices: list[int]) -> np.ndarray:
         return predict(pad([asked[index] for index in indices], pad_id))
 
-    for indices, found in run_batches(asked, batch_size, run):
+    for indices, found in run_batches(asked, batch_size, run, batch_tokens=batch_tokens):
         for index, output in zip(indices, found, strict=True):
             outputs[index] = output[: len(asked[index]["input_ids"])] if task.OUTPUT_AXIS == "input_ids" else output
         advance(len(indices))

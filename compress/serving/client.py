@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.data.batches import BATCH_TOKENS
+from compress.data.encode import pad
 from compress.errors import CompressError, UnavailableError
 from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search
 from compress.runtimes.onnx import onnx_session, text_operators
 from compress.runtimes.predict import check_complete, check_outputs, load_predict, predict_examples, runtime_of
+from compress.serving.bound import batch_tokens_within, check_can_be_bound
 from compress.serving.format import (
     DESCRIPTION,
     MANIFEST,
@@ -66,18 +69,23 @@ class Model:
         description: Description,
         threads: int | None = None,
         opened: tuple[PreTrainedTokenizerBase, Predict] | None = None,
+        memory: int | None = None,
     ):
         """:param folder: Of the model's files; `compress.load` finds it.
-        :param threads: Threads of one run; none for the runtime's own choice.
+        :param threads: Threads of one run; none for as many as may run at once.
         :param opened: Tokenizer and model, where they are in memory already.
-        :raises CompressError: If it cannot be loaded.
+        :param memory: Bytes that this process may come to hold; batches run one after the other then. None: no bound.
+        :raises CompressError: If it cannot be loaded, or its memory does not hold it and a row of the longest kind.
         """
+        if memory is not None:
+            check_can_be_bound(description)
         self.description = description
         self.labels = description.labels
         self._task = task_named(description.task)
         self._answers: Callable[[list[Row]], list[Answer]] = self._from_tokens
         # A tokenizer keeps what the last call asked for: two calls at once would disturb one another.
         self._tokenizing = threading.Lock()
+        self._batch_tokens = BATCH_TOKENS
         if description.reads == "text":
             check_complete(folder, self._task, "ONNX Runtime")
             self._answers = _text_reader(folder, description, threads)
@@ -89,6 +97,9 @@ class Model:
             load_tokenizer(str(folder)),
             _runtime(folder, description, self._task, search, threads),
         )
+        if memory is not None:
+            self._predict = _one_at_a_time(self._predict)
+            self._batch_tokens = batch_tokens_within(memory, description, self._predict, self._inputs)
         self._encode = self._task.encoder(self._tokenizer, description, self.labels)
 
     def encode(self, texts: Sequence[str], kind: Sequence[str | None] | str | None = None) -> NDArray[np.float32]:
@@ -106,8 +117,7 @@ class Model:
             raise CompressError(f"encode: {len(rows)} texts, {len(kinds)} kinds; there must be as many")
         with self._tokenizing:
             examples = [self._example(row, of) for row, of in zip(rows, kinds, strict=True)]
-        found = predict_examples(self._predict, self._task, examples, self._tokenizer.pad_token_id, _BATCH_SIZE)
-        check_outputs(self.description.name, found, _ASK_ANOTHER)
+        found = self._found(examples)
         return np.stack(found).astype(np.float32) if found else np.zeros((0, 0), np.float32)
 
     def _example(self, row: Row, kind: str | None) -> Example:
@@ -157,9 +167,26 @@ class Model:
         """
         with self._tokenizing:
             examples = self._encode(rows)
-        found = predict_examples(self._predict, self._task, examples, self._tokenizer.pad_token_id, _BATCH_SIZE)
-        check_outputs(self.description.name, found, _ASK_ANOTHER)
+        found = self._found(examples)
         return found, self._decoded(found, examples, rows)
+
+    def _found(self, examples: Sequence[Example]) -> list[NDArray[Any]]:
+        """The model's outputs, which are numbers."""
+        found = predict_examples(
+            self._predict,
+            self._task,
+            examples,
+            self._tokenizer.pad_token_id,
+            _BATCH_SIZE,
+            batch_tokens=self._batch_tokens,
+        )
+        check_outputs(self.description.name, found, _ASK_ANOTHER)
+        return found
+
+    def _inputs(self, tokens: int) -> dict[str, NDArray[Any]]:
+        """A row of so many tokens as the model reads it, int64 (1, tokens) by name."""
+        row = {name: [0] * tokens for name in self._tokenizer.model_input_names if name != "attention_mask"}
+        return pad([row], self._tokenizer.pad_token_id)
 
     def _from_tokens(self, rows: list[Row]) -> list[Answer]:
         outputs, predictions = self.outputs(rows)
@@ -200,24 +227,24 @@ class Model:
         ]
 
 
-def open_model(path: Path, name: str | None = None, threads: int | None = None) -> Model:
-    """Open a bundle's model.
+def open_model(path: Path, name: str | None = None, threads: int | None = None, memory: int | None = None) -> Model:
+    """Open a bundle's model; see `compress.load`.
 
-    :param path: A bundle's folder, or the folder of one of its models.
-    :param name: Which model of a bundle; none: the first one that can run here.
-    :param threads: Threads of one run; none for the runtime's own choice.
-    :raises CompressError: If there is no such model, or it cannot run here.
+    :raises CompressError: If there is no such model, it cannot run here, or its memory does not hold it.
     """
+    for what, given in (("threads", threads), ("memory", memory)):
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
+            raise CompressError(f"{what}={given!r}: wanted is a whole number from 1 on, or none")
     refuse_run(path)
     if not (path / MANIFEST).exists():
-        return Model(path, read_description(path), threads)
+        return Model(path, read_description(path), threads, memory=memory)
     folders = {model.name: path / model.folder for model in read_bundle_manifest(path).models}
     if name is not None and name not in folders:
         raise CompressError(f"{path}: has no model '{name}'; it has {', '.join(folders)}")
     reasons = []
     for folder in [folders[name]] if name else folders.values():
         try:
-            return Model(folder, read_description(folder), threads)
+            return Model(folder, read_description(folder), threads, memory=memory)
         except UnavailableError as error:
             reasons.append(str(error))
     raise UnavailableError("; ".join(reasons))

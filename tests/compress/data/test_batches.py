@@ -78,3 +78,17 @@ def test_other_faults_are_not_taken_for_a_lack_of_memory():
     assert not is_short_of_memory(ValueError("Invalid argument"))
     with pytest.raises(ZeroDivisionError):
         list(run_batches(rows_of(3), 8, lambda indices: 1 // 0))
+
+
+def test_texts_of_different_lengths_are_not_padded_to_the_longest():
+    batches = list(batches_by_length(rows_of(500, 10, 480, 12, 100, 11), 64))
+    assert batches == [[1, 5, 3], [4], [2, 0]]
+
+
+def test_many_rows_of_similar_length_stay_together_though_each_is_padded_a_little():
+    lengths = [100 + number // 8 for number in range(64)]
+    assert [len(batch) for batch in batches_by_length(rows_of(*lengths), 64)] == [64]
+
+
+def test_a_batch_has_no_more_tokens_than_it_may():
+    assert list(batches_by_length(rows_of(*[100] * 5, 250), 64, batch_tokens=200)) == [[0, 1], [2, 3], [4], [5]]
