@@ -14,6 +14,7 @@ from compress.tasks.registry import TaskName
 from compress.tasks.rows import Row
 
 _FILES = resources.files("export.bundle.contents") / "files"
+_SESSION = "from export.bundle.contents.files.session import opened\n"
 _MODEL_FOLDER, _SECOND_INPUT, _ON_CPU, _ON_GPU = (
     "MODEL_FOLDER",
     "SECOND_INPUT",
@@ -35,7 +36,9 @@ def client_script(task: TaskName, *, plain: bool) -> str:
 
     :param plain: With ONNX Runtime and tokenizers alone, a script a task; otherwise the one of this package.
     """
-    return (_FILES / f"{task.replace('-', '_') if plain else 'with_compress'}.py").read_text("utf-8")
+    text = (_FILES / f"{task.replace('-', '_') if plain else 'with_compress'}.py").read_text("utf-8")
+    session = (_FILES / "session.py").read_text("utf-8")
+    return text.replace(_SESSION, session[session.index("import onnxruntime") :] + "\n")
 
 
 def write_client(task: Task, name: TaskName, row: Row, models: Sequence[BundleModel], folder: Path) -> ClientExample:

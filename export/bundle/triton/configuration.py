@@ -76,7 +76,6 @@ def tensor_configuration(serving: Serving, inputs: Sequence[Value], outputs: Seq
     :param length: Tokens of the row that it is warmed up with.
     """
     sample = [{"key": value.name, "value": _filed(value.name, Name(_TYPES[value.type]), length)} for value in inputs]
-    on_cpu = serving.runtime == "ONNX Runtime" and not serving.on_gpu
     return {
         "name": serving.name,
         "backend": _BACKENDS[serving.runtime],
@@ -89,7 +88,7 @@ def tensor_configuration(serving: Serving, inputs: Sequence[Value], outputs: Seq
             {"name": f"batch of {size}", "batch_size": size, "inputs": sample}
             for size in (1, *serving.preferred_batches)
         ],
-        **(_threads("intra_op_thread_count", serving) if on_cpu else {}),
+        **_parameters({} if serving.on_gpu else _backend_parameters(serving)),
     }
 
 
@@ -113,7 +112,7 @@ def text_configuration(serving: Serving, task: Task, classes: int, row: Row) -> 
         "output": outputs,
         **_scheduling(serving),
         "model_warmup": [_text_sample(inputs)],
-        **_threads("threads", serving),
+        **_parameters({"threads": serving.threads} if serving.threads else {}),
     }
 
 
@@ -134,6 +133,7 @@ def graph_text_configuration(serving: Serving, classes: int) -> Message:
         ],
         **_scheduling(serving),
         "model_warmup": [_text_sample(["text"])],
+        **_parameters(_backend_parameters(serving)),
         "model_operations": {"op_library_filename": ["libortextensions.so"]},
     }
 
@@ -180,18 +180,30 @@ def _described(value: Value) -> Message:
     return {"name": value.name, "data_type": Name(_TYPES[value.type]), "dims": list(value.shape)}
 
 
-def _threads(key: str, serving: Serving) -> Message:
-    if not serving.threads:
+def _backend_parameters(serving: Serving) -> Mapping[str, int]:
+    """Threads and memory of a processor: by themselves the backends count the cores of the host.
+
+    One thread, where none were measured, fits into every quota, and does not spin.
+    """
+    threads = serving.threads or 1
+    if serving.runtime == "OpenVINO":
+        return {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    return {"intra_op_thread_count": threads, "enable_mem_pattern": 0}  # its plans for each shape fill the memory
+
+
+def _parameters(values: Mapping[str, int]) -> Message:
+    if not values:
         return {}
-    return {"parameters": [{"key": key, "value": {"string_value": str(serving.threads)}}]}
+    return {"parameters": [{"key": key, "value": {"string_value": str(value)}} for key, value in values.items()]}
 
 
 def _scheduling(serving: Serving) -> Message:
-    """One instance, which has all threads; requests wait for one another at most as long as one row takes."""
+    """One instance, which has all threads. Requests that are there are joined; they wait for others only where more
+    rows are done in a second side by side, and at most as long as one row takes."""
     batching: dict[str, object] = {}
     if serving.preferred_batches:
         batching["preferred_batch_size"] = serving.preferred_batches
-    if serving.row_ms is not None:
+    if serving.preferred_batches and serving.row_ms is not None:
         batching["max_queue_delay_microseconds"] = max(1, round(1000 * serving.row_ms))
     instances: dict[str, object] = {"count": 1, "kind": Name("KIND_GPU" if serving.on_gpu else "KIND_CPU")}
     if serving.profiles and serving.runtime == "TensorRT":

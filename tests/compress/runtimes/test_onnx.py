@@ -13,7 +13,8 @@ import small_encoders
 from compress import control_groups
 from compress.errors import CompressError
 from compress.runtimes.onnx import load_onnx, onnx_session
-from compress.tasks.registry import task_named
+from compress.tasks.registry import TaskName, task_named
+from export.bundle.contents.client import client_script
 
 OPENS = """
 import sys
@@ -21,11 +22,10 @@ import sys
 import onnxruntime
 onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 """
-CLIENTS = Path(__file__).parents[3] / "export/bundle/contents/files"
 
 
-def client_script_up_to_its_session(name: str) -> str:
-    lines = (CLIENTS / name).read_text("utf-8").splitlines()
+def client_script_up_to_its_session(task: TaskName) -> str:
+    lines = client_script(task, plain=True).splitlines()
     return "\n".join(lines[: lines.index("import onnxruntime")])
 
 
@@ -33,8 +33,8 @@ def client_script_up_to_its_session(name: str) -> str:
     "first",
     [
         "import compress",
-        client_script_up_to_its_session("text_classification.py"),
-        client_script_up_to_its_session("translation.py"),
+        client_script_up_to_its_session("text-classification"),
+        client_script_up_to_its_session("translation"),
     ],
     ids=["ours", "client of texts", "client of translation"],
 )

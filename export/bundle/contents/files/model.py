@@ -26,9 +26,9 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load the model of the version folder."""
         config = json.loads(args["model_config"])
-        threads = config.get("parameters", {}).get("threads", {}).get("string_value")
-        folder = Path(args["model_repository"]) / args["model_version"]
-        self._model = load(folder, threads=int(threads) if threads else None)
+        told = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
+        threads, memory = (int(told[name]) if name in told else None for name in ("threads", "memory"))
+        self._model = load(Path(args["model_repository"]) / args["model_version"], None, threads, memory)
         self._inputs = [value["name"] for value in config["input"]]
         self._task = task_named(self._model.description.task)
 

@@ -10,11 +10,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports to Microsoft unless told so beforehand
-import onnxruntime
+from export.bundle.contents.files.session import opened
 
 FOLDER = Path(__file__).parent / "MODEL_FOLDER"
 ABOUT, CONFIG = (json.loads((FOLDER / name).read_text("utf-8")) for name in ("compress.json", "config.json"))
-SESSION = onnxruntime.InferenceSession(FOLDER / "model.onnx", providers=["CPUExecutionProvider"])
+SESSION = opened(FOLDER / "model.onnx")
 TOKENIZER = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
 TOKENIZER.enable_truncation(ABOUT["max_length"])
 TOKENIZER.enable_padding(pad_id=CONFIG["pad_token_id"])

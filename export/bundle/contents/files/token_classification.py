@@ -10,11 +10,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports to Microsoft unless told so beforehand
-import onnxruntime
+from export.bundle.contents.files.session import opened
 
 FOLDER = Path(__file__).parent / "MODEL_FOLDER"
 ABOUT = json.loads((FOLDER / "compress.json").read_text("utf-8"))
-SESSION = onnxruntime.InferenceSession(FOLDER / "model.onnx", providers=["CPUExecutionProvider"])
+SESSION = opened(FOLDER / "model.onnx")
 TOKENIZER = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
 TOKENIZER.enable_truncation(ABOUT["max_length"])
 PREFIX = (ABOUT["prefix"] or "").format().split()

@@ -10,14 +10,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports to Microsoft unless told so beforehand
-import onnxruntime
+from export.bundle.contents.files.session import opened
 
 FOLDER = Path(__file__).parent / "MODEL_FOLDER"
 ABOUT, CONFIG = (json.loads((FOLDER / name).read_text("utf-8")) for name in ("compress.json", "config.json"))
-ENCODER, DECODER = (
-    onnxruntime.InferenceSession(FOLDER / f"{side}_model.onnx", providers=["CPUExecutionProvider"])
-    for side in ("encoder", "decoder")
-)
+ENCODER, DECODER = (opened(FOLDER / f"{side}_model.onnx") for side in ("encoder", "decoder"))
 TOKENIZER = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
 TOKENIZER.enable_truncation(ABOUT["max_length"])
 

@@ -71,10 +71,12 @@ def test_a_measured_model_is_served_as_it_was_measured(bundle: Path, report: Rep
         ("logits", DataType.TYPE_FP32, [4])
     ]
     delay = config.dynamic_batching.max_queue_delay_microseconds
-    assert delay == max(1, round(1000 * measured["1"].p50_ms))
+    gains = bool(config.dynamic_batching.preferred_batch_size)
+    assert delay == (max(1, round(1000 * measured["1"].p50_ms)) if gains else 0)
     (group,) = config.instance_group
     assert (group.kind, group.count) == (ModelInstanceGroup.KIND_CPU, 1)
     assert config.parameters["intra_op_thread_count"].string_value == "1"
+    assert config.parameters["enable_mem_pattern"].string_value == "0"
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,25 @@ def test_a_measured_model_is_served_as_it_was_measured(bundle: Path, report: Rep
 )
 def test_preferred_batches_are_those_that_gain(rates: dict, preferred: list):
     assert Serving("m", "ONNX Runtime", False, 16, rates).preferred_batches == preferred
+
+
+@pytest.mark.parametrize(("rates", "delay"), [({1: 100, 8: 180}, 10_000), ({1: 100, 8: 102}, 0)])
+def test_requests_wait_for_one_another_only_where_that_gains(rates: dict, delay: int, tmp_path: Path):
+    serving = Serving("m", "ONNX Runtime", False, 8, rates, row_ms=10)
+    config = as_triton_reads_it(tensor_configuration(serving, INPUTS, LOGITS, 7), tmp_path)
+    assert config.dynamic_batching.max_queue_delay_microseconds == delay
+
+
+@pytest.mark.parametrize(
+    ("runtime", "told"),
+    [
+        ("ONNX Runtime", {"intra_op_thread_count": "1", "enable_mem_pattern": "0"}),
+        ("OpenVINO", {"INFERENCE_NUM_THREADS": "1", "NUM_STREAMS": "1"}),
+    ],
+)
+def test_what_was_not_measured_has_one_thread_and_not_all_of_the_host(runtime: str, told: dict, tmp_path: Path):
+    config = as_triton_reads_it(tensor_configuration(Serving("m", runtime, False, 8), INPUTS, LOGITS, 7), tmp_path)
+    assert {name: value.string_value for name, value in config.parameters.items()} == told
 
 
 def test_models_for_gpus_run_on_gpus(bundle: Path):
