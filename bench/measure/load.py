@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from bench.measure.machine import stolen_seconds
 from bench.measure.noise import TOO_BUSY, share_of_other_work
-from bench.measure.protocol import ServeRequest
-from bench.measure.workers import Worker
+from bench.measure.protocol import ServeAnswer, ServeRequest
 from compress.reports.bench import LoadCurve, LoadPoint
 
 _SHARE_MISSED = 0.01
@@ -24,13 +24,34 @@ _FEWEST, _MOST = 50, 20_000
 _TRIES, _TRIES_BESIDE_OTHER_WORK = 2, 4
 
 
+class RowsRead(Protocol):
+    """What a model's tokenizer made of the rows; `bench.measure.workers.ModelSetup` is one."""
+
+    def examples_of(self, rows: Sequence[int]) -> list[int]:
+        """Numbers of the examples of some rows."""
+
+    def tokens_of(self, row: int) -> int:
+        """How many tokens the model reads of a row."""
+
+
+class Served(Protocol):
+    """A model that serves requests as they arrive; `bench.measure.workers.Worker` is one."""
+
+    @property
+    def setup(self) -> RowsRead:
+        """How it reads the rows."""
+
+    def ask(self, request: ServeRequest) -> ServeAnswer:
+        """Serve them."""
+
+
 @dataclass(frozen=True)
 class LoadSettings:
     """What a load is.
 
     ``rows`` are the test rows that requests ask about, in turn. ``bound_ms`` is what 99 % of the answers must come
     within, ``largest_batch`` how many waiting requests a batch may join, ``seconds`` how long a rate is kept up;
-    ``cpus`` are the processors that the model is kept on.
+    ``cpus`` are the processors that the model is kept on. Requests are joined in their order, or ``by_length``.
     """
 
     rows: Sequence[int]
@@ -39,9 +60,10 @@ class LoadSettings:
     seconds: float
     seed: int
     cpus: Sequence[int]
+    by_length: bool = False
 
 
-def measure_load(worker: Worker, capacity: float, settings: LoadSettings) -> LoadCurve:
+def measure_load(worker: Served, capacity: float, settings: LoadSettings) -> LoadCurve:
     """Raise the rate until the bound breaks, then narrow down where.
 
     :param capacity: Rows a second of the model without any waiting.
@@ -70,24 +92,27 @@ def measure_load(worker: Worker, capacity: float, settings: LoadSettings) -> Loa
             rate = middle
     return LoadCurve(
         largest_batch=settings.largest_batch,
+        by_length=settings.by_length,
         bound_ms=round(settings.bound_ms, 3),
         highest_rate=best or None,
         rates=sorted(tried, key=lambda point: point.rate),
     )
 
 
-def _try_rate(worker: Worker, rate: float, settings: LoadSettings, seed: int) -> LoadPoint:
+def _try_rate(worker: Served, rate: float, settings: LoadSettings, seed: int) -> LoadPoint:
     count = int(min(max(_FEWEST, rate * settings.seconds), _MOST))
     gaps = np.random.default_rng(seed).exponential(1 / rate, count)
     allowed = int(_SHARE_MISSED * count)
-    rows, stolen = settings.rows, stolen_seconds(settings.cpus)
+    rows = [int(settings.rows[number % len(settings.rows)]) for number in range(count)]
+    stolen = stolen_seconds(settings.cpus)
     found = worker.ask(
         ServeRequest(
             arrivals=np.cumsum(gaps).tolist(),
-            examples=[worker.setup.examples_of([rows[number % len(rows)]]) for number in range(count)],
+            examples=[worker.setup.examples_of([row]) for row in rows],
             largest_batch=settings.largest_batch,
             bound_ms=settings.bound_ms,
             allowed=allowed,
+            lengths=[worker.setup.tokens_of(row) for row in rows] if settings.by_length else None,
         )
     )
     stolen = stolen_seconds(settings.cpus) - stolen

@@ -70,12 +70,15 @@ def _loads(run: Run, models: Group, times: LatencyMeasurement) -> dict[str, list
     bound = load.bound_ms or _BOUND * float(np.median(samples[size].milliseconds)) / size
     for name, worker in models.workers.items():
         capacity = times.figures(name)[str(size)].rows_per_second
-        for largest in sorted({1, load.largest_batch}):
-            settings = LoadSettings(times.rows, bound, largest, load.seconds, run.recipe.seed, models.cpus)
+        for largest, by_length in sorted(
+            {(1, False), (load.largest_batch, False), (load.largest_batch, load.largest_batch > 1)}
+        ):
+            settings = LoadSettings(times.rows, bound, largest, load.seconds, run.recipe.seed, models.cpus, by_length)
             curve = measure_load(worker, capacity, settings)
             found[name].append(curve)
             highest = f"{rate(curve.highest_rate)} rows/s" if curve.highest_rate else "no rate that was tried"
-            batches = f"batches of up to {largest}" if largest > 1 else "one row at a time"
+            batches = f"batches of up to {largest}{' of like length' if by_length else ''}"
+            batches = batches if largest > 1 else "one row at a time"
             say(f"bench: {name} under load, {batches}: {highest} with 99 % of the answers within {bound:.1f} ms")
     return found
 

@@ -148,8 +148,8 @@ class ServeRequest(Request[ServeAnswer]):
     """Serve requests as they arrive.
 
     ``arrivals`` are seconds from the start on, rising; ``examples`` are those of each request. At most
-    ``largest_batch`` waiting requests are joined. It ends early when more than ``allowed`` answers came after
-    ``bound_ms``.
+    ``largest_batch`` waiting requests are joined: in their order, or where their ``lengths`` (tokens) are given those of
+    like length. It ends early when more than ``allowed`` answers came after ``bound_ms``.
     """
 
     arrivals: Sequence[float]
@@ -157,6 +157,7 @@ class ServeRequest(Request[ServeAnswer]):
     largest_batch: int
     bound_ms: float
     allowed: int
+    lengths: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)

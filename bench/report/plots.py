@@ -152,15 +152,15 @@ def _loads(report: Report) -> Plot | None:
         return None
     with _figure("load", (8, 4.4)) as (axes, finish):
         for name, colour, curve in curves:
-            batched = curve.largest_batch > 1
+            shown = "-" if curve.by_length else ":" if curve.largest_batch > 1 else "--"
             axes.plot(
                 [point.rate for point in curve.rates],
                 [point.p99_ms for point in curve.rates],
                 color=colour,
-                linestyle="-" if batched else "--",
+                linestyle=shown,
                 marker="o",
                 markersize=3,
-                label=name if batched else None,
+                label=name if curve is report.models[name].load[-1] else None,
             )
         axes.axhline(curves[0][2].bound_ms, color=_INK, linewidth=0.8, linestyle=":")
         _logarithmic(axes.xaxis, axes.yaxis)
@@ -168,7 +168,8 @@ def _loads(report: Report) -> Plot | None:
         axes.set_ylabel("p99 in milliseconds")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
         caption = (
-            "Under a Poisson load: solid with dynamic batches, dashed one row at a time; the dotted line is the bound."
+            "Under a Poisson load: solid with batches of rows of like length, dotted with batches of those that wait, "
+            "dashed one row at a time; the level line is the bound."
         )
         return Plot(finish("Latency under load"), caption)
 

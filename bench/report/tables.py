@@ -277,7 +277,8 @@ def load_table(report: Report) -> ReportTable | None:
             cells = ["none", "", "", ""]
             if point:
                 cells = [rate(point.rate), f"{point.p50_ms:.2f}", f"{point.p99_ms:.2f}", f"{point.mean_batch:.1f}"]
-            batches = f"up to {curve.largest_batch}" if curve.largest_batch > 1 else "one"
+            like = ", of like length" if curve.by_length else ""
+            batches = f"up to {curve.largest_batch}{like}" if curve.largest_batch > 1 else "one"
             rows.append([name, batches, *cells])
     if not rows:
         return None

@@ -15,7 +15,7 @@ _PAIRS = 2**24  # of tokens of a row that attend to one another: 16 rows of 1,02
 _OUTPUTS = 2**28  # numbers that a model gives for a batch: 1 GiB
 # A run takes about as long as its tokens are many, padding included: on processors hardly less for rows side by side.
 _PADDING = 0.1  # of the tokens that rows have
-_CHEAP_PADDING = 64  # tokens, which take about as long as another run does before it reads any
+_CHEAP_PADDING = 16  # tokens, which take about as long as another run does before it reads any
 # What PyTorch, ONNX Runtime, OpenVINO and C++ say, which share no class of exceptions.
 _SHORT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate", "bad alloc", "bad_alloc")
 
@@ -80,6 +80,24 @@ def run_batches(
             waiting.extendleft((indices[half:], indices[:half]))
         else:
             yield indices, found
+
+
+def joined_with_first(lengths: Sequence[int], largest: int) -> list[int]:
+    """Which of the texts that wait to run with the first of them, so that hardly any token is padding.
+
+    The first one never waits for others of its kind; those that are closest to it in length join it.
+
+    :param lengths: Tokens of the texts, in the order in which they came.
+    :param largest: Texts of a batch at most.
+    :return: Their places, rising.
+    """
+    chosen, longest, own = [0], lengths[0], lengths[0]
+    for place in sorted(range(1, len(lengths)), key=lambda place: (abs(lengths[place] - lengths[0]), place)):
+        longest, own = max(longest, lengths[place]), own + lengths[place]
+        if len(chosen) == largest or is_padding_dear((len(chosen) + 1) * longest, own):
+            break
+        chosen.append(place)
+    return sorted(chosen)
 
 
 def is_padding_dear(tokens: int, own: int) -> bool:

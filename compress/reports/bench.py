@@ -123,6 +123,7 @@ class LoadCurve(Contract):
     """Latency under a Poisson load, for one size of dynamic batches (1: none)."""
 
     largest_batch: int
+    by_length: bool = Field(False, description="requests of like length are joined; else all that wait, in their order")
     bound_ms: float
     highest_rate: float | None = Field(description="that holds the bound; null: none that was tried")
     rates: list[LoadPoint]

@@ -53,6 +53,9 @@ class Server:
     def ask(self, request: ServeRequest) -> ServeAnswer:
         return serve(lambda rows: self._clock.sleep(SERVICE), request)
 
+    def tokens_of(self, row: int) -> int:
+        return row
+
     def examples_of(self, rows: list[int]) -> list[int]:
         return list(rows)
 
@@ -147,6 +150,30 @@ def test_the_highest_rate_is_below_capacity_and_batches_raise_it(clock: Clock):
     assert {point.holds for point in alone.rates} == {True, False}
     beyond = [point for point in alone.rates if not point.holds]
     assert all(point.late > 0.01 * point.requests for point in beyond)
+
+
+def test_joined_by_length_texts_of_all_lengths_are_answered_at_a_higher_rate(clock: Clock):
+    """A run takes as long as its tokens are many, padding included, as in ONNX Runtime on one thread."""
+
+    class ByToken(Server):
+        def ask(self, request: ServeRequest) -> ServeAnswer:
+            return serve(lambda tokens: self._clock.sleep(5e-5 * len(tokens) * max(tokens)), request)
+
+    lengths = [8, 512, 9, 16, 15, 300, 8, 17, 14, 40]
+    asked = {"bound_ms": 200.0, "largest_batch": 8, "seconds": 20.0}
+    capacity = len(lengths) / (5e-5 * sum(lengths))
+    padded = measure_load(ByToken(clock), capacity, settings(lengths, **asked))
+    by_length = measure_load(ByToken(clock), capacity, replace(settings(lengths, **asked), by_length=True))
+    assert by_length.by_length
+    assert by_length.highest_rate > 1.5 * padded.highest_rate
+
+
+def test_the_first_that_waits_is_answered_first_with_those_of_its_length(clock: Clock):
+    seen: list[list[int]] = []
+    asked = request([0.0] * 6, largest_batch=3, lengths=[512, 8, 9, 500, 8, 8])
+    found = serve(lambda rows: seen.append(list(rows)), asked)
+    assert seen == [[0, 3], [1, 4, 5], [2]]
+    assert found.batches == [2, 3, 1]
 
 
 def test_a_bound_that_nothing_holds_has_no_rate(clock: Clock):
