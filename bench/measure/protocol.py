@@ -148,8 +148,8 @@ class ServeRequest(Request[ServeAnswer]):
     """Serve requests as they arrive.
 
     ``arrivals`` are seconds from the start on, rising; ``examples`` are those of each request. At most
-    ``largest_batch`` waiting requests are joined: in their order, or where their ``lengths`` (tokens) are given those of
-    like length. It ends early when more than ``allowed`` answers came after ``bound_ms``.
+    ``largest_batch`` waiting requests are joined: in their order, or those of like length where their ``lengths`` in
+    tokens are given. It ends early when more than ``allowed`` answers came after ``bound_ms``.
     """
 
     arrivals: Sequence[float]

@@ -195,7 +195,7 @@ def test_models_of_ones_own_are_measured_beside(finished_run: Path, tmp_path: Pa
         assert found["models"][name]["against"]["student"]["agreement"] == 1
     assert found["models"]["file"]["origin"] == str(tmp_path / "theirs.onnx")
     curves = found["models"]["file"]["load"]
-    assert [curve["largest_batch"] for curve in curves] == [1, 8]
+    assert [curve["largest_batch"] for curve in curves] == [1, 8, 8]
     assert all(curve["bound_ms"] == 20 for curve in curves)
     names = [benchmark["param"] for benchmark in json.loads((tmp_path / "bench.json").read_text())["benchmarks"]]
     assert {"file-batch1", "teacher-batch8", "onnx-int8-batch8-length32"} <= set(names)
