@@ -66,6 +66,11 @@ def load_tokenizer(name: StrPath, trust_remote_code: bool = False) -> PreTrained
             f"{name}: the tokenizer's vocabulary is missing; put tokenizer.json, or its SentencePiece file, beside its "
             "tokenizer_config.json"
         )
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, int | float) or not longest > 0:
+        raise CompressError(
+            f"{name}: model_max_length {longest!r:.100} of its {_TOKENIZER_CONFIG} is no number of tokens"
+        )
     if tokenizer.pad_token_id is None:
         raise CompressError(
             f"{name}: the tokenizer has no padding token; set pad_token in its tokenizer_config.json{_unnamed(folder)}"

@@ -267,7 +267,9 @@ def _module(name: StrPath, kind: str, place: str) -> list[SentenceModule]:
     told = json_object(path)
     for key in ("module_input_name", "module_output_name"):
         if told.get(key) not in (None, "sentence_embedding"):
-            raise CompressError(f"{name}: {place} works on {told[key]}, only the vectors of texts can be exported")
+            raise CompressError(
+                f"{name}: {place} works on {told[key]!s:.100}, only the vectors of texts can be exported"
+            )
     match kind:
         case "Pooling":
             old_modes = [new for old, new in OLD_MODES.items() if told.get(old)] or "mean"
@@ -278,7 +280,9 @@ def _module(name: StrPath, kind: str, place: str) -> list[SentenceModule]:
             asked = {*modes}
             asked |= {key for key in told if key.startswith("pooling_mode_") and told[key] and key not in OLD_MODES}
             if strange := sorted(asked - {*MODES}):
-                raise CompressError(f"{name}: its pooling '{strange[0]}' is not known; it may be {', '.join(MODES)}")
+                raise CompressError(
+                    f"{name}: its pooling '{strange[0]:.100}' is not known; it may be {', '.join(MODES)}"
+                )
             return [SentenceModule(kind="Pooling", modes=[MODES[mode] for mode in modes])]
         case "Dense":
             if told.get("use_residual"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compress.errors import CompressError, first_line
 from compress.runtimes.contract import Predict
 from compress.tasks.contract import Task
 
@@ -41,6 +42,11 @@ def predict_with(model: PreTrainedModel, task: Task) -> Predict:
     def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
         with torch.inference_mode():
             tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
-            return outputs_of(model(**tensors), task.OUTPUTS).float().cpu().numpy()
+            try:
+                found = model(**tensors)
+            except Exception as error:  # whatever a model stops at whose settings are not what they should be
+                name = model.config._name_or_path or type(model).__name__
+                raise CompressError(f"{name}: PyTorch cannot run it ({first_line(error)})") from error
+            return outputs_of(found, task.OUTPUTS).float().cpu().numpy()
 
     return predict

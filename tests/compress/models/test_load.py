@@ -388,6 +388,14 @@ def test_a_tokenizer_without_its_vocabulary_is_not_taken_for_an_empty_one(model:
         load_tokenizer(str(model))
 
 
+@pytest.mark.parametrize("longest", [["a", 1], "many", -1])
+def test_a_longest_text_that_is_no_number_of_tokens_is_refused(model: Path, longest: object):
+    path = model / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "model_max_length": longest}), "utf-8")
+    with pytest.raises(CompressError, match=r"model_max_length .+ of its tokenizer_config.json is no number of tokens"):
+        load_tokenizer(model)
+
+
 def test_what_a_folder_does_not_tell_of_its_tokenizer_is_named(model: Path):
     change_config(model, model_type="nonesuch")
     (model / "tokenizer_config.json").write_text("{}")

@@ -12,7 +12,17 @@ from mutations import DEEP
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import CrossEncoder
 
-from surfaces.vectors import MODULES, SETTINGS, TRANSFORMER, changed, folder_surface, opened, reads_to_an_end, written
+from surfaces.vectors import (
+    MODULES,
+    SETTINGS,
+    TOKENIZER,
+    TRANSFORMER,
+    can_be_compared,
+    changed,
+    folder_surface,
+    opened,
+    written,
+)
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 QUERY, PASSAGES = "w1 w2", ("w1", "w3 w4 w5", "w5 " * 50, "")
@@ -25,7 +35,7 @@ def ask(folder: Path) -> None:
     found = [one.score for one in sorted(ranked, key=lambda one: one.place)]
     if not np.isfinite(found).all():
         raise WrongAnswer(f"its scores are {found}")
-    if not reads_to_an_end(folder / "model"):
+    if not can_be_compared(folder / "model"):
         return
     try:
         model = CrossEncoder(str(folder / "model"), device="cpu")
@@ -55,6 +65,9 @@ CASES: dict[str, tuple[Callable[[Path], None], Wants]] = {
     "an activation that is code": (_activation("os.system"), "refused"),
     "an activation that is a number": (_activation(5), "refused"),
     "an activation of another library": (_activation("evil.Sigmoid"), "refused"),
+    "tokens without number": (changed(TOKENIZER, model_max_length=["a", 1]), "refused"),
+    "tokens that are text": (changed(TOKENIZER, model_max_length="many"), "refused"),
+    "tokens less than none": (changed(TOKENIZER, model_max_length=-1), "refused"),
     "an activation in a list": (_activation(["torch.nn.modules.activation.Sigmoid"]), "refused"),
     "two outputs": (_two_outputs, "refused"),
     "a prompt before queries": (

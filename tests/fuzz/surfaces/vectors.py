@@ -16,21 +16,35 @@ from mutations import DEEP, REPLACEMENTS, altered_folder
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
+from compress.errors import CompressError
 from compress.models import trial
+from compress.models.load import load_tokenizer_of
+from compress.models.source import fetch
+from compress.models.tokenizers import token_ids
 from compress.recipe.teacher import Teacher
 from compress.serving.opened import Model, open_to_try
 from compress.tasks.registry import TaskName
 
 MODULES, SETTINGS, TRANSFORMER = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
+TOKENIZER = "tokenizer_config.json"
 POOLING, DENSE, DENSE_WEIGHTS = "1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"
 TEXTS = ("w1", "w2 w3 w4", "w5 " * 50, "query: w1", "")
 _NEAR = 1e-4
 
 
 def opened(folder: Path, task: TaskName) -> Model:
-    """The model as `compress predict` opens it, its tokenizer untried: those have a surface of their own."""
-    trial.try_tokenizer = lambda settings: None
+    """The model as `compress predict` opens it; its tokenizer is tried here, not in a process of its own."""
+    trial.try_tokenizer = _try_tokenizer
     return open_to_try(Teacher(model=str(folder / "model"), fine_tune=False), task=task)
+
+
+def _try_tokenizer(settings: Teacher) -> None:
+    try:
+        token_ids(load_tokenizer_of(fetch(settings)), TEXTS)
+    except CompressError:
+        raise
+    except BaseException as error:  # panics of Rust too, which end the process that tries it
+        raise CompressError(f"{settings.model}: its tokenizer is damaged or harmful") from error
 
 
 def ask(folder: Path) -> None:
@@ -39,7 +53,7 @@ def ask(folder: Path) -> None:
     found = model.encode(TEXTS)
     if not np.isfinite(found).all():
         raise WrongAnswer("its vectors are no numbers")
-    if not reads_to_an_end(folder / "model"):
+    if not can_be_compared(folder / "model"):
         return
     try:
         wanted = SentenceTransformer(str(folder / "model"), device="cpu").encode(list(TEXTS))
@@ -49,9 +63,10 @@ def ask(folder: Path) -> None:
         raise WrongAnswer(f"sentence-transformers gives {wanted!s:.200}, and not {found!s:.200}")
 
 
-def reads_to_an_end(model: Path) -> bool:
-    """Whether all of a folder are files: the other library would wait for what comes out of a pipe."""
-    return all(path.is_file() or path.is_dir() for path in model.rglob("*"))
+def can_be_compared(model: Path) -> bool:
+    """Whether all of a folder are files, and its tokenizer is named: the other library would wait for what comes out of
+    a pipe, and takes a class that splits text otherwise than `tokenizer.json` says, where we tell and do not."""
+    return (model / TOKENIZER).is_file() and all(path.is_file() or path.is_dir() for path in model.rglob("*"))
 
 
 def changed(name: str, **changes: Any) -> Callable[[Path], None]:
@@ -101,6 +116,8 @@ def _pickled(model: Path) -> None:
 
 CASES: dict[str, tuple[Callable[[Path], None], Wants]] = {
     "unaltered": (lambda model: None, "accepted"),
+    "a module that works on what has a long name": (changed(POOLING, module_output_name="x" * 10_000), "refused"),
+    "a pooling of a long name": (changed(POOLING, pooling_mode="x" * 10_000), "refused"),
     "no list of modules": (written(MODULES, "{}"), "refused"),
     "modules that are numbers": (written(MODULES, "[1, 2]"), "refused"),
     "no modules": (written(MODULES, "[]"), "refused"),
