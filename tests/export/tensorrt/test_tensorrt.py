@@ -344,4 +344,5 @@ def test_an_engine_is_compared_within_its_profiles(finished_run: Path, tmp_path:
     summary = engine_stage.run_engine_stage(run, "fp32", TARGETS["cpu-avx2"], sample)
     assert summary.parity is not None
     assert (summary.parent, summary.parity.rows, summary.parity.max_difference) == ("onnx", 60, 0.0)
-    assert batches == [32, 28]
+    assert sum(batches) == 60
+    assert max(batches) <= 32
