@@ -37,7 +37,7 @@ from export.variants.making import (
 )
 from export.variants.merged import keep_merged_if_same
 from export.variants.parity import check_parity, measure_parity, tolerance_for
-from export.variants.ranges import HALF_LIMIT, check_half_precision
+from export.variants.ranges import HALF_LIMIT, half_precision_of
 from export.variants.sample import Sample, draw_sample
 from export.variants.summary import VariantSummary, variant_stage
 
@@ -165,17 +165,19 @@ def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sam
 
     def build(folder: Path, _: Path) -> VariantSummary:
         say(f"{variant.name}: writing")
-        made = make(variant, replace(ingredients, target=target), folder)
+        half = None
+        if variant.is_half_precision:
+            with working(f"{variant.name}: looking for values that half precision cannot hold"):
+                half = half_precision_of(run.path_of(PLAIN.name), sample)
+        made = make(variant, replace(ingredients, target=target, half=half), folder)
         keep_merged_if_same(variant.name, folder, sample)
         with working(f"{variant.name}: comparing with {parent} on {len(sample.rows)} rows"):
             answers = sample.answers(folder)
             parity = measure_parity(run.task, sample.answers_of(run.path_of(parent)), answers)
         check_parity(variant.name, parent, parity, tolerance)
         sample.remember(run.folder / variant.name, answers)
-        if variant.is_half_precision:
-            with working(f"{variant.name}: looking for values that half precision cannot hold"):
-                largest = check_half_precision(variant.name, run.path_of(PLAIN.name), sample)
-            parity = parity.model_copy(update={"largest_value": largest})
+        if half is not None:
+            parity = parity.model_copy(update={"largest_value": half.largest, "too_large": len(half.too_large)})
         summary = {**dict(made), "parent": parent, "tolerance": tolerance, "bytes": graph_bytes(folder)}
         return VariantSummary(**summary, parity=parity)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from export.onnx.graphs import Announce
-from export.onnx.layers import between
+from export.onnx.layers import between, layers_in
 from export.onnx.weights import array_of
 from export.quantize.folder import convert_folder
 
@@ -18,18 +18,26 @@ _STAND_IN = 1000  # bytes of the largest weights that the converter is shown
 _BLOCK = 1_000_000  # numbers that are converted at once
 
 
-def convert_fp16(source: Path, folder: Path, excluded: Collection[str] = (), announce: Announce = nullcontext) -> None:
+def convert_fp16(
+    source: Path,
+    folder: Path,
+    excluded: Collection[str] = (),
+    announce: Announce = nullcontext,
+    exact: Collection[str] = (),
+) -> None:
     """Half precision inside, the inputs and outputs as they were.
 
     :param excluded: Layers that stay in 32 bits.
+    :param exact: Nodes that stay in 32 bits, by name in whichever graph: layers, and what stands between these.
     """
 
     def convert(_: Path, model: Any, kept: Collection[str]) -> Any:
         nodes = [node for node in model.graph if node.name in kept]
         turned = [node.name for reader in nodes for node in between(reader)]
-        return in_half_precision(model, [*kept, *turned])
+        return in_half_precision(model, [*kept, *turned, *exact])
 
-    convert_folder(source, folder, excluded, convert, announce)
+    layers = [name for name in layers_in(source) if name in exact and name not in excluded] if exact else []
+    convert_folder(source, folder, [*excluded, *layers], convert, announce)
 
 
 def in_half_precision(model: Any, kept: Collection[str] = ()) -> Any:
@@ -62,8 +70,23 @@ def in_half_precision(model: Any, kept: Collection[str] = ()) -> Any:
             _put_back(value, tensor)
         elif isinstance(tensor, onnx_ir.ExternalTensor):
             value.const_value = tensor
+    _hand_on(converted)
     TopologicalSortPass()(converted)  # the converter puts the casts of inputs behind all other nodes
     return converted
+
+
+def _hand_on(model: Any) -> None:
+    """Let a node in 32 bits read what another in 32 bits gives: the converter halves it on the way."""
+    import onnx_ir
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+    for node in model.graph:
+        halved = node.inputs[0].producer() if node.op_type == "Cast" else None
+        if halved is None or halved.op_type != "Cast" or node.attributes["to"].as_int() != onnx_ir.DataType.FLOAT:
+            continue
+        if halved.attributes["to"].as_int() == onnx_ir.DataType.FLOAT16 and not node.outputs[0].is_graph_output():
+            node.outputs[0].replace_all_uses_with(halved.inputs[0])
+    RemoveUnusedNodesPass()(model)
 
 
 def _is_large(tensor: Any) -> bool:

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.console import working
+from compress.console import say, working
 from compress.data.stage import DataSet
+from compress.errors import RejectedVariantError
 from compress.models.sentence_layout import keep_length
 from compress.recipe.export import Calibration, Export, TensorRT
 from compress.runs.directory import Run
@@ -35,6 +36,7 @@ from export.quantize.fp16 import convert_fp16
 from export.quantize.int4 import quantize_int4
 from export.quantize.int8 import Feeds, quantize_dynamic_int8, quantize_static_int8
 from export.quantize.openvino import convert_openvino_int8
+from export.variants.ranges import HalfPrecision
 from export.variants.summary import Made
 
 
@@ -45,8 +47,9 @@ class Ingredients:
     ``student`` is a ``save_pretrained`` folder, of the student or of a model that is taken as it is, ``plain`` and
     ``fused`` are folders with its graphs; a folder need not be there before a variant is made from it. ``feeds`` gives
     what the plain graphs are fed with on the calibration rows; only static int8 asks for it. ``excluded`` names layers
-    that stay in 32 bits; ``max_length`` is how many tokens of a text are read. ``announce`` says what is going on while
-    a block runs. Code that lies beside the student runs where the run ``trusts_code``.
+    that stay in 32 bits; ``half`` tells what half precision can hold, for variants that calculate in it.
+    ``max_length`` is how many tokens of a text are read. ``announce`` says what is going on while a block runs. Code
+    that lies beside the student runs where the run ``trusts_code``.
     """
 
     task: Task
@@ -59,6 +62,7 @@ class Ingredients:
     feeds: Callable[[], Feeds]
     max_length: int
     excluded: tuple[str, ...] = ()
+    half: HalfPrecision | None = None
     announce: Callable[[str], AbstractContextManager[object]] = working
     trusts_code: bool = False
 
@@ -160,6 +164,11 @@ def _ranges_at_run_time(variant: Variant, ingredients: Ingredients, folder: Path
 
 
 def _static_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
+    if ingredients.half is not None and ingredients.half.problem:
+        raise RejectedVariantError(
+            f"{variant.name}: {ingredients.half.problem}: a GPU would calculate with infinity there; nothing was "
+            "written; leave it out (--variants), onnx-fp16 keeps what is too large in 32 bits"
+        )
     source, target = ingredients.parent_of(variant), ingredients.target
     feeds, method = _feeds(variant, ingredients), ingredients.calibration.method
     announce = ingredients.announcing(f"{variant.name}: calibrating and quantising")
@@ -182,7 +191,11 @@ def _openvino_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> 
 
 def _fp16(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
     announce = ingredients.announcing(f"{variant.name}: converting")
-    convert_fp16(ingredients.parent_of(variant), folder, ingredients.excluded, announce)
+    half = ingredients.half
+    if half is not None and half.problem:
+        say(f"{variant.name}: {half.problem}: {len(half.exact):,} nodes stay in 32 bits")
+    exact = half.exact if half is not None else ()
+    convert_fp16(ingredients.parent_of(variant), folder, ingredients.excluded, announce, exact)
     return Made(form=variant.name, target=place_of(variant, ingredients.target))
 
 

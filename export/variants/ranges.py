@@ -6,6 +6,7 @@ On a CPU ONNX Runtime widens half precision to 32 bits for most nodes: running t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 
 from compress.data.batches import batches_by_length
 from compress.data.encode import pad
-from compress.errors import RejectedVariantError
 from compress.runtimes.generation import OnnxDecoder, generate_tokens
 from compress.runtimes.onnx import onnx_session
 from export.onnx.layers import weights_of
@@ -21,38 +21,66 @@ from export.variants.sample import Sample
 
 HALF_LIMIT = float(np.finfo(np.float16).max)
 _BATCH_SIZE = 32
+_MARGIN = 2  # how much larger values may get on other rows
 # What a mask goes through on its way to the softmax, where minus infinity is what is meant.
 _HANDS_ON_MASKS = ("Add", "Cast", "Concat", "Expand", "Reshape", "Slice", "Sum", "Transpose", "Unsqueeze", "Where")
 
 
-def check_half_precision(name: str, parent: Path, sample: Sample) -> float:
-    """Accept a variant that calculates in half precision, or refuse it, by what its parent calculates in 32 bits.
+@dataclass(frozen=True)
+class HalfPrecision:
+    """What half precision can hold of what a model calculates on real rows.
+
+    ``largest`` is the largest value of the nodes that may calculate in it; ``too_large`` has, by what people call the
+    others, the largest value of each; ``exact`` are the names of these and of the nodes that read what they give: they
+    must calculate in 32 bits.
+    """
+
+    rows: int
+    largest: float
+    too_large: Mapping[str, float]
+    exact: frozenset[str]
+
+    @property
+    def problem(self) -> str | None:
+        """The first value that is too large for half precision, in words."""
+        if not self.too_large:
+            return None
+        node, value = next(iter(self.too_large.items()))
+        return f"on {self.rows} rows {node} gives {value:.3g}, where half precision ends at {HALF_LIMIT:,.0f}"
+
+
+def half_precision_of(parent: Path, sample: Sample) -> HalfPrecision:
+    """Find what half precision cannot hold on any rows like these, by what a model calculates in 32 bits.
 
     :param parent: Folder with plain graphs.
-    :return: The largest value of any node on the rows, at most 65,504.
-    :raises RejectedVariantError: Naming the first node that exceeds it, the layer before it and the value.
     """
-    largest = _largest_values(parent, sample)
-    for node, value in largest.items():
-        if value > HALF_LIMIT:
-            raise RejectedVariantError(
-                f"{name}: on {len(sample.rows)} rows {node} gives {value:.3g}, but half precision "
-                f"ends at {HALF_LIMIT:,.0f}: a GPU calculates with infinity there; nothing was written; leave it out "
-                "(--variants)"
-            )
-    return max(largest.values())
+    largest, nodes = _largest_values(parent, sample)
+    too_large = {name: value for name, value in largest.items() if value > HALF_LIMIT / _MARGIN}
+    exact = frozenset(too_large).union(*(nodes[name].readers for name in too_large))
+    titles = {nodes[name].title: value for name, value in too_large.items()}
+    fitting = (value for name, value in largest.items() if name not in too_large)
+    return HalfPrecision(len(sample.rows), max(fitting, default=0.0), titles, exact)
 
 
-def _largest_values(folder: Path, sample: Sample) -> Mapping[str, float]:
-    """By node, with the layer before it, the largest value without its sign; of masks with it."""
+@dataclass(frozen=True)
+class _Node:
+    """What people call a node, and the names of those that read what it gives."""
+
+    title: str
+    readers: frozenset[str]
+
+
+def _largest_values(folder: Path, sample: Sample) -> tuple[Mapping[str, float], Mapping[str, _Node]]:
+    """By a node's name, in whichever graph, the largest value without its sign, of masks with it; and the nodes."""
     largest: dict[str, float] = {}
+    nodes: dict[str, _Node] = {}
     batches = [
         pad([sample.examples[index] for index in indices], sample.tokenizer.pad_token_id)
         for indices in batches_by_length(sample.examples, _BATCH_SIZE)
     ]
 
     def watched(path: Path, threads: int | None = None) -> _Watched:
-        return _Watched(path, largest, threads)
+        return _Watched(path, largest, nodes, threads)
 
     if sample.task.GENERATES:
         decoder = OnnxDecoder(folder, opened=watched)
@@ -62,17 +90,17 @@ def _largest_values(folder: Path, sample: Sample) -> Mapping[str, float]:
         for session in [watched(folder / graph) for graph in sample.task.GRAPHS]:
             for batch in batches:
                 session.run(None, {name: batch[name] for name in session.inputs if name in batch})
-    return largest
+    return largest, nodes
 
 
 class _Watched:
     """A session of ONNX Runtime that notes how large the values of each node get."""
 
-    def __init__(self, path: Path, largest: dict[str, float], threads: int | None):
+    def __init__(self, path: Path, largest: dict[str, float], nodes: dict[str, _Node], threads: int | None):
         import onnx_ir
 
         model = onnx_ir.load(path)
-        self._nodes = _add_probes(model)
+        self._nodes = _add_probes(model, nodes)
         probe = onnx_ir.to_proto(model).SerializeToString()
         self._session, self._largest = onnx_session(probe, threads, weights=path.parent, in_order=True), largest
         self.inputs = [value.name for value in self._session.get_inputs()]
@@ -89,8 +117,11 @@ class _Watched:
         return found[: len(wanted)]
 
 
-def _add_probes(model: Any) -> dict[str, str]:
-    """Let a graph give the largest value of each of its nodes too; by the name of that output, the node for people."""
+def _add_probes(model: Any, nodes: dict[str, _Node]) -> dict[str, str]:
+    """Let a graph give the largest value of each of its nodes too; by the name of that output, the node's.
+
+    :param nodes: By name, what is known of them; those of other graphs are there already.
+    """
     import onnx_ir
     from onnx_ir.passes.common import ShapeInferencePass
 
@@ -104,21 +135,24 @@ def _add_probes(model: Any) -> dict[str, str]:
             if value.dtype != onnx_ir.DataType.FLOAT or node.op_type == "Constant":
                 continue
             is_mask = _is_mask(value)  # before the probe is another user of it
+            readers = {str(use.node.name) for use in value.uses()}
+            known = nodes.get(node.name, _Node(_title(node), frozenset()))
+            nodes[node.name] = replace(known, readers=known.readers | readers)
             # What is infinite in 32 bits is meant to be, as the logarithm of a distance of nothing.
             infinite = onnx_ir.node("IsInf", [value])
             finite = onnx_ir.node("Where", [infinite.outputs[0], nothing, value])
-            nodes = [infinite, finite]
+            added = [infinite, finite]
             if not is_mask:
-                nodes.append(onnx_ir.node("Abs", [finite.outputs[0]]))
-            nodes.append(onnx_ir.node("ReduceMax", [nodes[-1].outputs[0]], {"keepdims": 0}))
-            watched.append((node, nodes))
+                added.append(onnx_ir.node("Abs", [finite.outputs[0]]))
+            added.append(onnx_ir.node("ReduceMax", [added[-1].outputs[0]], {"keepdims": 0}))
+            watched.append((node, added))
     probes: dict[str, str] = {}
-    for node, nodes in watched:
-        model.graph.insert_after(node, nodes)
-        probe = nodes[-1].outputs[0]
+    for node, added in watched:
+        model.graph.insert_after(node, added)
+        probe = added[-1].outputs[0]
         probe.name, probe.type = f"largest:{len(probes)}", onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
         model.graph.outputs.append(probe)
-        probes[probe.name] = _title(node)
+        probes[probe.name] = str(node.name)
     return probes
 
 

@@ -22,8 +22,12 @@ class Parity(Contract):
     agreement: float
     largest_value: float | None = Field(
         None,
-        description="of any node of its parent on the rows, where the variant is for a GPU and calculates in half "
-        "precision, which a CPU widens: it was compared with weights in half precision alone; null: as it will run",
+        description="of any node of its parent on the rows, but of those that are too large, where the variant is for "
+        "a GPU and calculates in half precision, which a CPU widens: it was compared with weights in half precision "
+        "alone; null: as it will run",
+    )
+    too_large: int = Field(
+        0, description="nodes whose values half precision cannot hold: with what reads them they calculate in 32 bits"
     )
     cosine: float | None = Field(
         None, description="of vectors the smallest of a text's two; differences are then what cosines lack of 1"

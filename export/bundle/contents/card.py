@@ -265,9 +265,10 @@ def comparison_with_parent(model: BundleModel) -> str:
         )
     if model.parity.largest_value is None:
         return agreement
+    kept = f"; {model.parity.too_large:,} nodes with larger ones stay in 32 bits" if model.parity.too_large else ""
     return (
         f"{agreement}, **calculated in 32 bits on a CPU**; in half precision values up to 65,504 fit, and "
-        f"{model.parity.largest_value:,.0f} was the largest"
+        f"{model.parity.largest_value:,.0f} was the largest{kept}"
     )
 
 

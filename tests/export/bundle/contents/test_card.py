@@ -52,6 +52,8 @@ def test_a_comparison_in_32_bits_is_not_told_as_one_in_half_precision():
         "100.00 % of 60 predictions are onnx's, **calculated in 32 bits on a CPU**; in half precision values up to "
         "65,504 fit, and 1,234 was the largest"
     )
+    kept = model.model_copy(update={"parity": widened.parity.model_copy(update={"too_large": 3})})
+    assert comparison_with_parent(kept).endswith("1,234 was the largest; 3 nodes with larger ones stay in 32 bits")
 
 
 def test_languages_are_weak_where_that_is_significant_or_they_were_not_learnt():
