@@ -73,8 +73,10 @@ class BundleParity(Contract):
         description="null: compared as it runs; else it calculates in half precision, up to 65,504, and was "
         "compared in 32 bits, where this was the largest value of what is not too large",
     )
-    too_large: int = Field(
-        0, description="nodes whose values half precision cannot hold: with what reads them they calculate in 32 bits"
+    too_large: int | None = Field(
+        None,
+        description="nodes whose values half precision cannot hold: with what reads them they calculate in 32 bits; "
+        "null: not looked for",
     )
 
 

@@ -26,8 +26,10 @@ class Parity(Contract):
         "a GPU and calculates in half precision, which a CPU widens: it was compared with weights in half precision "
         "alone; null: as it will run",
     )
-    too_large: int = Field(
-        0, description="nodes whose values half precision cannot hold: with what reads them they calculate in 32 bits"
+    too_large: int | None = Field(
+        None,
+        description="nodes whose values half precision cannot hold: with what reads them they calculate in 32 bits; "
+        "null: not looked for",
     )
     cosine: float | None = Field(
         None, description="of vectors the smallest of a text's two; differences are then what cosines lack of 1"
