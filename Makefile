@@ -71,6 +71,7 @@ interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed $(
 	$(BIN)/python tests/interop/make_runs.py artifacts/interop
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-interop/bin/pytest --quiet --noconftest tests/interop/test_optimum.py tests/interop/test_client.py \
 		tests/interop/test_sentence_transformers.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" COMPRESS_INTEROP=artifacts/interop $(BIN)/pytest --quiet --noconftest tests/interop/test_browser.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-fastembed/bin/pytest --quiet --noconftest tests/interop/test_fastembed.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-model2vec/bin/pytest --quiet --noconftest tests/interop/test_model2vec.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-triton/bin/pytest --quiet --noconftest tests/interop/test_triton.py

@@ -31,7 +31,7 @@ from compress.threads import bound_threads
 if TYPE_CHECKING:
     from bench.gate.result import CheckReport
     from compress.cli.doctor import DoctorReport
-    from compress.cli.export_results import BundleResult, RunResult
+    from compress.cli.export_results import BundleResult, RunResult, WebResult
     from compress.cli.results import BenchResult, DistillResult
     from export.bundle.trust.result import Verification
 
@@ -210,6 +210,10 @@ def bundle(
     text_input: Annotated[
         bool, typer.Option("--text-input", help="Add graphs with the tokenizer inside, if their tokens are the same.")
     ] = False,
+    web: Annotated[
+        bool,
+        typer.Option("--web", help="Pack for browsers instead: a page that asks the model with no server, in web/."),
+    ] = False,
     archive: Annotated[bool, typer.Option("--archive", help="Write bundle.tar.zst too.")] = False,
     sign: Annotated[Path | None, typer.Option(metavar="KEY", help="Sign with this private key (PEM).")] = None,
     certificate: Annotated[
@@ -222,14 +226,17 @@ def bundle(
 ) -> None:
     """Pack variants for serving: models, Triton configuration, report, model card, client, bill of materials."""
 
-    def work() -> BundleResult:
+    def work() -> BundleResult | WebResult:
         require("compress bundle", "export", "cpu")
+        if web and (text_input or archive or sign or set_):
+            raise CompressError("--web: packs no bundle: leave --text-input, --archive, --sign and --set out")
         if certificate and sign is None:
             raise CompressError("--certificate: there is nothing to sign with; name the key with --sign")
         from export.bundle.stage import Wanted
 
         wanted = Wanted(variant or (), accept or (), text_input, sign, certificate or ())
-        return commands.bundle(commands.found_run(run, output, assigned_for_packing(set_)), wanted, archive, json_)
+        found = commands.found_run(run, output, assigned_for_packing(set_))
+        return commands.web(found, wanted, json_) if web else commands.bundle(found, wanted, archive, json_)
 
     finish(work, json_, verbose)
 

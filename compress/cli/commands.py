@@ -16,7 +16,7 @@ from compress.processes import is_main_process
 if TYPE_CHECKING:
     from bench.gate.judgement import Limits
     from bench.gate.result import CheckReport
-    from compress.cli.export_results import BundleResult, EngineResult, ExplainResult, ExportResult
+    from compress.cli.export_results import BundleResult, EngineResult, ExplainResult, ExportResult, WebResult
     from compress.cli.results import BenchResult, DistillResult
     from compress.data.summary import DataSummary
     from compress.recipe.recipe import Recipe
@@ -256,6 +256,22 @@ def bundle(run: Run, wanted: Wanted, archive: bool, in_json: bool) -> BundleResu
     return BundleResult(
         **dict(summary), run=str(run.folder), bundle=str(folder), archive=str(packed) if archive else None
     )
+
+
+def web(run: Run, wanted: Wanted, in_json: bool) -> WebResult:
+    """Pack variants for browsers."""
+    quiet_transformers()
+    from compress.cli.export_results import WebResult
+    from compress.reports.bench import read_report
+    from export.bundle.choice import BENCH
+    from export.bundle.web.stage import run_web_stage
+    from export.bundle.web.summary import WEB
+
+    report = read_report(run.path_of(BENCH) / "report.json") if BENCH in run.manifest.stages else None
+    summary, folder = run_web_stage(run, wanted, report), run.folder / WEB.name
+    told = f"web: {folder}, {summary.bytes / 1e6:.1f} MB; the tokens of {summary.texts:,} texts are Python's"
+    show([told, f"python -m http.server --bind 127.0.0.1 --directory {folder}"], in_json)
+    return WebResult(**dict(summary), run=str(run.folder), web=str(folder))
 
 
 def verify(

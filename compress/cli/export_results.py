@@ -9,6 +9,7 @@ from compress.cli.results import BenchResult, DistillResult
 from compress.contract import Contract
 from compress.variants.engine import EngineSidecar
 from export.bundle.summary import BundleSummary
+from export.bundle.web.summary import WebSummary
 from export.search.report import SearchReport
 from export.tensorrt.explain import Explanation
 from export.variants.summary import VariantSummary
@@ -61,3 +62,10 @@ class BundleResult(BundleSummary):
     run: str
     bundle: str
     archive: str | None
+
+
+class WebResult(WebSummary):
+    """Of `compress bundle --web`."""
+
+    run: str
+    web: str

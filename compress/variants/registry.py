@@ -40,6 +40,8 @@ EnginePrecision = Literal["fp16", "int8", "fp32"]
 LimitsOf = Literal["onnx", "int8", "int4", "fp16"]
 """Whose limits of ``export.parity`` hold for a variant."""
 
+BrowserPrecision = Literal["fp32", "q8", "q4"]
+"""What transformers.js calls the precision of a variant; its file's name follows."""
 Maker = Literal["export", "fuse", "int8-by-token", "dynamic-int8", "static-int8", "int4", "fp16", "search", "engine"]
 Runtime = Literal["PyTorch", "ONNX Runtime", "OpenVINO", "TensorRT", "TensorRT-RTX"]
 Processor = Literal["CPU", "GPU"]
@@ -55,7 +57,7 @@ class Variant:
     differs. ``made_by`` names the maker (`export.variants.making`), ``runtime`` what opens it. ``default_for`` are the
     kinds of target that are best served with it. ``calibrated`` says that ranges are found on real rows,
     ``follows_target`` that another target of the same kind gets other files, ``searched`` that a search within a budget
-    tries it.
+    tries it. ``browser`` says as what transformers.js opens it, if a browser runs it well.
     """
 
     name: VariantName
@@ -71,6 +73,7 @@ class Variant:
     calibrated: bool = False
     follows_target: bool = False
     searched: bool = False
+    browser: BrowserPrecision | None = None
 
     def parent_for(self, target: Target) -> VariantName | Literal["student"]:
         """The variant that it is made from for a target, or the student."""
@@ -91,6 +94,7 @@ _ALL = (
     Variant(
         "onnx", "student", "fp32", "onnx", "export", "ONNX Runtime", _EVERYWHERE,
         "32 bits, standard operators (opset 20); the root of all others",
+        browser="fp32",
     ),
     Variant(
         "onnx-fused", "onnx", "fp32", "onnx", "fuse", "ONNX Runtime", ("CPU",),
@@ -100,7 +104,7 @@ _ALL = (
     Variant(
         "onnx-int8", "onnx-fused", "int8", "int8", "int8-by-token", "ONNX Runtime", ("CPU",),
         "int8 with weights per channel, embeddings and activations per token, at run time; no calibration",
-        gpu_parent="onnx", default_for=("CPU",), follows_target=True, searched=True,
+        gpu_parent="onnx", default_for=("CPU",), follows_target=True, searched=True, browser="q8",
     ),
     Variant(
         "onnx-static", "onnx-fused", "int8", "int8", "static-int8", "ONNX Runtime", ("CPU",),
@@ -125,7 +129,7 @@ _ALL = (
     Variant(
         "onnx-int4", "onnx-fused", "int4", "int4", "int4", "ONNX Runtime", ("CPU",),
         "weights in 4 bits, embeddings in 8: for memory, not for speed",
-        gpu_parent="onnx", searched=True,
+        gpu_parent="onnx", searched=True, browser="q4",
     ),
     Variant(
         "openvino-int8", "onnx-fused", "int8", "int8", "static-int8", "OpenVINO", ("CPU",),
