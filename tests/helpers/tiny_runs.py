@@ -52,7 +52,7 @@ TASKS = {
 }
 
 
-def tiny_recipe(data: Path) -> Fields:
+def tiny_recipe(data: Path | str) -> Fields:
     """A recipe that runs in seconds."""
     training = {"epochs": 3, "batch_size": 32, "learning_rate": 0.003, "precision": "fp32"}  # on all machines alike
     shape = {"layers": 4, "hidden_size": 64, "heads": 2, "feed_forward_size": 128}

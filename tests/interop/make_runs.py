@@ -12,7 +12,7 @@ import yaml
 sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 import small_rerankers
 import small_sentence_models
-from tiny_runs import TASKS, recipe_for
+from tiny_runs import TASKS, recipe_for, tiny_recipe
 
 from compress import load
 from compress.serving.opened import open_to_try
@@ -46,11 +46,23 @@ def main(output: Path) -> None:
         subprocess.run([*command, "export", str(output / task), "--output", str(output)], check=True)
         accepted = ["--accept", "onnx", "--accept", "onnx-int8"]  # measuring them would tell nothing here
         subprocess.run([*command, "bundle", str(output / task), *accepted, "--output", str(output)], check=True)
+    classify_single_texts(output)
     take_as_it_is(output)
     trim(output)
     make_static(output)
     give_vectors(output)
     rank(output)
+
+
+def classify_single_texts(output: Path) -> None:
+    """Make the variants that browsers run, of a student that reads texts in many scripts."""
+    recipe = {**tiny_recipe("cldr"), "name": "single-texts"}
+    recipe["data"] |= {"languages": ["ar", "de", "hi", "ko", "ru", "zh"]}
+    recipe["export"] |= {"variants": ["onnx-int8", "onnx-int4"]}
+    path, command = output / "single-texts.yaml", [sys.executable, "-m", "compress"]
+    path.write_text(yaml.safe_dump(recipe), "utf-8")
+    subprocess.run([*command, "distill", str(path), "--output", str(output)], check=True)
+    subprocess.run([*command, "export", str(output / "single-texts"), "--output", str(output)], check=True)
 
 
 def give_vectors(output: Path) -> None:

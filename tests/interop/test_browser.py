@@ -22,8 +22,8 @@ from compress.student.summary import exported_name
 from export.bundle.packing import canary_rows
 from export.variants.summary import variant_stage
 
-RUN = Path(os.environ.get("COMPRESS_INTEROP", "")) / "text-classification"
-VARIANTS = ("onnx", "onnx-int8")
+RUN = Path(os.environ.get("COMPRESS_INTEROP", "")) / "single-texts"
+VARIANTS = ("onnx", "onnx-int8", "onnx-int4")
 pytestmark = pytest.mark.skipif(
     any(shutil.which(name) is None for name in ("node", "npm", "chromium")), reason="needs Node.js, npm and Chromium"
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -121,13 +122,16 @@ def _add_variant(run: Run, chosen: PackedVariant, folder: Path) -> WebVariant:
 
 
 def _compare_tokens(run: Run, data: DataSet, rows: Sequence[Row], folder: Path) -> int:
-    """Compare the tokens of canary rows, of one that is cut, and of all test rows; how many texts that were."""
+    """Compare the tokens of canary rows, also typed in another form, of one that is cut, and of all test rows; how many
+    these were."""
     settings, tokenizer = run.recipe.data, load_tokenizer(str(run.path_of(exported_name(run))))
     everything = [*rows, *data.splits["test"]]
     longest = max(everything, key=lambda row: len(row.text))
     long = Row(text=" ".join([longest.text] * settings.max_length), text_pair=None, label=longest.label, lang="")
     asked = [*everything, long]
     expected = [example["input_ids"] for example in run.task.encoder(tokenizer, settings, data.labels)(asked)]
-    texts = [written_prefix(settings) + row.text for row in asked]
-    check_tokens(texts, expected, tokens_in_javascript(folder, texts, settings.max_length))
+    texts = [row.text for row in asked] + [f"\u00a0{unicodedata.normalize('NFD', row.text)}\x1f\n" for row in rows]
+    expected += expected[: len(rows)]
+    found = tokens_in_javascript(folder, written_prefix(settings), texts, settings.max_length)
+    check_tokens(texts, expected, found)
     return len(texts)

@@ -37,17 +37,19 @@ def _written_out(step: Any) -> Any:
     return {**step, **inner}
 
 
-def tokens_in_javascript(folder: Path, texts: Sequence[str], max_length: int) -> list[list[int]]:
+def tokens_in_javascript(folder: Path, prefix: str, texts: Sequence[str], max_length: int) -> list[list[int]]:
     """The numbers of each text's tokens, as the page of a folder makes them.
 
+    :param texts: As somebody types them, in whatever form of Unicode.
     :raises CompressError: If transformers.js cannot open the tokenizer.
     """
     page = (folder / "page").resolve()
-    done = subprocess.run(  # noqa: S603
-        ["node", "--no-warnings", str(page / "tokens.mjs"), str(page / "model.js")],  # noqa: S607
-        input=json.dumps({"texts": list(texts), "maxLength": max_length}),
-        capture_output=True, text=True, timeout=_SECONDS,
-    )  # fmt: skip
+    question = json.dumps({"prefix": prefix, "texts": list(texts), "maxLength": max_length})
+    command = ["node", "--no-warnings", str(page / "tokens.mjs"), str(page / "model.js")]
+    try:
+        done = subprocess.run(command, input=question, capture_output=True, text=True, timeout=_SECONDS)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise CompressError(f"--web: Node.js took longer than {_SECONDS} s to split {len(texts):,} texts") from error
     try:
         found: list[list[int]] = json.loads(done.stdout)
     except ValueError as error:

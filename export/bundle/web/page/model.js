@@ -14,15 +14,26 @@ env.backends.onnx.wasm.wasmPaths = {
   wasm: new URL("ort-wasm-simd-threaded.wasm", libraries).href,
 };
 
+// Python's white space, which String.trim is not
+const SPACE = "[\\p{White_Space}\\x1c-\\x1f]";
+const AROUND = new RegExp(`^${SPACE}+|${SPACE}+$`, "gu");
+
+/** A text as training read texts: in Unicode's NFC, without space around it. */
+function asRead(text) {
+  if (!text.isWellFormed()) throw new Error("half of a surrogate pair is no text");
+  return text.normalize("NFC").replace(AROUND, "");
+}
+
 export const openTokenizer = () => AutoTokenizer.from_pretrained(MODEL);
 
-/** What the model reads of a text, as arrays by name. A long text is cut as in Python, before special tokens are added,
+/** What the model reads of a text, behind a prefix, as arrays by name. A long text is cut as in Python, before special tokens are added,
  *  where transformers.js would cut the last of these off. */
-export function encode(tokenizer, text, maxLength) {
-  const whole = tokenizer(text, { return_tensor: false });
+export function encode(tokenizer, prefix, text, maxLength) {
+  const read = prefix + asRead(text);
+  const whole = tokenizer(read, { return_tensor: false });
   const length = whole.input_ids.length;
   if (length <= maxLength) return whole;
-  const bare = tokenizer(text, { return_tensor: false, add_special_tokens: false }).input_ids;
+  const bare = tokenizer(read, { return_tensor: false, add_special_tokens: false }).input_ids;
   const added = length - bare.length;
   let before = 0;
   while (before < added && bare.some((id, index) => whole.input_ids[before + index] !== id)) before += 1;
@@ -39,7 +50,7 @@ export async function openModel(dtype, maxLength, prefix) {
   const names = model.config.id2label;
   return async (text) => {
     const started = performance.now();
-    const arrays = encode(tokenizer, prefix + text, maxLength);
+    const arrays = encode(tokenizer, prefix, text, maxLength);
     const inputs = {};
     for (const [name, values] of Object.entries(arrays)) {
       inputs[name] = new Tensor("int64", BigInt64Array.from(values, BigInt), [1, values.length]);

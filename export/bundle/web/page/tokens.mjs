@@ -1,5 +1,5 @@
 // Run by Node.js when the folder is packed: the tokens of each text as the page makes them.
-// Standard input: {"texts": [...], "maxLength": 64}; standard output: one list of token numbers a text.
+// Standard input: {"prefix": "", "texts": [...], "maxLength": 64}; standard output: one list of token numbers a text.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
@@ -13,6 +13,6 @@ globalThis.fetch = async (address) => {
   }
 };
 const { encode, openTokenizer } = await import(new URL(node.argv[2], "file://"));
-const { texts, maxLength } = JSON.parse(readFileSync(0, "utf8"));
+const { prefix, texts, maxLength } = JSON.parse(readFileSync(0, "utf8"));
 const tokenizer = await openTokenizer();
-node.stdout.write(JSON.stringify(texts.map((text) => encode(tokenizer, text, maxLength).input_ids)));
+node.stdout.write(JSON.stringify(texts.map((text) => encode(tokenizer, prefix, text, maxLength).input_ids)));

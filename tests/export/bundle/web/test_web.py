@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,9 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
             for name in library.files:
                 (folder / name).touch()
 
-    def tokens(folder: Path, texts: list[str], max_length: int) -> list[list[int]]:
-        return load_tokenizer(str(folder / "model"))(texts, truncation=True, max_length=max_length)["input_ids"]
+    def tokens(folder: Path, prefix: str, texts: list[str], max_length: int) -> list[list[int]]:
+        read = [prefix + unicodedata.normalize("NFC", text).strip() for text in texts]
+        return load_tokenizer(str(folder / "model"))(read, truncation=True, max_length=max_length)["input_ids"]
 
     monkeypatch.setattr(stage, "check_node", lambda: None)
     monkeypatch.setattr(stage, "add_libraries", add)
@@ -59,7 +61,7 @@ def test_the_folder_has_the_layout_of_transformers_js_and_a_page(text_run: Run):
 
 @pytest.mark.usefixtures("offline")
 def test_other_tokens_in_javascript_are_refused(text_run: Run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(stage, "tokens_in_javascript", lambda folder, texts, max_length: [[1]] * len(texts))
+    monkeypatch.setattr(stage, "tokens_in_javascript", lambda folder, prefix, texts, max_length: [[1]] * len(texts))
     with pytest.raises(CompressError, match=r"--web: transformers\.js splits \d+ of \d+ texts otherwise than Python"):
         stage.run_web_stage(text_run, Wanted(accepted=("onnx",)), None)
 
