@@ -49,11 +49,10 @@ def clean(
     seen = {split: _Seen(has_labels and split != UNLABELLED) for split in (*SPLITS, UNLABELLED) if split in raw}
     for split, found in seen.items():
         columns = columns_of(task, data.fields, labelled=found.labelled)
-        if split == UNLABELLED:  # any text will do: it need not be translated, nor be one of a pair that is compared
-            needless = ("parallel", "text_pair") if task.VECTORS else ("parallel",)
-            columns = {role: name for role, name in columns.items() if role not in needless}
+        if split == UNLABELLED and task.VECTORS:  # any text will do: it need not be one of a pair
+            columns = {role: name for role, name in columns.items() if role != "text_pair"}
         for place, content in raw[split]:
-            row = row_of(task, place, content, columns)
+            row = row_of(task, place, content, _there(columns, content) if split == UNLABELLED else columns)
             if row is None:
                 found.drop("without a label")
             elif found.admits(row, task, place, data.languages):
@@ -81,6 +80,11 @@ def clean(
         labelled=labelled,
     )
     return Cleaned(labels, summary)
+
+
+def _there(columns: Mapping[str, str], content: Mapping[str, Any]) -> Mapping[str, str]:
+    """The columns of a row that need not be translated: without `parallel` where it has none."""
+    return {role: name for role, name in columns.items() if role != "parallel" or name in content}
 
 
 class _Seen:

@@ -84,8 +84,10 @@ def _hand_on(model: Any) -> None:
         halved = node.inputs[0].producer() if node.op_type == "Cast" else None
         if halved is None or halved.op_type != "Cast" or node.attributes["to"].as_int() != onnx_ir.DataType.FLOAT:
             continue
-        if halved.attributes["to"].as_int() == onnx_ir.DataType.FLOAT16 and not node.outputs[0].is_graph_output():
-            node.outputs[0].replace_all_uses_with(halved.inputs[0])
+        whole = halved.inputs[0]  # or a mask of integers
+        is_halved = halved.attributes["to"].as_int() == onnx_ir.DataType.FLOAT16
+        if is_halved and whole.dtype == onnx_ir.DataType.FLOAT and not node.outputs[0].is_graph_output():
+            node.outputs[0].replace_all_uses_with(whole)
     RemoveUnusedNodesPass()(model)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import shutil
 import subprocess
 import tarfile
@@ -15,6 +16,7 @@ from tempfile import TemporaryDirectory
 from compress.errors import CompressError, UnavailableError
 
 _SECONDS = 600
+_OLDEST_NODE = 20
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,16 @@ LIBRARIES = (
 
 
 def check_node() -> None:
-    """:raises UnavailableError: If there is no Node.js with npm, which packing takes the page's libraries from."""
+    """:raises UnavailableError: If there is no Node.js with npm, which packing takes the page's libraries from, or one
+    older than the page is written for."""
     if missing := [name for name in ("node", "npm") if shutil.which(name) is None]:
         raise UnavailableError(
             f"--web: needs {' and '.join(missing)}, which is not installed: the page's libraries come from npm; "
-            "install Node.js 20 or later (apt install nodejs npm), or pack without --web"
+            f"install Node.js {_OLDEST_NODE} or later (apt install nodejs npm), or pack without --web"
         )
+    told = subprocess.run(["node", "--version"], capture_output=True, text=True, timeout=_SECONDS).stdout.strip()  # noqa: S607
+    if not (found := re.match(r"v(\d+)\.", told)) or int(found[1]) < _OLDEST_NODE:
+        raise UnavailableError(f"--web: needs Node.js {_OLDEST_NODE} or later, and node --version says {told!r:.80}")
 
 
 def add_libraries(folder: Path) -> None:

@@ -163,10 +163,10 @@ def test_further_text_needs_no_translation(tmp_path: Path):
     labelled = [{**row, "id": number} for number, row in enumerate(ROWS)]
     data = write_folder(tmp_path, train=labelled, validation=labelled, test=labelled)
     more = tmp_path / "more.jsonl"
-    more.write_text('{"text": "no more", "lang": "en"}\n')
+    more.write_text('{"text": "no more", "lang": "en"}\n{"text": "nicht mehr", "lang": "de", "id": "x"}\n')
     rows, _ = cleaned(data.model_copy(update={"unlabelled": str(more), "fields": Fields(parallel="id")}))
     assert [row.parallel for row in rows["train"]] == list(map(str, range(len(ROWS))))
-    assert rows["unlabelled"] == [Row("no more", "", "en")]
+    assert rows["unlabelled"] == [Row("no more", "", "en"), Row("nicht mehr", "", "de", parallel="x")]
 
 
 def test_unused_columns_of_parquet_may_hold_anything(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import unicodedata
 from pathlib import Path
 
@@ -85,6 +86,15 @@ def test_pairs_of_texts_are_refused(text_run: Run):
 def test_what_lacks_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "npm" else f"/usr/bin/{name}")
     with pytest.raises(UnavailableError, match="--web: needs npm, which is not installed"):
+        check_node()
+
+
+def test_an_older_node_is_refused_by_its_version(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **named: subprocess.CompletedProcess(command, 0, "v18.20.4\n", "")
+    )
+    with pytest.raises(UnavailableError, match=r"needs Node\.js 20 or later, and node --version says 'v18\.20\.4'"):
         check_node()
 
 
