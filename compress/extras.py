@@ -11,7 +11,7 @@ from typing import Literal
 
 from compress.errors import UnavailableError
 
-Extra = Literal["cpu", "pytorch", "distill", "export", "bench"]
+Extra = Literal["cpu", "pytorch", "distill", "export", "bench", "serve"]
 
 PROOF: Mapping[Extra, tuple[str, ...]] = {
     "cpu": ("onnxruntime",),  # `gpu` brings the same module
@@ -19,6 +19,7 @@ PROOF: Mapping[Extra, tuple[str, ...]] = {
     "distill": ("torch", "accelerate", "datasets", "babel", "sklearn", "sentencepiece"),
     "export": ("torch", "accelerate", "datasets", "onnxscript", "onnx_ir", "cyclonedx", "jinja2", "matplotlib"),
     "bench": ("torch", "datasets", "onnx_ir", "jinja2", "matplotlib", "pytest_benchmark"),
+    "serve": ("starlette", "uvicorn", "prometheus_client"),
 }
 """Modules that an extra brings, those first that tell most."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compress.cli import certify, commands, export, fit, predict, recipe, trim
+from compress.cli import certify, commands, export, fit, predict, recipe, serve, trim
 from compress.cli.options import (
     ARTIFACTS,
     Json,
@@ -272,6 +272,7 @@ def verify(
 
 app.command(epilog=certify.EPILOG)(certify.certify)
 app.command(epilog=predict.EPILOG)(predict.predict)
+app.command(epilog=serve.EPILOG)(serve.serve)
 
 
 @app.command(

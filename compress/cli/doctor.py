@@ -22,7 +22,8 @@ from compress.targets import resolve_target
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "protobuf", "accelerate", "datasets", "onnx",
              "onnxscript", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13-bindings",
-             "onnxruntime-ep-nv-tensorrt-rtx-cu13", "onnxruntime-extensions", "model-signing")  # fmt: skip
+             "onnxruntime-ep-nv-tensorrt-rtx-cu13", "onnxruntime-extensions", "model-signing", "starlette", "uvicorn",
+             "prometheus-client")  # fmt: skip
 
 
 class Ability(Contract):
@@ -103,6 +104,7 @@ def _abilities(gpu: bool) -> list[Ability]:
     ahead = exports and all(
         importlib.util.find_spec(name) for name in ("tensorrt_rtx_bindings", "onnxruntime_ep_nv_tensorrt_rtx")
     )
+    serves = runtime and not missing_modules("serve")
     text, signs = (importlib.util.find_spec(name) is not None for name in ("onnxruntime_extensions", "model_signing"))
     install_distill, install_export = "install the extra `distill`", "install the extras `export` and `cpu`"
     sentencepiece = sentencepiece_problem() if distills else install_distill
@@ -136,6 +138,11 @@ def _abilities(gpu: bool) -> list[Ability]:
             what="verify bundles, load them, ask their models",
             available=runtime,
             note="ONNX Runtime" if runtime else install_cpu,
+        ),
+        Ability(
+            what="serve bundles over HTTP",
+            available=serves,
+            note="Starlette and uvicorn" if serves else "install the extras `serve` and `cpu`",
         ),
         Ability(
             what="quantise to int8 for OpenVINO",

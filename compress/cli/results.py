@@ -57,6 +57,15 @@ class Said(Contract):
     probabilities: dict[str, float] | None = None
 
 
+class ServeResult(Contract):
+    """Of `compress serve`, when it has ended."""
+
+    bundle: str
+    model: str
+    url: str
+    requests: dict[int, int] = Field(description="how many were answered, by HTTP status")
+
+
 class PredictResult(Contract):
     """Of `compress predict`."""
 

@@ -60,6 +60,19 @@ class Ranked:
     place: int
 
 
+@dataclass(frozen=True)
+class TextRead:
+    """A text as a model has read it: its row, and the examples that this became; none where the graph reads text."""
+
+    row: Row
+    examples: Sequence[Example]
+
+    @property
+    def tokens(self) -> int:
+        """How many it has for the model; where the tokenizer is in the graph, its characters."""
+        return sum(len(example["input_ids"]) for example in self.examples) if self.examples else len(self.row.text)
+
+
 class Model:
     """A model of a bundle; it may be asked from several threads at once."""
 
@@ -111,14 +124,47 @@ class Model:
         """
         if not self._task.VECTORS:
             raise CompressError(f"encode: {self.description.name} is for {self.description.task}; ask predict")
-        rows = self._rows(texts, None, None)
+        return self.vectors_of(self.read(texts, kind=kind))
+
+    def read(
+        self,
+        texts: Sequence[Any],
+        text_pairs: Sequence[str] | None = None,
+        languages: Sequence[str] | str | None = None,
+        kind: Sequence[str | None] | str | None = None,
+    ) -> list[TextRead]:
+        """Texts as `predict` or `encode` reads them, for those who ask later and together with others.
+
+        :raises CompressError: If the input is not what the task reads.
+        """
+        rows = self._rows(texts, text_pairs, languages)
+        if self.description.reads == "text":
+            return [TextRead(row, ()) for row in rows]
+        found: list[list[Example]] = [[] for _ in rows]
         kinds = [kind] * len(rows) if kind is None or isinstance(kind, str) else list(kind)
         if len(kinds) != len(rows):
             raise CompressError(f"encode: {len(rows)} texts, {len(kinds)} kinds; there must be as many")
         with self._tokenizing:
-            examples = [self._example(row, of) for row, of in zip(rows, kinds, strict=True)]
-        found = self._found(examples)
+            if self._task.VECTORS:
+                found = [[self._example(row, of)] for row, of in zip(rows, kinds, strict=True)]
+            else:
+                for example in self._encode(rows):
+                    found[example["row"]].append(example)
+        return [TextRead(row, own) for row, own in zip(rows, found, strict=True)]
+
+    def vectors_of(self, read: Sequence[TextRead]) -> NDArray[np.float32]:
+        """The vectors of texts that were read, as `encode` gives them."""
+        found = self._found([example for one in read for example in one.examples])
         return np.stack(found).astype(np.float32) if found else np.zeros((0, 0), np.float32)
+
+    def answers_to(self, read: Sequence[TextRead]) -> list[Answer]:
+        """The answers to texts that were read, as `predict` gives them."""
+        rows = [one.row for one in read]
+        if self.description.reads == "text":
+            return self._answers(rows)
+        examples = [{**example, "row": place} for place, one in enumerate(read) for example in one.examples]
+        found = self._found(examples)
+        return self._told(found, self._decoded(found, examples, rows))
 
     def _example(self, row: Row, kind: str | None) -> Example:
         """A text behind its prompt."""
@@ -189,7 +235,9 @@ class Model:
         return pad([row], self._tokenizer.pad_token_id)
 
     def _from_tokens(self, rows: list[Row]) -> list[Answer]:
-        outputs, predictions = self.outputs(rows)
+        return self._told(*self.outputs(rows))
+
+    def _told(self, outputs: Sequence[NDArray[Any]], predictions: Sequence[Prediction]) -> list[Answer]:
         told = [self._task.told(said, self.description.activation) for said in predictions]
         probabilities = self._task.probabilities(outputs)
         if probabilities is None:
@@ -221,10 +269,17 @@ class Model:
             )
         columns = {role: name for role, name in self._task.FIELDS.items() if role != "label"}
         columns |= {"text_pair": columns.get("text_pair", "text_pair")} if self.description.pairs else {}
-        return [
+        rows = [
             self._task.read_row(f"predict: text {number}", self._task.content(*parts), columns)
             for number, parts in enumerate(zip(texts, pairs, spread, strict=True))
         ]
+        cut_off = (number for number, row in enumerate(rows) if self.description.reads == "text" and "\0" in row.text)
+        if (number := next(cut_off, None)) is not None:
+            raise CompressError(
+                f"predict: text {number} has a NUL character, where the tokenizer in the graph would stop; take it "
+                "out, or ask a model that reads tokens"
+            )
+        return rows
 
 
 def open_model(path: Path, name: str | None = None, threads: int | None = None, memory: int | None = None) -> Model:
@@ -285,12 +340,6 @@ def _text_reader(folder: Path, description: Description, threads: int | None) ->
         order = sorted(range(len(rows)), key=lambda number: len(rows[number].text))
         for start in range(0, len(order), _BATCH_SIZE):
             numbers = order[start : start + _BATCH_SIZE]
-            for number in numbers:
-                if "\0" in rows[number].text:
-                    raise CompressError(
-                        f"predict: text {number} has a NUL character, where the tokenizer in the graph would stop; "
-                        "take it out, or ask a model that reads tokens"
-                    )
             texts = np.array([rows[number].text for number in numbers], dtype=object)
             outputs = session.run(["label", "probabilities"], {"text": texts})
             check_outputs(description.name, outputs[1], _ASK_ANOTHER)

@@ -143,6 +143,9 @@ class Description(Contract):
     prompts: dict[str, str] | None = Field(None, description="what stands before a text, by what it is")
     default_prompt: str | None = Field(None, description="which of them where nothing is said; null: none")
     similarity: Similarity | None = Field(None, description="how vectors are compared; null: it gives none")
+    dimensions: list[Annotated[int, Field(gt=0)]] = Field(
+        default_factory=list, description="so many of a vector's first numbers may stand for it (Matryoshka)"
+    )
     activation: Activation | None = Field(None, description="what makes a score of an output; null: it gives none")
     beams: Annotated[int, Field(gt=0)] = 1
     length_penalty: float = 1.0
@@ -211,6 +214,7 @@ def description_of(
         prompts=data.prompts,
         default_prompt=data.default_prompt,
         similarity=recipe.teacher.embedding.compared_by if task.VECTORS else None,
+        dimensions=recipe.student.distillation.vectors.dimensions if recipe.student.is_learnt else [],
         activation=activation if task.RANKS else None,
         beams=recipe.generation.beams,
         length_penalty=recipe.generation.length_penalty,
