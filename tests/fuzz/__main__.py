@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections import Counter
+from multiprocessing import forkserver
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -27,11 +28,19 @@ from compress.console import quiet_libraries, quiet_transformers
 
 quiet_libraries()  # before they are imported: their progress bars are not what is judged
 
-import datasets  # noqa: E402, F401 - imported once, for all attempts
-import torch  # noqa: E402, F401
+import forked  # noqa: E402
 from attempts import Outcome, attempts_at, run_attempts  # noqa: E402
 from material import Material, make_material  # noqa: E402
 
+_LOADED = (
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.modernbert.modeling_modernbert",
+    "tokenizers",
+    "safetensors.torch",
+    "onnx",
+    "sentence_transformers",
+)
+"""What most attempts need beside; once, for all of them."""
 _ENDS = ("refused", "accepted", "faults")
 SURFACES = (
     *("rows", "recipes", "models", "graphs", "runs", "bundles", "archives", "signatures", "requests"),
@@ -56,6 +65,9 @@ def main(
         table.add_column(heading, justify="left" if heading == "surface" else "right")
     with TemporaryDirectory(prefix="fuzz-material-") as root:
         _make(Path(root))
+        forkserver.ensure_running()
+        for module in (*forked.LOADED, *_LOADED):
+            importlib.import_module(module)
         gc.collect()
         gc.freeze()  # no attempt looks at all of this again, which would copy it
         for name in surface or SURFACES:

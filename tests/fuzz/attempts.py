@@ -27,11 +27,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
+import forked
 import psutil
 import typer
 
 from compress.cli.outcome import finish
 from compress.errors import CompressError
+from compress.models import trial as models_trial
+from export.bundle.trust import trial as bundles_trial
 
 Spoil = Callable[[Path], object]
 """Writes a malformed input into an empty folder; text that it returns says what is wrong with it."""
@@ -179,6 +182,9 @@ def _attempt(attempt: Attempt, folder: Path) -> None:
     said = os.open(folder / "said.txt", os.O_WRONLY | os.O_CREAT)
     for stream in (1, 2):
         os.dup2(said, stream)
+    forked.share_server()
+    for module in (models_trial, bundles_trial):
+        module.ask_limited = forked.ask_limited
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", encoding="utf-8", errors="backslashreplace") for stream in (1, 2))
     spoilt = str(attempt.spoil(folder / "input") or attempt.name)
     (folder / "spoilt.txt").write_text(spoilt, "utf-8", "backslashreplace")

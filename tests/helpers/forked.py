@@ -25,21 +25,26 @@ from typing import IO, Any
 from compress import subprocesses
 from compress.subprocesses import ProcessLimits, Told
 
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(
-    [
-        "torch",
-        "datasets",
-        "transformers.trainer",
-        "transformers.models.auto.tokenization_auto",
-        "transformers.models.bert.modeling_bert",
-        "compress.cli.commands",
-        "export.bundle.trust.trial",
-        "bench.measure.trial",
-        "bench.measure.worker",
-    ]
+LOADED = (
+    "torch",
+    "datasets",
+    "transformers.trainer",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.bert.modeling_bert",
+    "compress.cli.commands",
+    "export.bundle.trust.trial",
+    "bench.measure.trial",
+    "bench.measure.worker",
 )
+"""What takes these seconds."""
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(list(LOADED))
 _WORKER = "bench.measure.worker"
+
+
+def share_server() -> None:
+    """For a process that comes from the one that started the server, or from the server: it is running."""
+    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
 
 
 def run_command(
@@ -147,7 +152,7 @@ def _measure(streams: Sequence[Connection], environment: dict[str, str]) -> None
 
 def _be_new(environment: dict[str, str]) -> None:
     gc.freeze()  # what was loaded is not looked at again, which would copy it
-    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]  # it is: this comes from it
+    share_server()
     sys.stdin = os.fdopen(0, encoding="utf-8")
     os.environ.clear()
     os.environ.update(environment)
