@@ -58,6 +58,13 @@ $(VENV)-fastembed/installed: Makefile
 	$(VENV)-fastembed/bin/pip install --quiet "fastembed>=0.9,<0.10" "pytest>=8.4"
 	touch $@
 
+# The oldest ONNX Runtime that PyPI has for this Python; 1.15 for Python 3.11
+$(VENV)-onnxruntime/installed: Makefile
+	$(PYTHON) -m venv $(VENV)-onnxruntime
+	for old in "onnxruntime==1.15.0 numpy<2" "onnxruntime==1.17.0 numpy<2" "onnxruntime==1.20.0"; do \
+		$(VENV)-onnxruntime/bin/pip install --quiet $$old "pytest>=8.4" && break; done
+	touch $@
+
 # What editors read YAML with, where there is npm
 $(VENV)-node/installed: Makefile
 	mkdir -p $(VENV)-node
@@ -65,7 +72,7 @@ $(VENV)-node/installed: Makefile
 	touch $@
 
 interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed $(VENV)-model2vec/installed \
-		$(VENV)-fastembed/installed $(VENV)-node/installed
+		$(VENV)-fastembed/installed $(VENV)-onnxruntime/installed $(VENV)-node/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" COMPRESS_NODE_MODULES=$(VENV)-node/node_modules $(BIN)/pytest --quiet --noconftest tests/interop/test_recipe_schema.py
 	rm -rf artifacts/interop && mkdir -p artifacts/interop
 	$(BIN)/python tests/interop/make_runs.py artifacts/interop
@@ -73,6 +80,7 @@ interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed $(
 		tests/interop/test_sentence_transformers.py
 	PATH="$(CURDIR)/$(BIN):$$PATH" COMPRESS_INTEROP=artifacts/interop $(BIN)/pytest --quiet --noconftest tests/interop/test_browser.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-fastembed/bin/pytest --quiet --noconftest tests/interop/test_fastembed.py
+	COMPRESS_INTEROP=artifacts/interop $(VENV)-onnxruntime/bin/pytest --quiet --noconftest tests/interop/test_old_onnxruntime.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-model2vec/bin/pytest --quiet --noconftest tests/interop/test_model2vec.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-triton/bin/pytest --quiet --noconftest tests/interop/test_triton.py
 
@@ -87,4 +95,4 @@ docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
-	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton $(VENV)-model2vec $(VENV)-fastembed $(VENV)-node build site *.egg-info
+	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton $(VENV)-model2vec $(VENV)-fastembed $(VENV)-onnxruntime $(VENV)-node build site *.egg-info

@@ -182,7 +182,7 @@ def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sam
         return VariantSummary(**summary, parity=parity)
 
     inputs = {**run.tokenisation, "tolerance": tolerance.model_dump(), "rows": len(sample.rows)}
-    inputs["generation"] = run.recipe.generation.model_dump()
+    inputs |= {"generation": run.recipe.generation.model_dump(), "opset": settings.opset}
     if variant.follows_target:
         inputs["target"] = place_of(variant, target)
     if variant.calibrated:

@@ -128,7 +128,7 @@ def _try_export(run: Run) -> None:
     with working("export: trying it untrained"):
         try:
             inputs = load_tokenizer(source, trusted).model_input_names
-            try_export(run.task, config, inputs, source, trusted)
+            try_export(run.task, config, inputs, source, trusted, recipe.export.opset)
         except CompressError as error:
             raise CompressError(f"{name}: {error}") from error
 

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from compress.recipe.section import Fraction, LearningRate, Positive, Section
 from compress.targets import TARGETS
-from compress.variants.registry import EnginePrecision, SelectableName
+from compress.variants.registry import NEWEST_OPSET, OLDEST_OPSET, VARIANTS, EnginePrecision, SelectableName
 
 Range = Annotated[tuple[Positive, Positive, Positive], Field(description="minimum, optimum, maximum")]
 
@@ -109,6 +109,11 @@ class Export(Section):
     variants: list[SelectableName] | None = Field(
         None, description="beside the plain ONNX; null: what the target is best served with"
     )
+    opset: Annotated[int, Field(ge=OLDEST_OPSET, le=NEWEST_OPSET)] | None = Field(
+        None,
+        description="ONNX operator set of all graphs: an ONNX Runtime that has it runs them (18: 1.14, 19: 1.15, "
+        "20: 1.17, 21: 1.18, 22: 1.21, 23: 1.23, 24: 1.24, 25: 1.24); null: 20, and 23 for attention as one operator",
+    )
     calibration: Calibration = Calibration()
     budget: Budget = Budget()
     parity: ParityLimits = ParityLimits()
@@ -120,3 +125,12 @@ class Export(Section):
         if name != "auto" and name not in TARGETS:
             raise ValueError(f"unknown target {name}; choose auto, {', '.join(TARGETS)}")
         return name
+
+    @model_validator(mode="after")
+    def _variants_are_in_the_opset(self) -> Export:
+        for name in self.variants or []:
+            variant = VARIANTS[name]
+            if not variant.is_in(self.opset):
+                needed = f"needs opset {variant.first_opset} or later"
+                raise ValueError(f"variants: {name} {needed}, and opset is {self.opset}; leave one out")
+        return self

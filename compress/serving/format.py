@@ -80,6 +80,13 @@ class BundleParity(Contract):
     )
 
 
+class NeededRuntime(Contract):
+    """The oldest ONNX Runtime that runs a model's graphs."""
+
+    oldest: str | None = Field(description="its first two numbers; null: not known")
+    because: str = Field(description="what of the graphs needs it, or is not known")
+
+
 class BundleModel(Contract):
     """One variant, ready to be loaded from its folder."""
 
@@ -95,6 +102,7 @@ class BundleModel(Contract):
     accepted: str | None = Field(None, description="why it would have been refused, had it not been accepted by name")
     tolerance: Tolerance = Field(description="what its outputs may differ on another target than they were recorded on")
     versions: dict[str, str] = Field(description="that made it")
+    needs: NeededRuntime | None = Field(None, description="what its graphs need; null: it has none in ONNX")
 
     @property
     def on_gpu(self) -> bool:

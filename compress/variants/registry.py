@@ -47,6 +47,8 @@ Runtime = Literal["PyTorch", "ONNX Runtime", "OpenVINO", "TensorRT", "TensorRT-R
 Processor = Literal["CPU", "GPU"]
 STUDENT_NAME: Literal["student"] = "student"
 _EVERYWHERE: tuple[Processor, ...] = ("CPU", "GPU")
+OLDEST_OPSET, NEWEST_OPSET = 18, 25
+"""What graphs are written in: from what the exporter begins with to what it can convert that to."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class Variant:
     differs. ``made_by`` names the maker (`export.variants.making`), ``runtime`` what opens it. ``default_for`` are the
     kinds of target that are best served with it. ``calibrated`` says that ranges are found on real rows,
     ``follows_target`` that another target of the same kind gets other files, ``searched`` that a search within a budget
-    tries it. ``browser`` says as what transformers.js opens it, if a browser runs it well.
+    tries it. ``browser`` says as what transformers.js opens it, if a browser runs it well. ``first_opset`` is that of
+    the first ONNX Runtime which has the operators of its own that it is made of.
     """
 
     name: VariantName
@@ -74,6 +77,11 @@ class Variant:
     follows_target: bool = False
     searched: bool = False
     browser: BrowserPrecision | None = None
+    first_opset: int = OLDEST_OPSET
+
+    def is_in(self, opset: int | None) -> bool:
+        """Whether every ONNX Runtime that reads graphs of an opset runs it too; none: the usual opset."""
+        return opset is None or opset >= self.first_opset
 
     def parent_for(self, target: Target) -> VariantName | Literal["student"]:
         """The variant that it is made from for a target, or the student."""
@@ -93,7 +101,7 @@ class Variant:
 _ALL = (
     Variant(
         "onnx", "student", "fp32", "onnx", "export", "ONNX Runtime", _EVERYWHERE,
-        "32 bits, standard operators (opset 20); the root of all others",
+        "32 bits, standard operators (opset 20, or `export.opset`); the root of all others",
         browser="fp32",
     ),
     Variant(
@@ -129,7 +137,7 @@ _ALL = (
     Variant(
         "onnx-int4", "onnx-fused", "int4", "int4", "int4", "ONNX Runtime", ("CPU",),
         "weights in 4 bits, embeddings in 8: for memory, not for speed",
-        gpu_parent="onnx", searched=True, browser="q4",
+        gpu_parent="onnx", searched=True, browser="q4", first_opset=20,  # MatMulNBits: ONNX Runtime 1.17
     ),
     Variant(
         "openvino-int8", "onnx-fused", "int8", "int8", "static-int8", "OpenVINO", ("CPU",),

@@ -34,6 +34,7 @@ from compress.serving.format import (
     BundleModel,
     BundleParity,
     Manifest,
+    NeededRuntime,
     description_of,
 )
 from compress.student.summary import exported_name, reference_stages
@@ -46,6 +47,7 @@ from export.bundle.contents.client import write_client
 from export.bundle.contents.text_input import add_text_model
 from export.bundle.triton.repository import WarmUpRow, write_serving, write_text_serving
 from export.bundle.trust.canary import record_canary
+from export.onnx.compatibility import needed_runtime
 from export.onnx.graphs import graph_bytes
 
 _CANARY_ROWS = 32
@@ -115,7 +117,7 @@ def _add_variant(packing: Packing, variant: PackedVariant) -> BundleModel:
         shutil.copy(path, version / path.name)
     for place in module_folders(companions):
         shutil.copytree(companions / place, version / place)
-    model = _described(run, variant)
+    model = _described(run, variant, needed_runtime(version))
     _write_description(packing, model, version)
     row = packing.rows[0]
     example = run.task.encoder(load_tokenizer(str(version)), run.recipe.data, labels)([row])[0]
@@ -136,7 +138,7 @@ def _add_text_variant(packing: Packing, source: BundleModel) -> BundleModel:
     _write_description(packing, model, None)  # its rows have one label, which no threshold decides
     write_text_serving(len(labels), model, source.name, packing.report, version, packing.rows[0])
     _check_answers(folder / source.folder, version, packing.rows)
-    return model.model_copy(update={"bytes": graph_bytes(version)})
+    return model.model_copy(update={"bytes": graph_bytes(version), "needs": needed_runtime(version)})
 
 
 def _check_answers(source: Path, version: Path, rows: Sequence[Row]) -> None:
@@ -152,7 +154,7 @@ def _check_answers(source: Path, version: Path, rows: Sequence[Row]) -> None:
             )
 
 
-def _described(run: Run, variant: PackedVariant) -> BundleModel:
+def _described(run: Run, variant: PackedVariant, needs: NeededRuntime | None) -> BundleModel:
     summary = variant.summary
     return BundleModel(
         name=variant.name,
@@ -166,6 +168,7 @@ def _described(run: Run, variant: PackedVariant) -> BundleModel:
         accepted=variant.refused,
         tolerance=summary.tolerance,
         versions=run.manifest.stages[variant.name].versions,
+        needs=needs,
     )
 
 

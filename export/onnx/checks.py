@@ -60,7 +60,7 @@ def _check_operators(path: Path, model: Any) -> None:
             f"{path}: operator set {version}; {_OLDEST_OPSET} to {newest} can be read: export it with another"
         )
     own = {(function.domain, function.name) for function in model.functions}
-    for node in _nodes(model.graph.node):
+    for node in nodes_of(model):
         known = node.domain in _OTHER_DOMAINS or (node.domain, node.op_type) in own
         standard = node.domain in ("", "ai.onnx") and isinstance(node.op_type, str)
         if not known and not (standard and onnx.defs.has(node.op_type, version)):
@@ -121,6 +121,11 @@ def _named(text: str | bytes, longest: int = _LONGEST_NAME) -> str:
     """What a graph calls something, as long as a message can hold it; protobuf gives bytes where it is no UTF-8."""
     shown = text if isinstance(text, str) else repr(text)
     return shown if len(shown) <= longest else f"{shown[:longest]}…"
+
+
+def nodes_of(model: Any) -> Iterator[Any]:
+    """The nodes of a model's graph, and those of graphs in their attributes."""
+    return _nodes(model.graph.node)
 
 
 def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:

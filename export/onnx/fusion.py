@@ -8,19 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from export.onnx.graphs import Announce, graphs_in
+from export.onnx.graphs import Announce, graphs_in, raise_opset
 from export.onnx.masks import Mask, simpler_mask
 from export.onnx.plain import save_companions
 from export.onnx.weights import save_graphs
 
-_ATTENTION_OPSET = 23  # the first with ``Attention``: https://onnx.ai/onnx/operators/onnx__Attention.html
+ATTENTION_OPSET = 23
+"""The first with ``Attention``: https://onnx.ai/onnx/operators/onnx__Attention.html."""
 _SWAP_HEADS = [0, 2, 1, 3]
 
 
-def fuse_graphs(source: Path, folder: Path, announce: Announce = nullcontext) -> int:
+def fuse_graphs(source: Path, folder: Path, announce: Announce = nullcontext, opset: int | None = None) -> int:
     """Write the graphs of a folder anew with fused operators, and what lies beside them.
 
     :param source: Folder with plain graphs.
+    :param opset: As for `fuse`.
     :return: How many attentions were fused.
     """
     import onnx_ir
@@ -29,7 +31,7 @@ def fuse_graphs(source: Path, folder: Path, announce: Announce = nullcontext) ->
 
     def fused(name: str) -> Any:
         model = onnx_ir.load(source / name)
-        found.append(fuse(model))
+        found.append(fuse(model, opset))
         return model
 
     save_graphs([path.name for path in graphs_in(source)], fused, folder, announce)
@@ -37,7 +39,7 @@ def fuse_graphs(source: Path, folder: Path, announce: Announce = nullcontext) ->
     return sum(found)
 
 
-def fuse(model: Any) -> int:
+def fuse(model: Any, opset: int | None = None) -> int:
     """Fuse an ``onnx_ir.Model`` in place.
 
     Scaled dot-product attention becomes ``Attention`` (standard operators from opset 23 on), which also does the
@@ -45,16 +47,16 @@ def fuse(model: Any) -> int:
     becomes ``Sum``: ONNX Runtime would join the two into SkipLayerNormalization, whose CPU kernel takes several times
     as long as both.
 
+    :param opset: Of what is written; below 23 attention stays as it is. None: the model's own, or 23.
     :return: The number of attentions.
     """
     import onnx_ir.passes.common as passes
     from onnxscript.optimizer import optimize
     from onnxscript.rewriter.ort_fusions.sdpa import fuse_sdpa
-    from onnxscript.version_converter import convert_version
 
     passes.ShapeInferencePass()(model)
     optimize(model)
-    found: int = fuse_sdpa(model)
+    found: int = fuse_sdpa(model) if opset is None or opset >= ATTENTION_OPSET else 0
     if found:
         masks: dict[str, Mask] = {}
         for node in [node for node in model.graph if node.op_type == "SDPA"]:
@@ -63,7 +65,7 @@ def fuse(model: Any) -> int:
                 masks[value.name] = simpler_mask(model, value, node.inputs[0].shape[2])
             _replace_attention(model.graph, node, masks[value.name] if value is not None else Mask(None))
         passes.RemoveUnusedNodesPass()(model)
-        convert_version(model, max(_ATTENTION_OPSET, model.opset_imports[""]))
+        raise_opset(model, max(ATTENTION_OPSET, model.opset_imports[""]))
     for node in list(model.graph):
         if node.op_type == "LayerNormalization":
             _keep_residual_apart(model.graph, node.inputs[0])

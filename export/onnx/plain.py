@@ -38,6 +38,7 @@ def export_onnx(
     labels: list[str],
     announce: Announce = nullcontext,
     trust_remote_code: bool = False,
+    opset: int | None = None,
 ) -> GraphFacts:
     """Write ``model.onnx``, or the graphs of `export.onnx.seq2seq`, with dynamic batch and length, and tokenizer and
     configuration beside it.
@@ -45,12 +46,13 @@ def export_onnx(
     :param source: A ``save_pretrained`` folder.
     :param announce: Says what is being done.
     :param trust_remote_code: Run code that lies beside the model.
+    :param opset: Of the graphs' operators; none: 20.
     :raises CompressError: If the architecture cannot be exported.
     """
     with announce("loading the model"):
         model = load_model(task, source, labels, trust_remote_code).eval()
         tokenizer = load_tokenizer(source, trust_remote_code)
-    graphs = graphs_of(task, model, tokenizer.model_input_names, announce)
+    graphs = graphs_of(task, model, tokenizer.model_input_names, announce, opset)
     save_graphs(list(graphs), graphs.__getitem__, folder)
     save_companions(source, folder)
     first = next(iter(graphs.values()))
@@ -81,18 +83,21 @@ def save_companions(source: Path, folder: Path) -> None:
         shutil.copytree(source / place, folder / place, copy_function=shutil.copyfile)
 
 
-def graphs_of(task: Task, model: Any, inputs: Sequence[str], announce: Announce = nullcontext) -> dict[str, Model]:
+def graphs_of(
+    task: Task, model: Any, inputs: Sequence[str], announce: Announce = nullcontext, opset: int | None = None
+) -> dict[str, Model]:
     """The graphs of a PyTorch model, by their files' names.
 
     :param inputs: What its tokenizer gives.
+    :param opset: Of their operators; none: 20.
     :raises CompressError: If the architecture cannot be exported.
     """
     try:
         if len(task.GRAPHS) > 1:
-            return seq2seq_graphs(model, lambda name: announce(f"exporting {name}"))
+            return seq2seq_graphs(model, lambda name: announce(f"exporting {name}"), opset)
         (name,) = task.GRAPHS
         with announce(f"exporting {name}"), swallowed_output(), head_at_the_end(model):
-            return {name: _encoder_graph(model, inputs)}
+            return {name: _encoder_graph(model, inputs, opset)}
     except Exception as error:
         raise CompressError(not_exported(task, model.config, first_line(error))) from error
 
@@ -104,7 +109,7 @@ def not_exported(task: Task, config: PreTrainedConfig, reason: str) -> str:
     return f"{told}; name a model of another architecture, such as {known}"
 
 
-def _encoder_graph(model: Any, inputs: Sequence[str]) -> Any:
+def _encoder_graph(model: Any, inputs: Sequence[str], opset: int | None) -> Any:
     import torch
 
     accepted = getattr(model, "accepted", None) or inspect.signature(model.forward).parameters
@@ -118,7 +123,7 @@ def _encoder_graph(model: Any, inputs: Sequence[str]) -> Any:
         limits["min"] = 3  # a decoder reads one token less, and one alone would be another case
     length = torch.export.Dim("sequence_length", **limits)
     shapes = {name: {0: torch.export.Dim("batch_size"), 1: length} for name in names}
-    graph = exported_graph(model, sample, shapes)
+    graph = exported_graph(model, sample, shapes, opset)
     for value in (*graph.graph.inputs, *graph.graph.outputs):
         _name_dimensions(value)
     return graph

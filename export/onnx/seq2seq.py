@@ -25,10 +25,11 @@ _CACHED = re.compile(r"past_key_values\.(self|cross)_attention_cache\.layers\.(\
 _SIDES = {"self": "decoder", "cross": "encoder"}
 
 
-def seq2seq_graphs(model: Any, announce: Announce = nullcontext) -> dict[str, Model]:
+def seq2seq_graphs(model: Any, announce: Announce = nullcontext, opset: int | None = None) -> dict[str, Model]:
     """The three graphs, by their files' names.
 
     :param model: A PyTorch model in evaluation mode.
+    :param opset: Of their operators; none: 20.
     """
     for part in (model, model.get_decoder()):  # a training elsewhere may have left keys and values forgotten
         part.config.use_cache = True
@@ -37,7 +38,8 @@ def seq2seq_graphs(model: Any, announce: Announce = nullcontext) -> dict[str, Mo
     graphs = {}
     for name, sample in samples.items():
         with announce(name), swallowed_output():
-            graphs[name] = graph = exported_graph(model.get_encoder() if name == ENCODER else model, sample)
+            part = model.get_encoder() if name == ENCODER else model
+            graphs[name] = graph = exported_graph(part, sample, opset=opset)
             if name != ENCODER:
                 _name_decoder(graph, with_past=name == DECODER_WITH_PAST)
             _name_dimensions(graph.graph)

@@ -34,6 +34,7 @@ def try_export(
     inputs: Sequence[str],
     source: StrPath = "",
     trust_remote_code: bool = False,
+    opset: int | None = None,
 ) -> None:
     """Export a new model, with embeddings of few tokens, and compare what ONNX Runtime and PyTorch compute.
 
@@ -41,6 +42,7 @@ def try_export(
     :param inputs: What its tokenizer gives.
     :param source: Where that is from.
     :param trust_remote_code: Run code that the configuration names.
+    :param opset: Of the graphs' operators; none: 20.
     :raises CompressError: If the architecture cannot be exported, or its graph computes something else.
     """
     named = [value for name, value in config.to_dict().items() if name.endswith("_token_id") and isinstance(value, int)]
@@ -49,7 +51,7 @@ def try_export(
     )
     with swallowed_output():
         model = without_weights(task, source, fewer, trust_remote_code).eval()
-    graphs = graphs_of(task, model, inputs)
+    graphs = graphs_of(task, model, inputs, opset=opset)
     with TemporaryDirectory() as folder:
         for name, graph in graphs.items():
             save_graph(graph, Path(folder) / name)

@@ -69,6 +69,7 @@ def run_search_stage(run: Run, ingredients: Ingredients, sample: Sample) -> Vari
         "generation": run.recipe.generation.model_dump(),
         "threads": run.recipe.bench.threads,
         "seed": run.recipe.seed,
+        "opset": ingredients.opset,
     }
     # What a trial depends on: not how much may be lost, so that another budget finds the trials of this one.
     same = {

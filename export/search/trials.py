@@ -29,11 +29,11 @@ from export.variants.summary import Made
 _SENSITIVITIES = TypeAdapter(list[LayerSensitivity])
 
 
-def usual_candidates(task: Task) -> list[Candidate]:
-    """The forms for a CPU that the task and this machine know; static int8 with every way to calibrate it."""
+def usual_candidates(task: Task, opset: int | None = None) -> list[Candidate]:
+    """The forms for a CPU that the task, this machine and an opset know; static int8 with every way to calibrate it."""
     found = []
     for variant in VARIANTS.values():
-        if variant.searched and _can_be_tried(variant, task):
+        if variant.searched and _can_be_tried(variant, task) and variant.is_in(opset):
             found += [Candidate(variant=variant.name, calibration=method) for method in _calibrations(variant)]
     return found
 
@@ -63,7 +63,7 @@ class TrialRunner:
         # Of a trial one line is said; what is done to each of its graphs is not.
         feeds = functools.cache(ingredients.feeds)
         self._ingredients = replace(ingredients, feeds=feeds, announce=nullcontext)
-        self.target, self.candidates = ingredients.target, usual_candidates(run.task)
+        self.target, self.candidates = ingredients.target, usual_candidates(run.task, ingredients.opset)
 
     def trial(self, candidate: Candidate) -> Trial:
         """Size, latency at batch 1, and the losses against the student in 32 bits on both halves of the rows."""

@@ -27,7 +27,7 @@ from compress.variants.registry import (
     default_variants,
     with_parents,
 )
-from export.onnx.fusion import fuse_graphs
+from export.onnx.fusion import ATTENTION_OPSET, fuse_graphs
 from export.onnx.graphs import Announce
 from export.onnx.merged import merge_decoders
 from export.onnx.plain import export_onnx
@@ -48,7 +48,8 @@ class Ingredients:
     ``fused`` are folders with its graphs; a folder need not be there before a variant is made from it. ``feeds`` gives
     what the plain graphs are fed with on the calibration rows; only static int8 asks for it. ``excluded`` names layers
     that stay in 32 bits; ``half`` tells what half precision can hold, for variants that calculate in it.
-    ``max_length`` is how many tokens of a text are read. ``announce`` says what is going on while a block runs. Code
+    ``max_length`` is how many tokens of a text are read. ``opset`` is that of all graphs; none: the usual ones.
+    ``announce`` says what is going on while a block runs. Code
     that lies beside the student runs where the run ``trusts_code``.
     """
 
@@ -65,6 +66,7 @@ class Ingredients:
     half: HalfPrecision | None = None
     announce: Callable[[str], AbstractContextManager[object]] = working
     trusts_code: bool = False
+    opset: int | None = None
 
     def parent_of(self, variant: Variant) -> Path:
         """The folder that a variant is made from."""
@@ -89,6 +91,7 @@ def ingredients_of(run: Run, data: DataSet, target: Target) -> Ingredients:
         feeds=lambda: calibration_feeds(run, data, run.path_of(PLAIN.name)),
         max_length=run.recipe.data.max_length,
         trusts_code=run.trusts_code,
+        opset=run.recipe.export.opset,
     )
 
 
@@ -142,12 +145,16 @@ def make(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
 def _plain(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
     announce = ingredients.announcing(f"{variant.name}:")
     source, labels = ingredients.parent_of(variant), ingredients.labels
-    facts = export_onnx(ingredients.task, source, folder, labels, announce, ingredients.trusts_code)
+    trusts_code, opset = ingredients.trusts_code, ingredients.opset
+    facts = export_onnx(ingredients.task, source, folder, labels, announce, trusts_code, opset)
     return Made(form=variant.name, target=place_of(variant, ingredients.target), graph=facts)
 
 
 def _fused(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
-    attentions = fuse_graphs(ingredients.parent_of(variant), folder, ingredients.announcing(f"{variant.name}: fusing"))
+    opset, announce = ingredients.opset, ingredients.announcing(f"{variant.name}: fusing")
+    if opset is not None and opset < ATTENTION_OPSET:
+        say(f"{variant.name}: attention is one operator from opset {ATTENTION_OPSET} on: in {opset} it stays as it is")
+    attentions = fuse_graphs(ingredients.parent_of(variant), folder, announce, opset)
     return Made(form=variant.name, target=place_of(variant, ingredients.target), fused_attentions=attentions)
 
 

@@ -80,6 +80,19 @@ def test_a_variant_beyond_tolerance_fails_the_stage(finished_run: Path, tmp_path
     assert (run / "recipe.yaml").read_bytes() == (finished_run / "recipe.yaml").read_bytes()
 
 
+def test_graphs_of_an_old_opset_are_all_of_it(finished_run: Path, tmp_path: Path, compress_command):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    done = compress_command("export", run, "--set", "export.opset=18", "--set", "export.variants=[onnx-int8]")
+    assert done.returncode == 0, done.stderr
+    assert "onnx-fused: attention is one operator from opset 23 on: in 18 it stays as it is" in done.stderr
+    for name in ("onnx", "onnx-fused", "onnx-int8"):
+        model = onnx.load(run / name / "model.onnx")
+        assert {opset.domain: opset.version for opset in model.opset_import}[""] == 18
+        assert model.ir_version == 8
+    assert np.abs(run_onnx(run / "onnx-fused", TEXTS) - run_onnx(finished_run / "onnx", TEXTS)).max() < 1e-4
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

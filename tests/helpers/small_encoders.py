@@ -40,14 +40,14 @@ CONFIGS: Mapping[str, Any] = {
 }
 
 
-def write_onnx(name: str, path: Path) -> Path:
+def write_onnx(name: str, path: Path, opset: int | None = None) -> Path:
     """Export an encoder with random weights and dynamic batch and length."""
-    path.write_bytes(_exported(name))
+    path.write_bytes(_exported(name, opset))
     return path
 
 
 @functools.cache
-def _exported(name: str) -> bytes:
+def _exported(name: str, opset: int | None) -> bytes:
     torch.manual_seed(0)
     model = transformers.AutoModelForSequenceClassification.from_config(CONFIGS[name]()).eval()
     with torch.no_grad():
@@ -57,7 +57,7 @@ def _exported(name: str) -> bytes:
     names = ("input_ids", "attention_mask")
     sample = {name: torch.ones((3, 11), dtype=torch.int64) for name in names}
     with TemporaryDirectory() as folder:
-        save_graph(exported_graph(model, sample, dict.fromkeys(names, shapes)), Path(folder) / "model.onnx")
+        save_graph(exported_graph(model, sample, dict.fromkeys(names, shapes), opset), Path(folder) / "model.onnx")
         return (Path(folder) / "model.onnx").read_bytes()
 
 

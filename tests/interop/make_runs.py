@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 sys.path.append(str(Path(__file__).parents[1] / "helpers"))
@@ -15,6 +16,7 @@ import small_sentence_models
 from tiny_runs import TASKS, recipe_for, tiny_recipe
 
 from compress import load
+from compress.runtimes.onnx import onnx_session
 from compress.serving.opened import open_to_try
 
 _CLASSIFIER = "text-classification"
@@ -48,6 +50,7 @@ def main(output: Path) -> None:
         subprocess.run([*command, "bundle", str(output / task), *accepted, "--output", str(output)], check=True)
     classify_single_texts(output)
     take_as_it_is(output)
+    write_old_opset(output)
     trim(output)
     make_static(output)
     give_vectors(output)
@@ -142,6 +145,25 @@ def take_as_it_is(output: Path) -> None:
     accepted = ["--accept", "onnx", "--accept", "onnx-int8"]
     bundle = [sys.executable, "-c", _WEIGHTS_BESIDE, "bundle", str(output / "as-is")]
     subprocess.run([*bundle, *accepted, "--output", str(output)], check=True)
+
+
+def write_old_opset(output: Path) -> None:
+    """Export the same teacher in the oldest opset, and write down what it gives."""
+    words = ["--data", str(output / "rows/unlabelled.jsonl"), "--name", "old-opset", "--output", str(output)]
+    fields = ("data.fields.text_pair=text_pair", "export.opset=18", "export.variants=[onnx-int8, onnx-static]")
+    settings = [word for field in fields for word in ("--set", field)]
+    model = str(output / _CLASSIFIER / "teacher")
+    subprocess.run([sys.executable, "-m", "compress", "export", model, *words, *settings], check=True)
+    tokens = np.random.default_rng(0).integers(5, 100, (4, 20))
+    feed = {"input_ids": tokens, "attention_mask": np.ones_like(tokens)}
+    feed["attention_mask"][1, 12:] = 0
+    logits = {}
+    for name in ("onnx", "onnx-fused", "onnx-int8", "onnx-static"):
+        session = onnx_session(output / "old-opset" / name / "model.onnx")
+        taken = {value.name: feed.get(value.name, np.zeros_like(tokens)).tolist() for value in session.get_inputs()}
+        found = session.run(["logits"], {given: np.array(rows) for given, rows in taken.items()})[0]
+        logits[name] = {"inputs": taken, "logits": found.tolist()}
+    (output / "old-opset.json").write_text(json.dumps(logits), "utf-8")
 
 
 def trim(output: Path) -> None:

@@ -59,6 +59,7 @@ _LOAD = {"bench.load.enabled": True}
 EXPORT = {
     "target": Change("cpu-avx2"),
     "variants": Change(["onnx-int4"]),
+    "opset": Change(18),
     "calibration.method": Change("entropy", _ALL),
     "calibration.rows": Change(8, _ALL),
     "calibration.split": Change("validation", _ALL),

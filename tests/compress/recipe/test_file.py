@@ -86,6 +86,12 @@ def test_a_saved_recipe_is_read_back_equal(tmp_path: Path):
         ("seed: 1\nname: !!binary aGVsbG8=", "line 2: bytes (!!binary); no field of a recipe has any"),
         ("bench: {batch_sizes: [8, true]}", "bench.batch_sizes: must be a number, and YAML reads true or false here"),
         ("export: {tensorrt: {enabled: 0}}", "export.tensorrt.enabled: must be true or false (got 0)"),
+        ("export: {opset: 17}", "export.opset: input should be greater than or equal to 18"),
+        ("export: {opset: 26}", "export.opset: input should be less than or equal to 25"),
+        (
+            "export: {opset: 18, variants: [onnx-int8, onnx-int4]}",
+            "export: variants: onnx-int4 needs opset 20 or later, and opset is 18; leave one out",
+        ),
         ("data: {source: ''}", "data.source: string should have at least 1 character"),
         ("name: latest", "name: 'latest' is the link to the newest run; choose another name"),
         ("seed: 1\nname: x\nseed: 2", "line 3: the key 'seed' comes twice; leave one out"),

@@ -35,6 +35,9 @@ def test_every_model_has_its_place_in_a_model_repository(bundle: Path):
         "tensorrt-fp16": "models/tensorrt-rtx/tensorrt-fp16/1",
         "onnx-fp16": "models/cuda/onnx-fp16/1",  # what the engine is built from
     }
+    needed = {model.name: model.needs and model.needs.oldest for model in read_bundle_manifest(bundle).models}
+    runtimes = {"onnx": "1.17", "onnx-int8": "1.23", "onnx-fp16": "1.17"}
+    assert needed == {name: runtimes.get(name) for name in folders}
     for folder in folders.values():
         names = {path.name for path in (bundle / folder).iterdir()}
         assert {"compress.json", "config.json", "tokenizer.json", "tokenizer_config.json", "model.py"} <= names
@@ -90,6 +93,7 @@ def test_the_card_says_what_users_must_know(bundle: Path, report: Report):
     assert "compress export --onnx models/cuda/onnx-fp16/1/model.onnx --trt --precision fp16" in card
     assert "finds the ranges of activations while running" not in card  # no form here looks at the whole batch
     assert "Licence: not given" in card  # the teacher's
+    assert "Oldest ONNX Runtime: `onnx` 1.17 (opset 20), `onnx-int8` 1.23 (opset 23), `onnx-fp16` 1.17" in card
 
 
 def test_the_card_names_a_form_whose_answers_depend_on_the_batch(run: Run, tmp_path: Path):

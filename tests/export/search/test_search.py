@@ -168,6 +168,8 @@ def test_forms_of_every_kind_are_tried():
     assert tried == ["onnx-fused", "onnx-int8", *static, "onnx-int4", "openvino-int8"]
     for_translation = [candidate.name for candidate in usual_candidates(task_named("translation"))]
     assert for_translation == tried[:-1]  # as the task's own rules say
+    in_old_runtimes = [candidate.name for candidate in usual_candidates(task_named("text-classification"), opset=18)]
+    assert in_old_runtimes == [name for name in tried if name != "onnx-int4"]
 
 
 def test_a_report_that_is_not_there_or_damaged_is_an_error_in_one_line(tmp_path: Path):
