@@ -23,6 +23,7 @@ class CpuFeatures:
     avx512_vnni: bool = False
     avx_vnni: bool = False
     avx512_bf16: bool = False
+    amx_bf16: bool = False
     amx_int8: bool = False
 
     @property
@@ -58,6 +59,7 @@ def parse_cpuinfo(text: str, architecture: str) -> CpuFeatures:
         avx512_vnni="avx512_vnni" in flags,
         avx_vnni="avx_vnni" in flags,
         avx512_bf16="avx512_bf16" in flags,
+        amx_bf16="amx_bf16" in flags,
         amx_int8="amx_int8" in flags,
     )
 

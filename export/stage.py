@@ -12,14 +12,14 @@ from rich.text import Text
 from compress.console import say, table, visible, working
 from compress.data.stage import load_data
 from compress.data.summary import DATA
-from compress.errors import RejectedVariantError
+from compress.errors import CompressError, RejectedVariantError
 from compress.recipe.export import Export
 from compress.runs.directory import Run, keep_recipe
 from compress.runs.stages import run_stage
 from compress.runtimes.openvino import openvino_core
 from compress.runtimes.tensorrt import choose_builder
 from compress.student.summary import exported_name
-from compress.targets import Target, resolve_target
+from compress.targets import TARGETS, Target, resolve_target, without_bf16
 from compress.variants.registry import CHOSEN, ENGINES, PLAIN, STUDENT_NAME, VARIANTS, Variant
 from export.onnx.graphs import graph_bytes, graphs_in
 from export.search.stage import check_target, run_search_stage
@@ -147,10 +147,29 @@ def _check(run: Run, variants: list[Variant], target: Target) -> None:
     """Say what cannot be done before any work is."""
     if any(variant.runtime == "OpenVINO" for variant in variants):
         openvino_core()
+    for variant in variants:
+        if variant.precision == "bf16":
+            _check_bf16(variant, target_for(variant, target))
     if run.recipe.export.budget.points is not None:
         check_target(target)
     if run.recipe.export.tensorrt.enabled:
         check_options(choose_builder(), run.recipe.export.tensorrt)
+
+
+def _check_bf16(variant: Variant, target: Target) -> None:
+    """Refuse what calculates in bf16 where it will not run so, or cannot be compared as it will run.
+
+    :param target: Of the variant.
+    :raises CompressError: Saying what would do.
+    """
+    reason = without_bf16()
+    if not target.bf16 and not reason:
+        reason = f"it calculates in bf16, and it would be for {target.name}"
+    if reason:
+        known = " or ".join(name for name, other in TARGETS.items() if other.bf16)
+        raise CompressError(
+            f"{variant.name}: {reason}; export it on such a processor (--target {known}), or leave it out (--variants)"
+        )
 
 
 def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sample: Sample) -> VariantSummary:

@@ -41,7 +41,7 @@ def check_fit(recipe: Recipe) -> None:
     :raises CompressError: Saying what is in the way.
     """
     target, here, task = resolve_target(recipe.export.target), resolve_target("auto"), task_named(recipe.task)
-    if target != here:
+    if target.kind != here.kind:
         raise CompressError(
             f"--target {target.name}: latency is measured on this machine, which is {here.name}; run the command on a "
             "machine of that kind, or leave it out"

@@ -25,7 +25,7 @@ from compress.student.summary import (
     original_summary,
     reference_stages,
 )
-from compress.targets import is_elsewhere
+from compress.targets import is_elsewhere, without_bf16
 from compress.tasks.contract import Task
 from compress.teacher.summary import MODEL, TEACHER
 from compress.variants.registry import VARIANTS, Runtime
@@ -88,6 +88,9 @@ def find_contenders(run: Run, labels: Sequence[str]) -> tuple[list[Contender], l
             if not all(runs_here(engine) for engine in summary.engines):
                 missing.append(NotMeasured(what=name, why=f"needs a GPU ({target})"))
                 continue
+        if name in VARIANTS and VARIANTS[name].precision == "bf16" and (reason := without_bf16()):
+            missing.append(NotMeasured(what=name, why=reason))
+            continue
         folder = run.path_of(name)
         shape = (original_summary(run) if name == original else exported_summary(run)).shape
         tokenizer = _tokenizer_beside(folder, run)

@@ -100,6 +100,8 @@ def _abilities(gpu: bool) -> list[Ability]:
     bits = "7-bit weights, as this CPU has no VNNI" if resolve_target("auto").reduce_range else "8-bit weights"
     distills, exports, measures = (not missing_modules(extra) for extra in ("distill", "export", "bench"))
     openvino = exports and importlib.util.find_spec("openvino") is not None
+    bf16 = resolve_target("auto").bf16
+    install_bf16 = "install the extras `export` and `openvino`" if bf16 else "needs AVX512_BF16 or AMX_BF16"
     native = exports and gpu and importlib.util.find_spec("tensorrt") is not None
     ahead = exports and all(
         importlib.util.find_spec(name) for name in ("tensorrt_rtx_bindings", "onnxruntime_ep_nv_tensorrt_rtx")
@@ -148,6 +150,11 @@ def _abilities(gpu: bool) -> list[Ability]:
             what="quantise to int8 for OpenVINO",
             available=openvino,
             note="OpenVINO" if openvino else "install the extras `export` and `openvino`",
+        ),
+        Ability(
+            what="calculate in bf16 with OpenVINO",
+            available=openvino and bf16,
+            note="OpenVINO" if openvino and bf16 else install_bf16,
         ),
         Ability(what="run ONNX on a GPU", available=cuda, note="ONNX Runtime with CUDA" if cuda else install_gpu),
         Ability(

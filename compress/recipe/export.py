@@ -68,6 +68,7 @@ class ParityLimits(Section):
     int8: Tolerance = Tolerance(max_difference=2.0, agreement=0.97, cosine=0.98)
     int4: Tolerance = Tolerance(max_difference=4.0, agreement=0.9, cosine=0.9)
     fp16: Tolerance = Tolerance(max_difference=0.1, agreement=0.99, cosine=0.999)
+    bf16: Tolerance = Tolerance(max_difference=0.5, agreement=0.98, cosine=0.998)
 
 
 CalibrationMethod = Literal["minmax", "entropy", "percentile"]
@@ -102,8 +103,8 @@ class Export(Section):
 
     target: str = Field(
         "auto",
-        description="auto (this machine's processor), cpu-avx2, cpu-avx512, cpu-vnni, cpu-arm, or cuda-sm75 to "
-        "cuda-sm120",
+        description="auto (this machine's processor), cpu-avx2, cpu-avx512, cpu-vnni, cpu-avx512-bf16, cpu-amx, "
+        "cpu-arm, or cuda-sm75 to cuda-sm120",
         json_schema_extra={"enum": ["auto", *TARGETS]},
     )
     variants: list[SelectableName] | None = Field(

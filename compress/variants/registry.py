@@ -16,6 +16,7 @@ VariantName = Literal[
     "onnx-dynamic",
     "onnx-static-gpu",
     "openvino-int8",
+    "openvino-bf16",
     "onnx-int4",
     "onnx-fp16",
     "onnx-chosen",
@@ -30,19 +31,22 @@ SelectableName = Literal[
     "onnx-dynamic",
     "onnx-static-gpu",
     "openvino-int8",
+    "openvino-bf16",
     "onnx-int4",
     "onnx-fp16",
 ]
 """Variants that a recipe can name: of the others ``onnx`` is always made, and the rest when it is asked for."""
 
-Precision = Literal["fp32", "fp16", "int8", "int4"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
 EnginePrecision = Literal["fp16", "int8", "fp32"]
-LimitsOf = Literal["onnx", "int8", "int4", "fp16"]
+LimitsOf = Literal["onnx", "int8", "int4", "fp16", "bf16"]
 """Whose limits of ``export.parity`` hold for a variant."""
 
 BrowserPrecision = Literal["fp32", "q8", "q4"]
 """What transformers.js calls the precision of a variant; its file's name follows."""
-Maker = Literal["export", "fuse", "int8-by-token", "dynamic-int8", "static-int8", "int4", "fp16", "search", "engine"]
+Maker = Literal[
+    "export", "fuse", "int8-by-token", "dynamic-int8", "static-int8", "int4", "fp16", "bf16", "search", "engine"
+]
 Runtime = Literal["PyTorch", "ONNX Runtime", "OpenVINO", "TensorRT", "TensorRT-RTX"]
 Processor = Literal["CPU", "GPU"]
 STUDENT_NAME: Literal["student"] = "student"
@@ -143,6 +147,11 @@ _ALL = (
         "openvino-int8", "onnx-fused", "int8", "int8", "static-int8", "OpenVINO", ("CPU",),
         "static int8 for OpenVINO: the faster one for batches of long texts",
         calibrated=True, follows_target=True, searched=True,
+    ),
+    Variant(
+        "openvino-bf16", "onnx", "bf16", "bf16", "bf16", "OpenVINO", ("CPU",),
+        "bf16 for OpenVINO, on processors that multiply in it (AVX512_BF16, AMX)",
+        follows_target=True,
     ),
     Variant(
         "onnx-chosen", "onnx", "int8", "int8", "search", "ONNX Runtime", ("CPU",),

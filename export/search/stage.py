@@ -90,7 +90,7 @@ def run_search_stage(run: Run, ingredients: Ingredients, sample: Sample) -> Vari
         draw(report, folder / "frontier.png")
         with working(f"{CHOSEN.name}: comparing with {PLAIN.name} on {len(sample.rows)} rows"):
             parity = measure_parity(run.task, sample.answers_of(run.path_of(PLAIN.name)), sample.answers(folder))
-        told = dict(made) | {"target": target.name}
+        told = dict(made) | {"target": target.kind}
         tolerance = tolerance_for(VARIANTS[made.form], run.recipe.export.parity)
         return VariantSummary(**told, parent=PLAIN.name, tolerance=tolerance, bytes=report.chosen.bytes, parity=parity)
 

@@ -35,7 +35,7 @@ from export.quantize.calibration import calibration_feeds
 from export.quantize.fp16 import convert_fp16
 from export.quantize.int4 import quantize_int4
 from export.quantize.int8 import Feeds, quantize_dynamic_int8, quantize_static_int8
-from export.quantize.openvino import convert_openvino_int8
+from export.quantize.openvino import convert_openvino_bf16, convert_openvino_int8
 from export.variants.ranges import HalfPrecision
 from export.variants.summary import Made
 
@@ -123,9 +123,10 @@ def target_for(variant: Variant, target: Target) -> Target:
 
 
 def place_of(variant: Variant, target: Target) -> str:
-    """What a summary says that a variant is for: ``any``, ``cpu``, ``cuda`` (all GPUs alike) or the target's name."""
+    """What a summary says that a variant is for: ``any``, ``cpu``, ``cuda`` (all GPUs alike) or a target's name, of
+    several for which the files are the same that of their kind."""
     if variant.follows_target:
-        return target.name
+        return target.name if variant.precision == "bf16" else target.kind
     return "any" if len(variant.runs_on) > 1 else "cpu" if "CPU" in variant.runs_on else "cuda"
 
 
@@ -196,6 +197,11 @@ def _openvino_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> 
     return Made(form=variant.name, target=place_of(variant, target), calibration=ingredients.calibration)
 
 
+def _openvino_bf16(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
+    convert_openvino_bf16(ingredients.parent_of(variant), folder, ingredients.announcing(f"{variant.name}: converting"))
+    return Made(form=variant.name, target=place_of(variant, ingredients.target))
+
+
 def _fp16(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
     announce = ingredients.announcing(f"{variant.name}: converting")
     half = ingredients.half
@@ -220,6 +226,7 @@ MAKERS: Mapping[tuple[Maker, Runtime], Callable[[Variant, Ingredients, Path], Ma
     ("dynamic-int8", "ONNX Runtime"): _ranges_at_run_time,
     ("static-int8", "ONNX Runtime"): _static_int8,
     ("static-int8", "OpenVINO"): _openvino_int8,
+    ("bf16", "OpenVINO"): _openvino_bf16,
     ("fp16", "ONNX Runtime"): _fp16,
     ("int4", "ONNX Runtime"): _int4,
 }

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from compress.machine import CpuFeatures, cpu_features, parse_cpuinfo
-from compress.targets import TARGETS, is_elsewhere, resolve_target, target_of
+from compress.targets import TARGETS, calculates_alike, is_elsewhere, resolve_target, target_of, without_bf16
 
 SAPPHIRE_RAPIDS = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -32,7 +32,10 @@ CPU implementer\t: 0x41
         ("x86_64", {"avx2", "avx512_f"}, "cpu-avx512"),
         ("x86_64", {"avx2", "avx512_f", "avx512_vnni"}, "cpu-vnni"),
         ("x86_64", {"avx2", "avx_vnni"}, "cpu-vnni"),
-        ("x86_64", {"avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_int8"}, "cpu-vnni"),
+        ("x86_64", {"avx2", "avx512_f", "avx512_vnni", "avx512_bf16"}, "cpu-avx512-bf16"),
+        ("x86_64", {"avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"}, "cpu-amx"),
+        ("x86_64", {"avx2", "avx512_f", "avx512_vnni", "amx_int8"}, "cpu-vnni"),
+        ("x86_64", {"avx2", "avx512_f", "avx512_bf16"}, "cpu-avx512"),  # int8 decides first
         ("AMD64", {"avx2", "avx512_f"}, "cpu-avx512"),
         ("aarch64", set(), "cpu-arm"),
         ("arm64", set(), "cpu-arm"),
@@ -47,7 +50,7 @@ def test_the_target_follows_from_the_features(architecture: str, features: set[s
 def test_features_are_those_of_the_first_processor():
     found = parse_cpuinfo(SAPPHIRE_RAPIDS, "x86_64")
     assert found.cpu_name == "Intel(R) Xeon(R) Platinum 8480+"
-    assert found.present == ["avx2", "avx512_f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8"]
+    assert found.present == ["avx2", "avx512_f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8"]
 
 
 @pytest.mark.parametrize(("text", "architecture"), [(GRAVITON, "aarch64"), ("", "x86_64")])
@@ -64,7 +67,7 @@ def test_a_part_of_a_flag_s_name_is_not_the_flag():
 def test_pytorch_sees_the_same_processor():
     torch = pytest.importorskip("torch")
     theirs, ours = torch.cpu.get_capabilities(), cpu_features()
-    names = ("avx2", "avx512_f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
+    names = ("avx2", "avx512_f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
     assert ours.present == [name for name in names if theirs.get(name)]
     assert theirs["architecture"].startswith("x86") == (target_of(ours).name != "cpu-arm")
 
@@ -75,6 +78,24 @@ def test_this_machine_has_a_target():
     assert not is_elsewhere(target.name)
     assert not is_elsewhere("any")
     assert is_elsewhere("cuda-sm89")
+
+
+@pytest.mark.parametrize(
+    ("here", "elsewhere"),
+    [
+        ("cpu-amx", {"cpu-avx2", "cpu-avx512", "cpu-arm"}),
+        ("cpu-avx512-bf16", {"cpu-avx2", "cpu-avx512", "cpu-arm"}),
+        ("cpu-vnni", {"cpu-avx2", "cpu-avx512", "cpu-avx512-bf16", "cpu-amx", "cpu-arm"}),
+        ("cpu-avx2", {"cpu-avx512", "cpu-vnni", "cpu-avx512-bf16", "cpu-amx", "cpu-arm"}),
+    ],
+)
+def test_bf16_is_all_that_its_targets_add(here: str, elsewhere: set[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("compress.targets.target_of", lambda _: TARGETS[here])
+    assert {name for name in TARGETS if name.startswith("cpu") and is_elsewhere(name)} == elsewhere
+    assert bool(without_bf16()) == (here in ("cpu-vnni", "cpu-avx2"))
+    assert calculates_alike("cpu-vnni", "cpu-vnni") == (here != "cpu-avx2")
+    assert calculates_alike("cpu-amx", "any") == (here != "cpu-avx2")
+    assert calculates_alike("cpu-amx", "cpu-amx") == (here == "cpu-amx")
 
 
 def test_looking_at_the_processor_imports_nothing_heavy():

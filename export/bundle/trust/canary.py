@@ -23,7 +23,7 @@ from compress.serving.format import (
     read_canary,
     read_description,
 )
-from compress.targets import resolve_target
+from compress.targets import calculates_alike, resolve_target
 from compress.tasks.registry import task_named
 from compress.tasks.rows import Row, row_as_dict
 
@@ -67,7 +67,7 @@ def canary_problem(folder: Path, model: BundleModel) -> tuple[str | None, str]:
     if recorded is None:
         raise UnavailableError("no outputs were recorded: it could not run where it was packed")
     found = _ask(folder / model.folder, [Row(**row.model_dump()) for row in canary.rows])
-    same_target = canary.recorded_on == resolve_target("auto").name and not model.on_gpu
+    same_target = calculates_alike(canary.recorded_on, model.target) and not model.on_gpu
     rows, limit = len(canary.rows), _SAME_TARGET if same_target else model.tolerance.max_difference
     fewest = rows if same_target else fewest_same(rows, model.tolerance.agreement)
     task = task_named(read_description(folder / model.folder).task)

@@ -53,6 +53,7 @@ class Change:
 
 
 _ALL = {"export.variants": ["onnx-int8", "onnx-int4", "onnx-fp16", "onnx-static"]}
+_BF16 = {"export.target": "cpu-amx", "export.variants": ["openvino-bf16"]}
 _ENGINES = {"export.tensorrt.enabled": True}
 _SEARCH = {"export.budget.points": 1.0}
 _LOAD = {"bench.load.enabled": True}
@@ -71,6 +72,9 @@ EXPORT = {
     **{f"parity.{precision}.max_difference": Change(9.0, _ALL) for precision in ("onnx", "int8", "int4", "fp16")},
     **{f"parity.{precision}.agreement": Change(0.5, _ALL) for precision in ("onnx", "int8", "int4", "fp16")},
     **{f"parity.{precision}.cosine": Change(0.5, _ALL) for precision in ("onnx", "int8", "int4", "fp16")},
+    "parity.bf16.max_difference": Change(9.0, _BF16),
+    "parity.bf16.agreement": Change(0.5, _BF16),
+    "parity.bf16.cosine": Change(0.5, _BF16),
     "tensorrt.enabled": Change(False, _ENGINES),
     "tensorrt.sm": Change([80], _ENGINES),
     "tensorrt.precisions": Change(["fp32"], _ENGINES),
@@ -120,6 +124,7 @@ def noting(noted: Noted) -> Iterator[None]:
             patch.setattr(module, "run_stage", note)
         for module in (export_stage, bundle_stage):
             patch.setattr(module, "keep_recipe", lambda run: None)
+        patch.setattr(export_stage, "without_bf16", lambda: None)  # whatever this processor has
         yield
 
 

@@ -66,6 +66,8 @@ def test_what_runs_on_one_kind_of_processor_is_made_for_it():
         ("onnx-int8", GPU, "cuda-sm89"),
         ("onnx-static", CPU, "cpu-avx2"),
         ("onnx-static-gpu", GPU, "cuda"),
+        ("onnx-int8", TARGETS["cpu-amx"], "cpu-vnni"),
+        ("openvino-bf16", TARGETS["cpu-amx"], "cpu-amx"),
         ("openvino-int8", CPU, "cpu-avx2"),
     ],
 )
