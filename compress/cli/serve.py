@@ -61,8 +61,9 @@ def serve(
         from compress.cli.results import ServeResult
         from compress.console import quiet_transformers, say
         from compress.server.limits import ServerLimits
-        from compress.server.running import held_address, run_server
+        from compress.server.running import held_address, run_server, warm_up
         from compress.serving.client import open_model
+        from compress.serving.format import read_canary
 
         limits = ServerLimits(
             request_bytes=max_request_bytes,
@@ -77,6 +78,8 @@ def serve(
             _verify(bundle, key, certificate or [])
             say(f"serve: opening {bundle}")
             model = open_model(bundle, variant, threads, memory)
+            for row in read_canary(bundle).rows[:1]:
+                warm_up(model, row)
             requests = run_server(model, address, limits)
         return ServeResult(bundle=str(bundle), model=model.description.name, url=address.url, requests=requests)
 

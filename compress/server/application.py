@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,6 +32,7 @@ from compress.serving.tensors import output_arrays, read_inputs
 _Found = TypeVar("_Found")
 _Answer = Callable[["Routes", Request], Awaitable[Response]]
 _OPENAI = "/v1/"
+_LONGEST_NAME = 100
 _CLIENT_GONE = 499  # as nginx calls it; nobody reads it but Prometheus
 
 
@@ -85,13 +87,13 @@ class Routes:
         """Answers as tensors."""
         self._check_name(request)
         described, header = self._model.description, request.headers.get(kserve.HEADER_LENGTH)
-        body = await self._bodies.read(request)
 
-        def read() -> tuple[kserve.Question, list[TextRead]]:
+        def read(body: bytes) -> tuple[kserve.Question, list[TextRead]]:
             question = kserve.read_request(body, header, described, self._limits)
             return question, read_inputs(self._model, question.texts)
 
-        question, texts = await self._beside(read)
+        async with self._bodies.body_of(request) as body:
+            question, texts = await self._beside(partial(read, body))
         answers = await self._asked(request, texts)
         content, length = await self._beside(lambda: kserve.response(question, described.name, output_arrays(answers)))
         if length is None:
@@ -100,13 +102,14 @@ class Routes:
 
     async def embed(self, request: Request) -> Response:
         """Vectors, as OpenAI's clients read them."""
-        described, body = self._model.description, await self._bodies.read(request)
+        described = self._model.description
 
-        def read() -> tuple[embeddings.VectorsQuestion, list[TextRead]]:
+        def read(body: bytes) -> tuple[embeddings.VectorsQuestion, list[TextRead]]:
             question = embeddings.read_embeddings_request(body, described, self._limits)
             return question, self._model.read(question.texts, kind=question.kind)
 
-        question, texts = await self._beside(read)
+        async with self._bodies.body_of(request) as body:
+            question, texts = await self._beside(partial(read, body))
         vectors = np.stack(await self._asked(request, texts))
 
         def response() -> bytes:
@@ -192,5 +195,6 @@ def _error(
     told = plain(message)
     if not route.startswith(_OPENAI):
         return JSONResponse({"error": told}, status, headers)
+    parameter = None if parameter is None else plain(parameter)[:_LONGEST_NAME]
     kind = "invalid_request_error" if status < 500 else "server_error"
     return JSONResponse({"error": {"message": told, "type": kind, "param": parameter, "code": None}}, status, headers)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections import Counter as Counts
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from compress.serving.format import Description
 
@@ -17,6 +25,7 @@ class Monitoring:
     """Counters and times of one server; `page` is what Prometheus reads, ``statuses`` how often each was sent."""
 
     def __init__(self, described: Description):
+        disable_created_metrics()  # a line more for each, of which no page tells
         self.statuses: Counts[int] = Counts()
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import reprlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -27,38 +28,37 @@ class BodyReader:
         self._limits = limits
         self._held = 0
 
-    async def read(self, request: Request) -> bytes:
-        """The body of a request.
+    @asynccontextmanager
+    async def body_of(self, request: Request) -> AsyncIterator[bytes]:
+        """The body of a request, while the block reads it.
 
-        :raises RefusedError: If it is too large or too slow, or other requests hold too much already.
+        :raises RefusedError: If it is too large or too slow, or others hold too much already.
         """
         parts: list[bytes] = []
-        size, held = 0, 0
         try:
             async with asyncio.timeout(_SECONDS):
-                async for part in request.stream():
-                    size += len(part)
-                    if size > _DISCARDED * self._limits.request_bytes:
-                        break
-                    if size <= self._limits.request_bytes:
-                        parts.append(part)
-                        held += len(part)
-                        self._held += len(part)
+                await self._read(request, parts)
+            yield b"".join(parts)
         except TimeoutError as error:
             message = f"the request was not there within {_SECONDS:.0f} s; send it at once"
             raise RefusedError(message, 408, headers={"Connection": "close"}) from error
         finally:
-            too_much = self._held > _AT_ONCE * self._limits.request_bytes
-            self._held -= held
-        if size > self._limits.request_bytes:
-            raise RefusedError(
-                f"the request is larger than {self._limits.request_bytes:,} bytes; send fewer or shorter texts",
-                413,
-                headers={"Connection": "close"},
-            )
-        if too_much:
-            raise busy("other requests are being read; ask again later")
-        return b"".join(parts)
+            self._held -= sum(map(len, parts))
+
+    async def _read(self, request: Request, parts: list[bytes]) -> None:
+        size, most = 0, self._limits.request_bytes
+        async for part in request.stream():
+            size += len(part)
+            if size > _DISCARDED * most:
+                break
+            if size <= most:
+                parts.append(part)
+                self._held += len(part)
+            if self._held > _AT_ONCE * most:
+                raise busy("other requests are being read; ask again later")
+        if size > most:
+            told = f"the request is larger than {most:,} bytes; send fewer or shorter texts"
+            raise RefusedError(told, 413, headers={"Connection": "close"})
 
 
 def parsed(body: bytes, model: type[_Body]) -> _Body:

@@ -19,7 +19,10 @@ from compress.server.joining import Joiner
 from compress.server.limits import ServerLimits
 from compress.server.monitoring import Monitoring
 from compress.serving.client import Model
-from compress.serving.tensors import answers_to
+from compress.serving.format import CanaryRow
+from compress.serving.tensors import answers_to, read_inputs
+from compress.tasks.registry import task_named
+from compress.tasks.rows import Row
 
 _SECONDS_TO_FINISH = 30  # what a client that stops reading or sending may hold up the end
 _CONNECTIONS = 1000
@@ -54,6 +57,15 @@ def held_address(host: str, port: int) -> Iterator[Address]:
             raise CompressError(f"--host {host} --port {port}: {error.strerror}; choose another") from error
         shown = f"[{host}]" if family == socket.AF_INET6 else host
         yield Address(bound, f"http://{shown}:{bound.getsockname()[1]}")
+
+
+def warm_up(model: Model, row: CanaryRow) -> None:
+    """Let a model answer once before others wait for it.
+
+    :raises CompressError: If it does not.
+    """
+    question = task_named(model.description.task).question(Row(**dict(row)))
+    answers_to(model, read_inputs(model, {name: [text] for name, text in question.items()}))
 
 
 def run_server(model: Model, address: Address, limits: ServerLimits) -> dict[int, int]:

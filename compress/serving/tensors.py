@@ -56,15 +56,14 @@ def read_inputs(model: Model, texts: Mapping[str, Sequence[str]]) -> list[TextRe
     :param texts: Of each input as many, by its name.
     :raises CompressError: If a text is none that the task reads.
     """
-    task = task_named(model.description.task)
+    asked = [_as_content(model.description, number, text) for number, text in enumerate(texts["TEXT"])]
     kinds = [kind or None for kind in texts["KIND"]] if "KIND" in texts else None
-    return model.read([_served(task, *one) for one in enumerate(texts["TEXT"])], texts.get("TEXT_PAIR"),
-                      texts.get("LANGUAGES"), kinds)  # fmt: skip
+    return model.read(asked, texts.get("TEXT_PAIR"), texts.get("LANGUAGES"), kinds)
 
 
-def _served(task: Any, number: int, text: str) -> Any:
+def _as_content(described: Description, number: int, text: str) -> Any:
     try:
-        return task.served_text(text)
+        return task_named(described.task).served_text(text)
     except ValueError as error:
         raise CompressError(f"text {number}: {error}; wanted is a list of words as JSON") from error
 

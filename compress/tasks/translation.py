@@ -7,6 +7,7 @@ Several pairs live in one model by the tokenizer's language codes (M2M100, NLLB)
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,7 @@ REFUSED_FIELDS: Mapping[str, str] = {
 }
 BUILT_IN = False
 SPLIT_BY: SplitBy = "text"
+_ASKS_FOR = re.compile(r">>(\S+)<<")
 # How sacrebleu splits text whose words are not set apart by spaces, and Korean, whose particles are not.
 _SEGMENTATION = {"zh": "zh", "ja": "char", "th": "char", "ko": "char"}
 
@@ -134,8 +136,16 @@ def _asking_for(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, pair
         return True, ""
     if settings.prefix:
         return False, settings.prefix.format(source=source, target=target)
-    token = _target_token(target)
-    return False, f"{token} " if token in tokenizer.get_vocab() else ""
+    token, vocabulary = _target_token(target), tokenizer.get_vocab()
+    if token in vocabulary:
+        return False, f"{token} "
+    # A model that is asked by tokens would write any language; one without them writes the one that it knows.
+    if known := sorted(found[1] for word in vocabulary if (found := _ASKS_FOR.fullmatch(word))):
+        raise CompressError(
+            f"languages '{pair}': the model writes {', '.join(known)}; ask for one of these, or say with "
+            f"data.language_codes which of them '{target}' is"
+        )
+    return False, ""
 
 
 def _set_codes(tokenizer: PreTrainedTokenizerBase, source: str, target: str) -> None:

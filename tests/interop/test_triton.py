@@ -6,7 +6,6 @@ The package nvidia-pytriton carries the server; nothing of it is used besides. O
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -16,29 +15,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 import pytriton
 import tritonclient.grpc
 import tritonclient.http
+from kserve_clients import LOOPBACK, free_ports, inputs_of, predictions
 
 RUNS = Path(os.environ["COMPRESS_INTEROP"])
 PYTRITON = Path(pytriton.__file__).parent
 TASKS = ("text-classification", "token-classification", "question-answering", "translation")
 ROWS = 200
 AT_ONCE = 16
-LOOPBACK = "127.0.0.1"
 START_SECONDS = 300
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind((LOOPBACK, 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @pytest.fixture(scope="module")
@@ -93,26 +81,6 @@ def is_ready(client) -> bool:
         return False
 
 
-def inputs_of(task: str, rows: list[dict]) -> dict[str, list[str]]:
-    texts = [json.dumps(row["text"]) if task == "token-classification" else row["text"] for row in rows]
-    inputs = {"TEXT": texts}
-    if task in ("text-classification", "question-answering"):
-        inputs["TEXT_PAIR"] = [row["text_pair"] for row in rows]
-    return {**inputs, "LANGUAGES": [row["lang"] for row in rows]} if task == "translation" else inputs
-
-
-def asked(module, address: str, model: str, inputs: dict[str, list[str]]) -> list[str]:
-    client = module.InferenceServerClient(address)
-    tensors = []
-    for name, texts in inputs.items():
-        array = np.array([[text.encode()] for text in texts], dtype=object)
-        tensors.append(module.InferInput(name, list(array.shape), "BYTES"))
-        tensors[-1].set_data_from_numpy(array)
-    found = client.infer(model, tensors).as_numpy("PREDICTION")
-    client.close()
-    return [row[0].decode() for row in found]
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_the_same_predictions_in_every_language_over_both_protocols_and_from_many_at_once(task, backends, tmp_path):
     lines = (RUNS / task / "data/test.jsonl").read_text("utf-8").splitlines()[:ROWS]
@@ -126,7 +94,7 @@ def test_the_same_predictions_in_every_language_over_both_protocols_and_from_man
             address = addresses[module.__name__.rpartition(".")[2]]
 
             def ask(row: dict, module=module, address=address) -> str:
-                return asked(module, address, "onnx", inputs_of(task, [row]))[0]
+                return predictions(module, address, "onnx", inputs_of(task, [row]))[0]
 
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 found = list(pool.map(ask, rows))
@@ -134,7 +102,7 @@ def test_the_same_predictions_in_every_language_over_both_protocols_and_from_man
                 (row["lang"], one, other) for row, one, other in zip(rows, found, wanted, strict=True) if one != other
             ]
             assert not wrong
-        several = asked(tritonclient.grpc, addresses["grpc"], "onnx", inputs_of(task, rows[:8]))
+        several = predictions(tritonclient.grpc, addresses["grpc"], "onnx", inputs_of(task, rows[:8]))
         assert several == wanted[:8]
         statistics = tritonclient.grpc.InferenceServerClient(addresses["grpc"]).get_inference_statistics("onnx")
         (of_model,) = statistics.model_stats
@@ -145,12 +113,14 @@ def test_bad_input_is_answered_with_the_reason(backends, tmp_path):
     repository = RUNS / "translation" / "bundle/models/cpu"
     with served(repository, backends, tmp_path / "log", "--model-config-name=text") as addresses:
         with pytest.raises(tritonclient.grpc.InferenceServerException, match="from which language to which"):
-            asked(tritonclient.grpc, addresses["grpc"], "onnx", {"TEXT": ["January"], "LANGUAGES": [""]})
+            predictions(tritonclient.grpc, addresses["grpc"], "onnx", {"TEXT": ["January"], "LANGUAGES": [""]})
         rows = [{"text": "january, monday", "lang": lang} for lang in ("en-de", "") * AT_ONCE]
 
         def ask(row: dict) -> bool:
             try:
-                return bool(asked(tritonclient.grpc, addresses["grpc"], "onnx", inputs_of("translation", [row]))[0])
+                return bool(
+                    predictions(tritonclient.grpc, addresses["grpc"], "onnx", inputs_of("translation", [row]))[0]
+                )
             except tritonclient.grpc.InferenceServerException:
                 return False
 

@@ -47,6 +47,17 @@ def test_a_token_before_the_source_asks_for_the_language(tokenizer):
     assert all("prompt" not in example for example in examples)
 
 
+def test_a_language_that_a_model_does_not_write_is_refused(tokenizer):
+    with pytest.raises(CompressError, match=r"languages 'en-ja': the model writes de, fr; ask for one of these"):
+        TASK.encoder(tokenizer, Data(), [])([*ROWS, Row("A text", "", "en-ja")])
+
+
+def test_a_model_of_one_direction_is_asked_for_it_without_a_token():
+    tokenizer = train_tokenizer(["A text"] * 3, NewTokenizer(vocabulary_size=120, longest_piece=8), 64, [])
+    (example,) = TASK.encoder(tokenizer, Data(), [])([Row("A text", "", "en-ja")])
+    assert example["input_ids"] == tokenizer("A text")["input_ids"]
+
+
 def test_a_prefix_asks_for_the_language(tokenizer):
     data = Data(prefix="{source} to {target}: ", language_codes={"en": "English", "de": "German"})
     (example,) = TASK.encoder(tokenizer, data, [])(ROWS[:1])

@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from compress import load
 from compress.console import plain
-from compress.serving.client import Answer
-from compress.tasks.registry import task_named
+from compress.serving.tensors import answers_to, output_arrays, read_inputs
 
 Asked = Mapping[str, Sequence[str]]
 """The texts of each input, by its name."""
@@ -30,7 +28,6 @@ class TritonPythonModel:
         threads, memory = (int(told[name]) if name in told else None for name in ("threads", "memory"))
         self._model = load(Path(args["model_repository"]) / args["model_version"], None, threads, memory)
         self._inputs = [value["name"] for value in config["input"]]
-        self._task = task_named(self._model.description.task)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer to all requests at once: the client makes batches of similar length of their texts."""
@@ -49,27 +46,12 @@ class TritonPythonModel:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(plain(str(error) or type(error).__name__)))
 
     def _said(self, asked: Asked) -> list[Any]:
-        """Vectors, where the model gives some, else answers."""
-        if self._task.VECTORS:
-            return list(self._model.encode(asked["TEXT"], [kind or None for kind in asked["KIND"]]))
-        return list(self._answers(asked))
-
-    def _answers(self, asked: Asked) -> list[Answer]:
-        texts = [self._task.served_text(text) for text in asked["TEXT"]]
-        return self._model.predict(texts, asked.get("TEXT_PAIR"), asked.get("LANGUAGES"))
+        return answers_to(self._model, read_inputs(self._model, asked))
 
     def _asked(self, request: Any) -> Asked:
         arrays = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
         return {name: [row[0].decode() for row in array] for name, array in arrays.items()}
 
     def _response(self, answers: Sequence[Any]) -> Any:
-        if self._task.VECTORS:
-            return pb_utils.InferenceResponse([pb_utils.Tensor("EMBEDDING", np.stack(answers))])
-        said = [answer.prediction for answer in answers]
-        texts = [text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for text in said]
-        predictions = np.array([[text.encode()] for text in texts], dtype=object)
-        tensors = [pb_utils.Tensor("PREDICTION", predictions)]
-        sure = [list(answer.probabilities.values()) for answer in answers if answer.probabilities is not None]
-        if sure:
-            tensors.append(pb_utils.Tensor("PROBABILITIES", np.array(sure, dtype=np.float32)))
-        return pb_utils.InferenceResponse(tensors)
+        arrays = output_arrays(answers)
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in arrays.items()])
