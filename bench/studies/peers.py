@@ -2,7 +2,8 @@
 
 Every contender lives in a process of its own, which is stopped while another one is measured, so that no thread pool
 disturbs another. They take turns in rounds. All get the same random weights and tokens; accuracy is how far logits are
-from those of PyTorch in 32 bits, as a share of their spread.
+from those of PyTorch in 32 bits, as a share of their spread. OpenVINO runs as it comes, where it takes bf16 if the
+processor has it, and in 32 bits.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.measure.process import AskedProcess
-from bench.studies.peer_models import CONTENDERS, OURS, EncoderShape, write_models
+from bench.studies.peer_models import EXACT, EncoderShape, contenders_here, ours_like, write_models
 from bench.studies.peer_process import KINDS, LogitsRequest, PeakRequest, PeerSetup, TimeRequest
 from compress.console import progress, quiet_libraries
 from compress.contract import Contract
+from compress.machine import cpu_features
 from compress.subprocesses import module_command
 from compress.targets import resolve_target
 
 _ROUNDS = 5
 _RESAMPLES = 2000
-_EXACT = "torch.compile"
-"""Whose logits the others are compared with."""
+_AS_ACCURATE, _ROUNDING = 1.1, 1e-5
+"""An error is no larger than another up to this factor, and up to rounding in 32 bits."""
 _COMMAND = module_command("bench.studies.peer_process")
 
 
@@ -46,7 +48,8 @@ class PeerFigures(Contract):
     """What a contender took in a cell, and how that compares with the fastest of ours in its precision.
 
     ``interval_ms`` and ``ours_takes_interval`` are 95 % intervals of ``p50_ms`` and of ``ours_takes``, the ratio of our
-    time to this one; ``share_of_peak`` is of the fastest product of matrices in 32 bits.
+    time to this one; ``share_of_peak`` is of the fastest product of matrices in 32 bits. ``error`` is the root mean
+    square of that of the logits, as a share of their spread; ``unbeaten``: nobody as accurate takes less time.
     """
 
     p50_ms: float
@@ -55,6 +58,8 @@ class PeerFigures(Contract):
     ours_takes: float
     ours_takes_interval: tuple[float, float]
     share_of_peak: float
+    error: float
+    unbeaten: bool
 
 
 class JudgedCell(PeerCell):
@@ -66,10 +71,9 @@ class JudgedCell(PeerCell):
 class PeerReport(Contract):
     """What was measured of all contenders."""
 
+    processor: str
     target: str
     cells: list[JudgedCell]
-    accuracy: dict[str, dict[str, float]]
-    """By shape and contender: the root mean square of its error, as a share of the spread of the logits."""
     peak_gflops: dict[int, float]
     """By threads."""
 
@@ -82,7 +86,7 @@ def compare_peers(
     :param sizes: Pairs of batch and length.
     """
     cells: list[JudgedCell] = []
-    accuracy: dict[str, dict[str, float]] = {}
+    names = contenders_here()
     peaks = {count: _peak(count) for count in threads}
     with progress() as bar:
         task = bar.add_task("peers", total=len(shapes) * len(threads) * _ROUNDS)
@@ -90,48 +94,65 @@ def compare_peers(
             with TemporaryDirectory() as folder:
                 write_models(shape, Path(folder))
                 for count in threads:
-                    with _started(folder, count) as contenders:
-                        accuracy[shape.name] = _accuracy(contenders)
+                    with _started(names, folder, count) as contenders:
+                        errors = _errors(contenders)
                         samples = _samples(contenders, sizes, lambda: bar.advance(task))
                     for (batch, length), found in samples.items():
                         cell = PeerCell(shape=shape, threads=count, batch=batch, length=length)
-                        cells.append(judged_cell(cell, found, peaks[count]))
-    return PeerReport(target=resolve_target("auto").name, cells=cells, accuracy=accuracy, peak_gflops=peaks)
+                        cells.append(judged_cell(cell, found, errors, peaks[count]))
+    processor, target = cpu_features().cpu_name, resolve_target("auto").name
+    return PeerReport(processor=processor, target=target, cells=cells, peak_gflops=peaks)
 
 
-def peer_table(report: PeerReport) -> Table:
-    """One row a cell, one column a contender."""
+def peer_tables(report: PeerReport) -> list[Table]:
+    """For each model one row a contender, with its error, and one column a setting."""
     peaks = ", ".join(f"{value:.0f} with {count}" for count, value in report.peak_gflops.items())
-    title = f"p50 ms (share of the measured fp32 peak), {report.target}; peak GFLOP/s by threads: {peaks}"
-    table = Table(title=title)
-    for heading in ("model", "threads", "batch", "length", *CONTENDERS):
-        table.add_column(heading, justify="right")
-    for cell in report.cells:
-        figures = cell.contenders.values()
-        table.add_row(
-            cell.shape.name, str(cell.threads), str(cell.batch), str(cell.length),
-            *(f"{figure.p50_ms:.2f} ({100 * figure.share_of_peak:.0f} %)" for figure in figures),
-        )  # fmt: skip
-    return table
+    tables = []
+    for shape in dict.fromkeys(cell.shape for cell in report.cells):
+        cells = [cell for cell in report.cells if cell.shape == shape]
+        table = Table(
+            title=f"{shape.name}: p50 ms (share of the fp32 peak; *: nobody as accurate takes less), by threads, batch "
+            f"x length\n{report.processor}, {report.target}; peak GFLOP/s by threads: {peaks}"
+        )
+        table.add_column("contender")
+        for heading in ("error", *(f"{cell.threads}, {cell.batch}x{cell.length}" for cell in cells)):
+            table.add_column(heading, justify="right")
+        for name, first in cells[0].contenders.items():
+            table.add_row(name, f"{100 * first.error:.2g} %", *(_shown(cell.contenders[name]) for cell in cells))
+        tables.append(table)
+    return tables
 
 
-def judged_cell(cell: PeerCell, samples: Mapping[str, Sequence[float]], peak: float) -> JudgedCell:
+def _shown(figures: PeerFigures) -> str:
+    return f"{figures.p50_ms:.2f} ({100 * figures.share_of_peak:.0f} %){'*' if figures.unbeaten else ' '}"
+
+
+def is_as_accurate(error: float, other: float) -> bool:
+    """Whether an error is no larger than another one."""
+    return error <= _AS_ACCURATE * other + _ROUNDING
+
+
+def judged_cell(
+    cell: PeerCell, samples: Mapping[str, Sequence[float]], errors: Mapping[str, float], peak: float
+) -> JudgedCell:
     """The figures of a cell.
 
     :param samples: Milliseconds of each contender.
+    :param errors: Of each contender.
     :param peak: GFLOP/s of a product of matrices.
     """
     contenders = {}
-    for name, precision in CONTENDERS.items():
-        median = float(np.median(samples[name]))
-        ours = min(
-            (own for own in OURS if CONTENDERS[own] == precision), key=lambda own: float(np.median(samples[own]))
-        )
+    medians = {name: float(np.median(times)) for name, times in samples.items()}
+    for name, median in medians.items():
+        ours = min(ours_like(name, list(samples)), key=medians.__getitem__)
+        rivals = [medians[other] for other in samples if is_as_accurate(errors[other], errors[name])]
         contenders[name] = PeerFigures(
+            error=errors[name],
+            unbeaten=median <= min(rivals),
             p50_ms=median,
             interval_ms=_interval(_medians(samples[name], 0)),
             runs=len(samples[name]),
-            ours_takes=float(np.median(samples[ours])) / median,
+            ours_takes=medians[ours] / median,
             ours_takes_interval=_interval(_medians(samples[ours], 1) / _medians(samples[name], 2)),
             share_of_peak=cell.shape.operations(cell.batch, cell.length) / median / 1e6 / peak,
         )
@@ -164,10 +185,10 @@ def _samples(
 
 
 @contextmanager
-def _started(folder: str, threads: int) -> Iterator[dict[str, AskedProcess]]:
+def _started(names: Sequence[str], folder: str, threads: int) -> Iterator[dict[str, AskedProcess]]:
     found: dict[str, AskedProcess] = {}
     try:
-        for name in CONTENDERS:
+        for name in names:
             found[name] = AskedProcess(name, _COMMAND, KINDS, threads)
             found[name].ask(PeerSetup(name, folder, threads))
         yield found
@@ -176,10 +197,10 @@ def _started(folder: str, threads: int) -> Iterator[dict[str, AskedProcess]]:
             contender.end()
 
 
-def _accuracy(contenders: Mapping[str, AskedProcess]) -> dict[str, float]:
+def _errors(contenders: Mapping[str, AskedProcess]) -> dict[str, float]:
     """For each contender the root mean square of its error, as a share of the spread of the logits."""
     logits = {name: np.array(contender.ask(LogitsRequest()).logits) for name, contender in contenders.items()}
-    exact = logits[_EXACT]
+    exact = logits[EXACT]
     spread = float(exact.std(axis=0).mean())
     return {name: float(np.sqrt(np.mean((found - exact) ** 2))) / spread for name, found in logits.items()}
 
@@ -200,7 +221,7 @@ def main() -> None:
     sizes = [(batch, length) for batch in (1, 8) for length in (32, 128)]
     report = compare_peers([EncoderShape(6, 384), EncoderShape(12, 768)], [1, 2], sizes)
     sys.stdout.write(report.model_dump_json() + "\n")
-    Console(width=220, stderr=True).print(peer_table(report))
+    Console(width=220, stderr=True).print(*peer_tables(report))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class ParityLimits(Section):
     int8: Tolerance = Tolerance(max_difference=2.0, agreement=0.97, cosine=0.98)
     int4: Tolerance = Tolerance(max_difference=4.0, agreement=0.9, cosine=0.9)
     fp16: Tolerance = Tolerance(max_difference=0.1, agreement=0.99, cosine=0.999)
-    bf16: Tolerance = Tolerance(max_difference=0.5, agreement=0.98, cosine=0.998)
+    bf16: Tolerance = Tolerance(max_difference=0.5, agreement=0.98, cosine=0.999)
 
 
 CalibrationMethod = Literal["minmax", "entropy", "percentile"]

@@ -3,14 +3,19 @@
 import numpy as np
 import pytest
 
-from bench.studies.peer_models import CONTENDERS, OURS, EncoderShape
-from bench.studies.peers import JudgedCell, PeerCell, PeerReport, judged_cell, peer_table
+from bench.studies import peer_models
+from bench.studies.peer_models import CONTENDERS, EncoderShape, contenders_here, ours_like, precision_here
+from bench.studies.peers import JudgedCell, PeerCell, PeerReport, judged_cell, peer_tables
+from compress.targets import TARGETS
+
+ERRORS = {"fp32": 1e-7, "bf16": 0.02, "int8": 0.2}
 
 
 @pytest.fixture
 def samples() -> dict[str, list[float]]:
     generator = np.random.default_rng(0)
-    milliseconds = {"onnx": 10.0, "onnx-fused": 8.0, "onnx-int8": 4.0, "openvino-int8": 5.0, "OpenVINO NNCF int8": 3.0}
+    milliseconds = {"onnx": 10.0, "onnx-fused": 8.0, "onnx-int8": 4.0, "openvino-int8": 5.0}
+    milliseconds |= {"OpenVINO NNCF int8 f32": 3.0, "openvino-bf16": 6.0}
     return {
         name: (milliseconds.get(name, 9.0) * generator.normal(1, 0.02, 60)).tolist() for name in CONTENDERS
     }  # two per cent of noise
@@ -25,13 +30,14 @@ def test_operations_are_those_of_the_matrix_products():
 
 def judged(samples: dict[str, list[float]], threads: int = 1, batch: int = 1, length: int = 32) -> JudgedCell:
     cell = PeerCell(shape=EncoderShape(6, 384), threads=threads, batch=batch, length=length)
-    return judged_cell(cell, samples, peak=100.0)
+    errors = {name: ERRORS[CONTENDERS[name]] for name in samples}
+    return judged_cell(cell, samples, errors, peak=100.0)
 
 
 def test_peers_are_judged_against_the_fastest_of_ours_in_their_precision(samples: dict[str, list[float]]):
     found = judged(samples).contenders
     assert found["onnx"].ours_takes == pytest.approx(0.8, abs=0.02)
-    low, high = found["OpenVINO NNCF int8"].ours_takes_interval
+    low, high = found["OpenVINO NNCF int8 f32"].ours_takes_interval
     assert 1.25 < low < 4 / 3 < high < 1.42
     assert found["onnx-int8"].ours_takes == 1  # the faster one of ours
     assert found["openvino-int8"].ours_takes == pytest.approx(0.8, abs=0.02)
@@ -47,6 +53,38 @@ def test_the_share_of_the_peak_is_operations_over_time(samples: dict[str, list[f
 
 def test_the_table_has_a_row_for_every_cell(samples: dict[str, list[float]]):
     cells = [judged(samples, threads) for threads in (1, 2)]
-    table = peer_table(PeerReport(target="cpu-vnni", peak_gflops={1: 100.0, 2: 200.0}, cells=cells, accuracy={}))
-    assert table.row_count == 2
-    assert {"onnx-fused", "onnx-int8", "openvino-int8"} == set(OURS) <= {column.header for column in table.columns}
+    report = PeerReport(processor="a processor", target="cpu-vnni", peak_gflops={1: 100.0, 2: 200.0}, cells=cells)
+    (table,) = peer_tables(report)
+    assert table.row_count == len(CONTENDERS)
+    assert [column.header for column in table.columns] == ["contender", "error", "1, 1x32", "2, 1x32"]
+    assert {name: cell.endswith("*") for name, cell in zip(CONTENDERS, table.columns[2].cells, strict=True)} == {
+        name: name in ("onnx-fused", "openvino-bf16", "OpenVINO NNCF int8 f32") for name in CONTENDERS
+    }
+
+
+def test_nobody_faster_is_as_accurate_as_who_is_unbeaten(samples: dict[str, list[float]]):
+    cell = PeerCell(shape=EncoderShape(6, 384), threads=1, batch=1, length=32)
+    exact = dict.fromkeys(samples, 1e-7)
+    unbeaten = {
+        name for name, figures in judged_cell(cell, samples, exact, 100.0).contenders.items() if figures.unbeaten
+    }
+    assert unbeaten == {"OpenVINO NNCF int8 f32"}  # the fastest, were it exact
+    errors = exact | {"OpenVINO NNCF int8 f32": 0.5, "onnx-int8": 0.1}
+    found = judged_cell(cell, samples, errors, 100.0).contenders
+    assert {name for name, figures in found.items() if figures.unbeaten} == {
+        "OpenVINO NNCF int8 f32", "onnx-int8", "openvino-int8",
+    }  # fmt: skip
+
+
+def test_without_bf16_or_a_compiler_the_others_are_measured(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("compress.targets.target_of", lambda _: TARGETS["cpu-vnni"])
+    monkeypatch.setattr(peer_models, "_has_compiler", lambda: False)
+    names = contenders_here()
+    assert set(CONTENDERS) - set(names) == {"openvino-bf16", "torch.compile", "torch.compile bf16"}
+    assert precision_here("OpenVINO as it comes") == "fp32"
+    assert ours_like("OpenVINO as it comes", names) == ours_like("PyTorch bf16", names) == ["onnx-fused"]
+    assert ours_like("OpenVINO NNCF int8 as it comes", names) == ["onnx-int8", "openvino-int8"]
+    monkeypatch.setattr("compress.targets.target_of", lambda _: TARGETS["cpu-amx"])
+    monkeypatch.setattr(peer_models, "_has_compiler", lambda: True)
+    assert contenders_here() == list(CONTENDERS)
+    assert ours_like("OpenVINO as it comes", contenders_here()) == ["openvino-bf16"]
