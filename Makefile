@@ -65,6 +65,18 @@ $(VENV)-onnxruntime/installed: Makefile
 		$(VENV)-onnxruntime/bin/pip install --quiet $$old "pytest>=8.4" && break; done
 	touch $@
 
+# Folders for OpenVINO
+$(VENV)-openvino/installed: Makefile
+	$(PYTHON) -m venv $(VENV)-openvino
+	$(VENV)-openvino/bin/pip install --quiet "optimum-intel==2.2.0" "openvino>=2026.1,<2027" "pytest>=8.4"
+	touch $@
+
+# A registry of models
+$(VENV)-mlflow/installed: Makefile
+	$(PYTHON) -m venv $(VENV)-mlflow
+	$(VENV)-mlflow/bin/pip install --quiet "mlflow-skinny>=3.10,<4" "onnx>=1.20" "onnxruntime>=1.27,<1.33" pandas "pytest>=8.4"
+	touch $@
+
 # What editors read YAML with, where there is npm
 $(VENV)-node/installed: Makefile
 	mkdir -p $(VENV)-node
@@ -81,6 +93,8 @@ interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed $(
 	PATH="$(CURDIR)/$(BIN):$$PATH" COMPRESS_INTEROP=artifacts/interop $(BIN)/pytest --quiet --noconftest tests/interop/test_browser.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-fastembed/bin/pytest --quiet --noconftest tests/interop/test_fastembed.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-onnxruntime/bin/pytest --quiet --noconftest tests/interop/test_old_onnxruntime.py
+	COMPRESS_INTEROP=artifacts/interop $(VENV)-openvino/bin/pytest --quiet --noconftest tests/interop/test_optimum_intel.py
+	COMPRESS_INTEROP=artifacts/interop $(VENV)-mlflow/bin/pytest --quiet --noconftest tests/interop/test_mlflow.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-model2vec/bin/pytest --quiet --noconftest tests/interop/test_model2vec.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-triton/bin/pytest --quiet --noconftest tests/interop/test_triton.py
 

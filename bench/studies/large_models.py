@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -26,6 +26,9 @@ from compress.targets import TARGETS, resolve_target
 from compress.tasks.contract import Task
 from compress.tasks.registry import task_named
 from export.onnx.graphs import graph_bytes
+
+if TYPE_CHECKING:
+    from export.quantize.int8 import Feeds
 
 _LABELS, _CALIBRATION_BATCHES, _CALIBRATION_TOKENS = 7, 8, 128
 WEIGHTS = "model"
@@ -90,15 +93,27 @@ def _forms(shape: ModelShape, root: Path) -> Mapping[str, Callable[[Path], objec
         "onnx-int4": lambda folder: quantize_int4(fused, folder),
         "onnx-fp16": lambda folder: convert_fp16(plain, folder),
     }
+    forms |= {
+        "onnx-static": lambda folder: quantize_static_int8(fused, folder, own, _feeds(shape, plain), "percentile"),
+        "onnx-static-gpu": lambda folder: quantize_static_int8(plain, folder, gpu, _feeds(shape, plain), "percentile"),
+    }
     if shape.translates:
         return forms
-    feeds = {"model.onnx": list(_rows(shape))}
     return forms | {
-        "onnx-static": lambda folder: quantize_static_int8(fused, folder, own, feeds, "percentile"),
-        "onnx-static-gpu": lambda folder: quantize_static_int8(plain, folder, gpu, feeds, "percentile"),
-        "openvino-int8": lambda folder: convert_openvino_int8(fused, folder, own, feeds, "percentile"),
+        "openvino-int8": lambda folder: convert_openvino_int8(fused, folder, own, _feeds(shape, plain), "percentile"),
         "tensorrt-fp16": lambda folder: _build_engine(root / "onnx-fp16", folder),
     }
+
+
+def _feeds(shape: ModelShape, plain: Path) -> Feeds:
+    """What the graphs of a model are fed with on rows of any tokens."""
+    from compress.runtimes.generation import Search
+    from export.quantize.calibration import recorded_feeds
+
+    rows = list(_rows(shape))
+    if not shape.translates:
+        return {"model.onnx": rows}
+    return recorded_feeds(plain, rows, Search(beams=1, length_penalty=1.0, max_tokens=_CALIBRATION_TOKENS))
 
 
 def _rows(shape: ModelShape) -> Iterator[dict[str, np.ndarray]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,14 @@ def calibration_feeds(run: Run, data: DataSet, source: Path) -> Feeds:
         for indices in batches_by_length(examples, _BATCH_SIZE)
     ]
     if len(run.task.GRAPHS) > 1:
-        return _recorded(source, batches, Search.of(run.recipe, beams=1))
+        return recorded_feeds(source, batches, Search.of(run.recipe, beams=1))
     (graph,) = run.task.GRAPHS
     accepted = {value.name for value in onnx_session(source / graph).get_inputs()}
     return {graph: [{name: batch[name] for name in accepted} for batch in batches]}
 
 
-def _recorded(source: Path, batches: list[dict[str, np.ndarray]], search: Search) -> Feeds:
-    """What encoder and decoders are fed with while they translate.
+def recorded_feeds(source: Path, batches: Sequence[dict[str, np.ndarray]], search: Search) -> Feeds:
+    """What a translator's encoder and decoders are fed with while they translate.
 
     Of a decoder's steps those whose number is a power of two are kept: each holds the keys and values of all tokens
     before it.

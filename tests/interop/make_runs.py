@@ -22,6 +22,7 @@ from compress.serving.opened import open_to_try
 _CLASSIFIER = "text-classification"
 _SEVERAL_LAYERS = {"translation": {"student.decoder_layers": 2}}
 """More layers than one: the order of their keys and values is seen."""
+_OPENVINO = {"export.variants": ["onnx-fused", "onnx-int8", "openvino-int8"]}
 _PACKED = ("onnx", "onnx-int8")
 _WEIGHTS_BESIDE = """
 import export.onnx.weights
@@ -40,7 +41,7 @@ def main(output: Path) -> None:
         path.write_text(yaml.safe_dump({**recipe, "name": task}), "utf-8")
         settings = [
             word
-            for name, value in (fields | _SEVERAL_LAYERS.get(task, {})).items()
+            for name, value in (fields | _SEVERAL_LAYERS.get(task, _OPENVINO)).items()
             for word in ("--set", f"{name}={json.dumps(value)}")
         ]
         command = [sys.executable, "-m", "compress"]

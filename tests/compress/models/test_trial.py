@@ -62,8 +62,21 @@ def test_a_sound_teacher_passes_without_its_weights_and_is_tried_once_until_it_c
         tried(teacher, rows)
 
 
-def test_a_tokenizer_that_panics_is_named(teacher: Path, rows: Path):
-    changed(teacher / "tokenizer.json", normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAAAAAA"})
+A, B = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+UNTOLD = {"SpecialToken": {"id": "[NEW]", "type_id": 0}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAAAAAA"}},
+        {"post_processor": {"type": "TemplateProcessing", "single": [UNTOLD, A], "pair": [A, B], "special_tokens": {}}},
+        {"post_processor": {"type": "TemplateProcessing", "single": [A], "pair": [A, UNTOLD, B], "special_tokens": {}}},
+    ],
+    ids=["over text", "over a text alone", "over a pair"],
+)
+def test_a_tokenizer_that_panics_is_named(fields: dict, teacher: Path, rows: Path):
+    changed(teacher / "tokenizer.json", **fields)
     with pytest.raises(CompressError, match=r"teacher: the process that tried to open it ended with .*PanicException"):
         tried(teacher, rows)
 

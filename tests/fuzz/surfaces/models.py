@@ -110,6 +110,14 @@ def _twice_repeated(pattern: str) -> dict[str, Any]:
     return {"type": "Sequence", "normalizers": [step] * 6}
 
 
+_TEXTS = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
+_UNTOLD_TOKEN = {
+    "type": "TemplateProcessing",
+    "single": [{"SpecialToken": {"id": "[NEW]", "type_id": 0}}, _TEXTS[0]],
+    "pair": _TEXTS,
+    "special_tokens": {},
+}
+"""Puts a token before a text alone whose number it does not tell."""
 CASES: dict[str, tuple[Callable[[Path], None], Wants]] = {
     "unaltered": (lambda model: None, "accepted"),
     "without a head": (_without("classifier"), "refused"),
@@ -167,6 +175,7 @@ CASES: dict[str, tuple[Callable[[Path], None], Wants]] = {
         _config(TOKENIZER, normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAAAAAA"}),
         "refused",
     ),
+    "with a tokenizer that panics over a text alone": (_config(TOKENIZER, post_processor=_UNTOLD_TOKEN), "refused"),
     "with a tokenizer that eats memory": (_config(TOKENIZER, normalizer=_twice_repeated("1")), "refused"),
 }
 

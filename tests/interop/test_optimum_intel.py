@@ -1,0 +1,94 @@
+"""Folders for OpenVINO in Optimum's classes and in OpenVINO itself, in an environment of their own."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+from optimum import intel
+from transformers import AutoTokenizer
+
+RUNS = Path(os.environ["COMPRESS_INTEROP"])
+ROWS = 40
+LEAST = 0.8
+"""The share of rows with the student's prediction in 32 bits at least."""
+
+
+def rows_of(task: str) -> list[dict]:
+    lines = (RUNS / task / "data/test.jsonl").read_text("utf-8").splitlines()[:ROWS]
+    return [json.loads(line) for line in lines]
+
+
+def predictions_of(task: str) -> list:
+    """What compress itself said about the rows, with the student in PyTorch."""
+    return json.loads((RUNS / task / "evaluation/student-predictions.json").read_text("utf-8"))[:ROWS]
+
+
+def share_of_equal(found: list, wanted: list) -> float:
+    assert len(found) == len(wanted) > 0
+    return sum(one == other for one, other in zip(found, wanted, strict=True)) / len(wanted)
+
+
+def folder_of(task: str) -> Path:
+    return RUNS / task / "openvino-int8"
+
+
+def tokens_of(folder: Path, row: dict, tensors: str):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return tokenizer(row["text"], row["text_pair"], truncation=True, max_length=48, return_tensors=tensors)
+
+
+def test_text_classification():
+    folder = folder_of("text-classification")
+    model = intel.OVModelForSequenceClassification.from_pretrained(folder)
+    found = [
+        model.config.id2label[int(model(**tokens_of(folder, row, "pt")).logits.argmax())]
+        for row in rows_of("text-classification")
+    ]
+    assert share_of_equal(found, predictions_of("text-classification")) >= LEAST
+
+
+def test_token_classification():
+    folder = folder_of("token-classification")
+    model = intel.OVModelForTokenClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found, wanted = [], []
+    for row, prediction in zip(rows_of("token-classification"), predictions_of("token-classification"), strict=True):
+        inputs = tokenizer(row["text"], is_split_into_words=True, truncation=True, max_length=48, return_tensors="pt")
+        best = model(**inputs).logits[0].argmax(-1).tolist()
+        labels = {}
+        for word, label in zip(inputs.word_ids(), best, strict=True):
+            if word is not None:
+                labels.setdefault(word, model.config.id2label[label])
+        if len(labels) == len(prediction):  # not cut
+            found += labels.values()
+            wanted += prediction
+    assert share_of_equal(found, wanted) >= LEAST
+
+
+def test_question_answering():
+    folder = folder_of("question-answering")
+    model = intel.OVModelForQuestionAnswering.from_pretrained(folder)
+    found = []
+    for row in rows_of("question-answering"):
+        inputs = tokens_of(folder, row, "pt")
+        outputs = model(**inputs)
+        first, last = (int(each[0].argmax()) for each in (outputs.start_logits, outputs.end_logits))
+        found.append(AutoTokenizer.from_pretrained(folder).decode(inputs["input_ids"][0, first : last + 1]).strip())
+    wanted = predictions_of("question-answering")
+    # The best first and the best last token alone; compress looks for the best pair: one must be in the other.
+    same = [one in other or other in one for one, other in zip(found, wanted, strict=True)]
+    assert sum(same) / len(same) >= LEAST
+
+
+@pytest.mark.parametrize("task", ["text-classification", "token-classification", "question-answering"])
+def test_openvino_itself_opens_what_optimum_opens(task: str):
+    folder = folder_of(task)
+    compiled = openvino.Core().compile_model(folder / "openvino_model.xml", "CPU")
+    wanted = {"input_ids", "attention_mask"}
+    assert {name for port in compiled.inputs for name in port.names} >= wanted
+    tokens = tokens_of(folder, rows_of("text-classification")[0], "np")
+    found = compiled({name: value.astype(np.int64) for name, value in tokens.items() if name in wanted})
+    assert all(np.isfinite(output).all() for output in found.values())
