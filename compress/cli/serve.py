@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from compress.cli.results import ServeResult
 
+_MEND = "; get the bundle again"
 EPILOG = (
     "Examples:\n\n"
     "  compress serve artifacts/latest/bundle\n\n"
@@ -103,4 +104,4 @@ def _verify(bundle: Path, key: Path | None, certificates: Sequence[Path]) -> Non
         found = verify(bundle, key, certificates)
     failed = [f"{check.what}: {check.found}" for check in found.checks if check.passed is False]
     if failed:
-        raise CompressError(f"{bundle}: {'; '.join(failed)}; get the bundle again")
+        raise CompressError(f"{bundle}: {'; '.join(failed).removesuffix(_MEND)}{_MEND}")
