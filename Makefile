@@ -43,7 +43,7 @@ $(VENV)-interop/installed: Makefile
 $(VENV)-triton/installed: Makefile pyproject.toml
 	$(PYTHON) -m venv $(VENV)-triton
 	$(VENV)-triton/bin/pip install --quiet "nvidia-pytriton==0.7.0" "tritonclient[grpc,http]>=2.60,<3" \
-		"pytest>=8.4" --editable .[cpu]
+		"openai>=2,<4" "pytest>=8.4" --editable .[cpu,serve]
 	touch $@
 
 # Static students' vectors
@@ -96,7 +96,7 @@ interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed $(
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-openvino/bin/pytest --quiet --noconftest tests/interop/test_optimum_intel.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-mlflow/bin/pytest --quiet --noconftest tests/interop/test_mlflow.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-model2vec/bin/pytest --quiet --noconftest tests/interop/test_model2vec.py
-	COMPRESS_INTEROP=artifacts/interop $(VENV)-triton/bin/pytest --quiet --noconftest tests/interop/test_triton.py
+	COMPRESS_INTEROP=artifacts/interop $(VENV)-triton/bin/pytest --quiet --noconftest tests/interop/test_triton.py tests/interop/test_server.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
