@@ -84,7 +84,8 @@ $(VENV)-node/installed: Makefile
 	touch $@
 
 interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed $(VENV)-model2vec/installed \
-		$(VENV)-fastembed/installed $(VENV)-onnxruntime/installed $(VENV)-node/installed
+		$(VENV)-fastembed/installed $(VENV)-onnxruntime/installed $(VENV)-openvino/installed $(VENV)-mlflow/installed \
+		$(VENV)-node/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" COMPRESS_NODE_MODULES=$(VENV)-node/node_modules $(BIN)/pytest --quiet --noconftest tests/interop/test_recipe_schema.py
 	rm -rf artifacts/interop && mkdir -p artifacts/interop
 	$(BIN)/python tests/interop/make_runs.py artifacts/interop
@@ -109,4 +110,5 @@ docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
-	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton $(VENV)-model2vec $(VENV)-fastembed $(VENV)-onnxruntime $(VENV)-node build site *.egg-info
+	rm -rf $(VENV) $(VENV)-interop $(VENV)-triton $(VENV)-model2vec $(VENV)-fastembed $(VENV)-onnxruntime $(VENV)-openvino \
+		$(VENV)-mlflow $(VENV)-node build site *.egg-info
