@@ -50,7 +50,10 @@ class TritonPythonModel:
 
     def _asked(self, request: Any) -> Asked:
         arrays = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
-        return {name: [row[0].decode() for row in array] for name, array in arrays.items()}
+        asked = {name: [row[0].decode() for row in array] for name, array in arrays.items()}
+        if not asked["TEXT"]:
+            raise ValueError("TEXT: there are no texts; give at least one")
+        return asked
 
     def _response(self, answers: Sequence[Any]) -> Any:
         arrays = output_arrays(answers)

@@ -182,6 +182,7 @@ def test_the_python_model_answers_each_request_with_its_own_rows(bundle: Path, m
         (np.array([[b"\xff"]], dtype=object), "can't decode byte 0xff"),
         (np.array([["\ud800"]], dtype=object), "'str' object has no attribute 'decode'"),
         (np.empty((1, 0), dtype=object), "index 0 is out of bounds"),
+        (np.empty((0, 1), dtype=object), "TEXT: there are no texts; give at least one"),
     ):
         refused, again = model.execute([{"TEXT": Tensor("TEXT", text)}, requests[0]])  # joined, from two clients
         assert error in refused.error
