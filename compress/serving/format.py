@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -124,12 +124,19 @@ class Manifest(Contract):
 
     def as_text(self) -> str:
         """The one way in which it is written, so that no byte of it can differ."""
-        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False) + "\n"
+        return _as_written(self.model_dump(mode="json", by_alias=True))
 
     def sealed(self) -> Manifest:
         """With its digest."""
-        text = self.model_copy(update={"digest": ""}).as_text()
-        return self.model_copy(update={"digest": hashlib.sha256(text.encode()).hexdigest()})
+        return self.model_copy(update={"digest": _digest_of(self.model_dump(mode="json", by_alias=True))})
+
+
+def _as_written(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _digest_of(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_as_written({**content, "digest": ""}).encode()).hexdigest()
 
 
 class Description(Contract):
@@ -271,8 +278,9 @@ def read_bundle_manifest(folder: Path) -> Manifest:
     :raises CompressError: If there is none, it was altered, or it is of another version.
     """
     path = folder / MANIFEST
-    manifest = _read(path, Manifest, LARGEST_MANIFEST)
-    if manifest.sealed().digest != manifest.digest or manifest.as_text().encode() != path.read_bytes():
+    manifest, written = _read(path, Manifest, LARGEST_MANIFEST), read_limited(path, LARGEST_MANIFEST)
+    content = json.loads(written)  # as it is: fields that later versions have added are not in it
+    if _digest_of(content) != manifest.digest or _as_written(content).encode() != written:
         raise CompressError(f"{path}: altered after it was written; get the bundle again")
     return manifest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -43,6 +44,20 @@ def test_a_manifest_is_read_as_it_was_sealed(tmp_path: Path):
     (tmp_path / "manifest.json").write_text(manifest().as_text().replace("tiny", "tony"), "utf-8")
     with pytest.raises(CompressError, match="altered after it was written; get the bundle again"):
         read_bundle_manifest(tmp_path)
+
+
+def test_a_manifest_that_an_earlier_version_sealed_is_unaltered(tmp_path: Path):
+    content = json.loads(manifest().as_text())
+    del content["models"][0]["needs"]  # which that version did not have
+    empty = json.dumps({**content, "digest": ""}, indent=1, ensure_ascii=False) + "\n"
+    content["digest"] = hashlib.sha256(empty.encode()).hexdigest()
+    written = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    (tmp_path / "manifest.json").write_text(written, "utf-8")
+    assert read_bundle_manifest(tmp_path).models[0].needs is None
+    for other in (written.replace('"run"', ' "run"'), written.replace('"schema": 1,', '"schema": 1, "schema": 1,')):
+        (tmp_path / "manifest.json").write_text(other, "utf-8")
+        with pytest.raises(CompressError, match="altered after it was written"):
+            read_bundle_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "a/../../b", "a\\b", "C:/models", "", "a//b"])
