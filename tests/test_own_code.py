@@ -162,7 +162,7 @@ def test_it_runs_where_an_export_is_tried_beforehand(rows: Path, commit: str, mo
     run_data_stage(run)
     monkeypatch.setattr("compress.teacher.stage.try_teacher", lambda *_: None)
     _try_export(run)
-    ((config, (_, _, trusted)),) = tried
+    ((config, (_, _, trusted, _)),) = tried
     assert (type(config).__name__, config.num_hidden_layers, trusted) == ("OwnConfig", 1, True)
 
 

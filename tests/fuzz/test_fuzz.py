@@ -91,7 +91,7 @@ for some, seconds in ((attempts[:1], 1), (attempts[1:], 60)):
 
 
 def test_hangs_deaths_and_lost_memory_are_found_and_their_input_is_kept(tmp_path: Path):
-    path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(HERE), str(HERE.parent / "helpers"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", PLANTED],
         cwd=tmp_path,

@@ -126,7 +126,7 @@ def test_a_variant_has_the_limits_that_it_was_accepted_by_whatever_the_recipe_sa
     run = made(tmp_path / "run", SUMMARIES, **looser)
     wanted = {"onnx": LIMITS.onnx, "onnx-int8": LIMITS.int8, "onnx-fp16": LIMITS.fp16, "openvino-int8": LIMITS.int8}
     chosen = choose_variants(run, None, [], list(wanted))
-    assert {variant.name: _described(run, variant).tolerance for variant in chosen} == wanted
+    assert {variant.name: _described(run, variant, None).tolerance for variant in chosen} == wanted
 
 
 def test_what_could_not_be_compared_is_packed_by_name_alone(tmp_path: Path):

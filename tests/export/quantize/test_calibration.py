@@ -13,7 +13,7 @@ from compress.data.encode import spread_over_languages_and_lengths
 from compress.data.stage import load_data
 from compress.runs.directory import find_run
 from compress.runtimes.generation import DECODER, DECODER_WITH_PAST, ENCODER, Search
-from export.quantize.calibration import _recorded, calibration_feeds
+from export.quantize.calibration import calibration_feeds, recorded_feeds
 from export.stage import run_export_stages
 
 
@@ -42,7 +42,7 @@ def test_graphs_are_fed_with_the_rows(finished_run: Path):
 def test_of_a_decoder_s_steps_few_are_kept_from_the_first_to_the_last(exported_translator):
     tokens = np.random.default_rng(0).integers(4, small_translators.TOKENS, (3, 6))
     batches = [{"input_ids": tokens, "attention_mask": np.ones_like(tokens)}] * 2
-    feeds = _recorded(exported_translator("marian"), batches, Search(beams=1, length_penalty=1.0, max_tokens=20))
+    feeds = recorded_feeds(exported_translator("marian"), batches, Search(beams=1, length_penalty=1.0, max_tokens=20))
     assert [len(feeds[name]) for name in (ENCODER, DECODER)] == [2, 2]
     pasts = [feed["past_key_values.0.decoder.key"].shape[2] for feed in feeds[DECODER_WITH_PAST]]
     assert pasts == [1, 2, 4, 8, 16] * 2
