@@ -16,11 +16,6 @@ from mutations import DEEP, REPLACEMENTS, altered_folder
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
-from compress.errors import CompressError
-from compress.models import trial
-from compress.models.load import load_tokenizer_of
-from compress.models.source import fetch
-from compress.models.tokenizers import token_ids
 from compress.recipe.teacher import Teacher
 from compress.serving.opened import Model, open_to_try
 from compress.tasks.registry import TaskName
@@ -33,18 +28,8 @@ _NEAR = 1e-4
 
 
 def opened(folder: Path, task: TaskName) -> Model:
-    """The model as `compress predict` opens it; its tokenizer is tried here, not in a process of its own."""
-    trial.try_tokenizer = _try_tokenizer
+    """The model as `compress predict` opens it."""
     return open_to_try(Teacher(model=str(folder / "model"), fine_tune=False), task=task)
-
-
-def _try_tokenizer(settings: Teacher) -> None:
-    try:
-        token_ids(load_tokenizer_of(fetch(settings)), TEXTS)
-    except CompressError:
-        raise
-    except BaseException as error:  # panics of Rust too, which end the process that tries it
-        raise CompressError(f"{settings.model}: its tokenizer is damaged or harmful") from error
 
 
 def ask(folder: Path) -> None:
