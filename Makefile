@@ -68,7 +68,7 @@ $(VENV)-onnxruntime/installed: Makefile
 # Folders for OpenVINO
 $(VENV)-openvino/installed: Makefile
 	$(PYTHON) -m venv $(VENV)-openvino
-	$(VENV)-openvino/bin/pip install --quiet "optimum-intel==2.2.0" "openvino>=2026.1,<2027" "pytest>=8.4"
+	$(VENV)-openvino/bin/pip install --quiet "optimum-intel==2.2.0" "transformers>=4.57,<4.58" "openvino>=2026.1,<2027" "pytest>=8.4"
 	touch $@
 
 # A registry of models
