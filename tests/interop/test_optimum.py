@@ -3,34 +3,12 @@
 `make interop` makes the runs, one for each task, and names their folder in ``COMPRESS_INTEROP``.
 """
 
-import json
-import os
-from pathlib import Path
-
 import pytest
 import torch
 import transformers
+from interop_students import RUNS, predictions_of, rows_of, share_of_equal
 from optimum import onnxruntime as optimum
 from transformers import AutoTokenizer, pipeline
-
-RUNS = Path(os.environ["COMPRESS_INTEROP"])
-ROWS = 40
-
-
-def rows_of(task: str) -> list[dict]:
-    lines = (RUNS / task / "data/test.jsonl").read_text("utf-8").splitlines()[:ROWS]
-    return [json.loads(line) for line in lines]
-
-
-def predictions_of(task: str) -> list:
-    """What compress itself said about the rows, with the student in PyTorch."""
-    return json.loads((RUNS / task / "evaluation/student-predictions.json").read_text("utf-8"))[:ROWS]
-
-
-def share_of_equal(found: list, wanted: list) -> float:
-    assert len(found) == len(wanted) > 0
-    return sum(one == other for one, other in zip(found, wanted, strict=True)) / len(wanted)
-
 
 FOLDERS = {"onnx": 1.0, "onnx-int8": 0.8, "bundle/models/cpu/onnx/1": 1.0}
 

@@ -1,34 +1,16 @@
 """Folders for OpenVINO in Optimum's classes and in OpenVINO itself, in an environment of their own."""
 
-import json
-import os
 from pathlib import Path
 
 import numpy as np
 import openvino
 import pytest
+from interop_students import RUNS, predictions_of, rows_of, share_of_equal
 from optimum import intel
 from transformers import AutoTokenizer
 
-RUNS = Path(os.environ["COMPRESS_INTEROP"])
-ROWS = 40
 LEAST = 0.8
 """The share of rows with the student's prediction in 32 bits at least."""
-
-
-def rows_of(task: str) -> list[dict]:
-    lines = (RUNS / task / "data/test.jsonl").read_text("utf-8").splitlines()[:ROWS]
-    return [json.loads(line) for line in lines]
-
-
-def predictions_of(task: str) -> list:
-    """What compress itself said about the rows, with the student in PyTorch."""
-    return json.loads((RUNS / task / "evaluation/student-predictions.json").read_text("utf-8"))[:ROWS]
-
-
-def share_of_equal(found: list, wanted: list) -> float:
-    assert len(found) == len(wanted) > 0
-    return sum(one == other for one, other in zip(found, wanted, strict=True)) / len(wanted)
 
 
 def folder_of(task: str) -> Path:
