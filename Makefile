@@ -91,7 +91,8 @@ interop: $(VENV)/installed $(VENV)-interop/installed $(VENV)-triton/installed $(
 	$(BIN)/python tests/interop/make_runs.py artifacts/interop
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-interop/bin/pytest --quiet --noconftest tests/interop/test_optimum.py tests/interop/test_client.py \
 		tests/interop/test_sentence_transformers.py
-	PATH="$(CURDIR)/$(BIN):$$PATH" COMPRESS_INTEROP=artifacts/interop $(BIN)/pytest --quiet --noconftest tests/interop/test_browser.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" COMPRESS_INTEROP=artifacts/interop $(BIN)/pytest --quiet --noconftest tests/interop/test_browser.py \
+		tests/interop/test_browser_tokens.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-fastembed/bin/pytest --quiet --noconftest tests/interop/test_fastembed.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-onnxruntime/bin/pytest --quiet --noconftest tests/interop/test_old_onnxruntime.py
 	COMPRESS_INTEROP=artifacts/interop $(VENV)-openvino/bin/pytest --quiet --noconftest tests/interop/test_optimum_intel.py

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
 import runpy
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pairings
@@ -35,19 +33,11 @@ from export.variants.summary import variant_stage
 _PACKED = ("onnx", "onnx-int8", "onnx-fp16", "tensorrt-fp16")
 
 
-def lengths(expressions: list[dict[str, str]], generator: random.Random) -> Iterator[dict[str, object]]:
-    """How many expressions are there?"""
-    language = generator.choice(task_rows.LANGUAGES)
-    chosen = generator.sample([row for row in expressions if row["lang"] == language], generator.choice((1, 2, 3)))
-    rating = 50.0 * (len(chosen) - 1)  # from 0 to 100
-    yield {"text": " ; ".join(row["text"] for row in chosen), "label": rating, "lang": language}
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A student of a teacher from scratch, exported and packed."""
     root = tmp_path_factory.mktemp("numbers")
-    recipe = tiny_recipe(task_rows.write(root / "data", lengths, 600))
+    recipe = tiny_recipe(task_rows.write(root / "data", task_rows.lengths, 600))
     recipe["teacher"]["scratch"] |= {"layers": 2, "pretraining": None}
     recipe["teacher"]["training"] = recipe["student"]["training"] = {
         "epochs": 5,

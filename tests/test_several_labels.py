@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
 import runpy
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,20 +34,11 @@ from export.variants.summary import variant_stage
 _PACKED = ("onnx", "onnx-int8", "onnx-fp16", "tensorrt-fp16")
 
 
-def kinds(expressions: list[dict[str, str]], generator: random.Random) -> Iterator[dict[str, object]]:
-    """Which kinds of expressions are there, if any?"""
-    language = generator.choice(task_rows.LANGUAGES)
-    own = [row for row in expressions if row["lang"] == language]
-    chosen = generator.sample(own, generator.choice((0, 1, 1, 2)))
-    text = " ; ".join(["x", *(row["text"] for row in chosen)])
-    yield {"text": text, "labels": sorted({row["label"] for row in chosen}), "lang": language}
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A student of a teacher from scratch, exported and packed."""
     root = tmp_path_factory.mktemp("several labels")
-    recipe = tiny_recipe(task_rows.write(root / "data", kinds, 600))
+    recipe = tiny_recipe(task_rows.write(root / "data", task_rows.kinds, 600))
     recipe["teacher"]["scratch"] |= {"layers": 2, "pretraining": None}
     recipe["teacher"]["training"] = recipe["student"]["training"] = {
         "epochs": 5,

@@ -16,12 +16,13 @@ _ASK = """<!doctype html><meta charset="utf-8"><script type="module">
 const told = (content) => fetch("told", { method: "POST", body: JSON.stringify(content) });
 try {
   const { openModel } = await import("./page/model.js");
-  const { dtype, max_length, prefix, texts } = await (await fetch("question.json")).json();
+  const pack = await (await fetch("page/pack.json")).json();
+  const { variant, questions } = await (await fetch("question.json")).json();
   const started = performance.now();
-  const ask = await openModel(dtype, max_length, prefix);
+  const ask = await openModel(pack, pack.variants.find(({ name }) => name === variant));
   const load = performance.now() - started;
   const answers = [];
-  for (const text of texts) answers.push(await ask(text));
+  for (const question of questions) answers.push(await ask(question));
   await told({ load, answers });
 } catch (error) {
   await told({ error: String(error.message ?? error) });
@@ -62,7 +63,7 @@ class _Folder(http.server.SimpleHTTPRequestHandler):
 def ask_in_chromium(folder: Path, question: dict[str, Any], profile: Path, seconds: float = 180) -> dict[str, Any]:
     """What a model of the folder says in the browser.
 
-    :param question: ``dtype``, ``max_length``, ``prefix`` and ``texts`` as `page/model.js` takes them.
+    :param question: Name of the ``variant``, and ``questions`` as `page/model.js` takes them.
     :param profile: An empty folder for the browser's own files.
     :return: ``load``, milliseconds, and ``answers``; or ``error``.
     """

@@ -48,6 +48,23 @@ def words(expressions: list[dict[str, str]], generator: random.Random) -> Iterat
     yield {"tokens": tokens, "labels": labels, "lang": language}
 
 
+def kinds(expressions: list[dict[str, str]], generator: random.Random) -> Iterator[RawRow]:
+    """Which kinds of expressions are there, if any?"""
+    language = generator.choice(LANGUAGES)
+    own = [row for row in expressions if row["lang"] == language]
+    chosen = generator.sample(own, generator.choice((0, 1, 1, 2)))
+    text = " ; ".join(["x", *(row["text"] for row in chosen)])
+    yield {"text": text, "labels": sorted({row["label"] for row in chosen}), "lang": language}
+
+
+def lengths(expressions: list[dict[str, str]], generator: random.Random) -> Iterator[RawRow]:
+    """How many expressions are there?"""
+    language = generator.choice(LANGUAGES)
+    chosen = generator.sample([row for row in expressions if row["lang"] == language], generator.choice((1, 2, 3)))
+    rating = 50.0 * (len(chosen) - 1)  # from 0 to 100
+    yield {"text": " ; ".join(row["text"] for row in chosen), "label": rating, "lang": language}
+
+
 def questions(expressions: list[dict[str, str]], generator: random.Random) -> Iterator[RawRow]:
     """Which of the expressions is of this kind? Of some there is none."""
     language = generator.choice(LANGUAGES)

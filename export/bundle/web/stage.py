@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import shutil
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from compress.console import say, working
 from compress.data.stage import DataSet, load_data
 from compress.data.summary import DATA
 from compress.errors import CompressError
+from compress.models.describe import thresholds_in
 from compress.models.load import load_tokenizer
+from compress.models.reranker import activation_in
 from compress.reports.bench import Report
 from compress.runs.directory import Run
 from compress.runs.files import write_json
 from compress.runs.stages import run_stage
+from compress.serving.format import description_of
 from compress.student.summary import exported_name
 from compress.tasks.rows import Row
-from compress.tasks.usual import written_prefix
 from compress.variants.registry import VARIANTS
 from export.bundle.choice import PackedVariant, choose_variants
 from export.bundle.packing import canary_rows
 from export.bundle.stage import Wanted, check_no_code
 from export.bundle.web.libraries import LIBRARIES, add_libraries, check_node
 from export.bundle.web.summary import WEB, WebExample, WebPack, WebSummary, WebVariant
-from export.bundle.web.tokens import check_tokens, tokens_in_javascript, write_for_browsers
+from export.bundle.web.tokens import (
+    check_tokens,
+    examples_in_javascript,
+    questions_about,
+    read_in_python,
+    typed_otherwise,
+    write_for_browsers,
+)
+from export.bundle.web.ways import way_of, ways_of
 from export.onnx.graphs import graph_files
 
 PAGE = Path(__file__).with_name("page")
@@ -42,7 +53,7 @@ def run_web_stage(run: Run, wanted: Wanted, report: Report | None) -> WebSummary
     :raises UnavailableError: If Node.js, npm or its registry lack.
     """
     run = run.as_made
-    _check_task(run)
+    _check_model(run)
     check_no_code(run.path_of(exported_name(run)))
     own = [name for name in run.manifest.stages if name in VARIANTS and VARIANTS[name].browser]
     _check_names([*wanted.variants, *wanted.accepted])
@@ -58,12 +69,12 @@ def run_web_stage(run: Run, wanted: Wanted, report: Report | None) -> WebSummary
     return run_stage(run, WEB, inputs, parents, lambda folder, _: _build(run, chosen, folder))
 
 
-def _check_task(run: Run) -> None:
-    if not run.task.SINGLE_LABEL or run.recipe.data.fields.text_pair:
-        raise CompressError(
-            f"--web: packs classes of single texts, and not {run.recipe.task}"
-            f"{' of pairs' if run.recipe.data.fields.text_pair else ''} yet; pack without --web"
-        )
+def _check_model(run: Run) -> None:
+    if run.task.GENERATES:
+        raise CompressError("--web: packs models that read, and not translation yet; pack without --web")
+    model = run.path_of(exported_name(run))
+    if not (model / "tokenizer.json").is_file():
+        raise CompressError(f"--web: {model} has no tokenizer.json, which transformers.js reads; pack without --web")
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -95,21 +106,34 @@ def _build(run: Run, chosen: Sequence[PackedVariant], folder: Path) -> WebSummar
         shutil.copy(source / name, model / name)
     write_for_browsers(source / "tokenizer.json", model / "tokenizer.json")
     variants = [_add_variant(run, variant, model / "onnx") for variant in chosen]
-    rows = canary_rows(run, data)
-    with working("web: comparing tokens"):
-        texts = _compare_tokens(run, data, rows, folder)
-    examples = {row.lang: WebExample(lang=row.lang, text=row.text) for row in reversed(rows)}
-    settings = run.recipe.data
-    pack = WebPack(
-        name=run.recipe.name,
-        max_length=settings.max_length,
-        prefix=written_prefix(settings),
-        variants=variants,
-        examples=[examples[lang] for lang in sorted(examples)],
-    )
+    pack = _described(run, data, source, variants)
     write_json(page / "pack.json", pack.model_dump(mode="json"))
+    with working("web: comparing tokens"):
+        texts = _compare_tokens(run, data, folder, pack)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return WebSummary(variants=variants, bytes=size, texts=texts)
+
+
+def _described(run: Run, data: DataSet, source: Path, variants: list[WebVariant]) -> WebPack:
+    """What the page must know.
+
+    :param source: A folder of one of the variants.
+    """
+    model = description_of(
+        run.recipe,
+        data.labels,
+        thresholds_in(source),
+        activation=activation_in(source),
+        name=run.recipe.name,
+        runtime="ONNX Runtime",
+    )
+    ways = ways_of(run.task, load_tokenizer(str(source)), model)
+    rows = {row.lang: row for row in reversed(canary_rows(run, data))}
+    examples = [
+        WebExample(lang=lang, text=row.text, text_pair=row.text_pair, way=way_of(run.task.rows_learnt(row)[0], ways))
+        for lang, row in sorted(rows.items())
+    ]
+    return WebPack(name=run.recipe.name, model=model, ways=ways, variants=variants, examples=examples)
 
 
 def _add_variant(run: Run, chosen: PackedVariant, folder: Path) -> WebVariant:
@@ -121,17 +145,31 @@ def _add_variant(run: Run, chosen: PackedVariant, folder: Path) -> WebVariant:
     return WebVariant(name=chosen.name, dtype=dtype, bytes=path.stat().st_size)
 
 
-def _compare_tokens(run: Run, data: DataSet, rows: Sequence[Row], folder: Path) -> int:
-    """Compare the tokens of canary rows, also typed in another form, of one that is cut, and of all test rows; how many
-    these were."""
+def _compare_tokens(run: Run, data: DataSet, folder: Path, pack: WebPack) -> int:
+    """Compare what is read of canary rows, also typed in another form, of some that are cut, and of all test rows; how
+    many texts or pairs these were."""
     settings, tokenizer = run.recipe.data, load_tokenizer(str(run.path_of(exported_name(run))))
-    everything = [*rows, *data.splits["test"]]
-    longest = max(everything, key=lambda row: len(row.text))
-    long = Row(text=" ".join([longest.text] * settings.max_length), text_pair=None, label=longest.label, lang="")
-    asked = [*everything, long]
-    expected = [example["input_ids"] for example in run.task.encoder(tokenizer, settings, data.labels)(asked)]
-    texts = [row.text for row in asked] + [f"\u00a0{unicodedata.normalize('NFD', row.text)}\x1f\n" for row in rows]
-    expected += expected[: len(rows)]
-    found = tokens_in_javascript(folder, written_prefix(settings), texts, settings.max_length)
-    check_tokens(texts, expected, found)
-    return len(texts)
+    encode = run.task.encoder(tokenizer, settings, data.labels)
+    canary = [text for row in canary_rows(run, data) for text in run.task.rows_learnt(row)]
+    everything = [text for row in data.splits["test"] for text in run.task.rows_learnt(row)]
+    longest = max(everything, key=lambda row: len(row.text) + len(row.text_pair or ""))
+    asked = [*canary, *everything, *_too_long(longest, settings.max_length)]
+    expected = [read_in_python(encode, row) for row in asked]
+    questions = questions_about(asked, pack.ways)
+    questions += [typed_otherwise(question) for question in questions[: len(canary)]]
+    expected += expected[: len(canary)]
+    check_tokens(questions, expected, examples_in_javascript(folder, pack, questions))
+    return len(questions)
+
+
+def _too_long(row: Row, times: int) -> Iterator[Row]:
+    """A row so often repeated that it must be cut: its text, of pairs the other one, and both."""
+
+    def repeated(text: Any) -> Any:
+        return text * times if isinstance(text, list) else " ".join([text] * times)
+
+    bare = replace(row, label="", parallel=None)
+    yield replace(bare, text=repeated(row.text))
+    if row.text_pair is not None:
+        yield replace(bare, text_pair=repeated(row.text_pair))
+        yield replace(bare, text=repeated(row.text), text_pair=repeated(row.text_pair))

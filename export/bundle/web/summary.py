@@ -6,6 +6,7 @@ from pydantic import Field
 
 from compress.contract import Contract
 from compress.runs.manifest import Stage
+from compress.serving.format import Description
 from compress.variants.registry import BrowserPrecision
 
 
@@ -14,22 +15,43 @@ class WebVariant(Contract):
 
     name: str
     dtype: BrowserPrecision = Field(description="what transformers.js calls it")
-    bytes: int
+    bytes: int = Field(description="of its graphs")
+
+
+class SpecialToken(Contract):
+    """A token that a tokenizer adds."""
+
+    id: int
+    type: int = Field(description="0 beside the first of two texts, else 1, where a model tells them apart")
+
+
+class WebWay(Contract):
+    """How a model is asked: what stands around the tokens of a text, or of two."""
+
+    name: str = Field(description="of a prompt; empty: the one way that there is, or without any prompt")
+    prefix: str = Field(description="stands before the text itself")
+    before: list[SpecialToken]
+    between: list[SpecialToken]
+    after: list[SpecialToken]
+    first_type: int
+    second_type: int
 
 
 class WebExample(Contract):
     """A test row to try the model on."""
 
     lang: str
-    text: str
+    text: str | list[str] = Field(description="a text, or its words")
+    text_pair: str | None
+    way: str
 
 
 class WebPack(Contract):
     """All that the page must know beside the model's own files."""
 
     name: str
-    max_length: int = Field(description="tokens of a text; longer ones are cut")
-    prefix: str = Field(description="stands before each text")
+    model: Description
+    ways: list[WebWay]
     variants: list[WebVariant]
     examples: list[WebExample] = Field(description="one a language")
 

@@ -1,5 +1,7 @@
 // Opens a variant with transformers.js and asks it. Everything is read from this folder; no text leaves the page.
-import { AutoModelForSequenceClassification, AutoTokenizer, Tensor, env } from "./libraries/transformers.min.js";
+import { AutoTokenizer, PreTrainedModel, Tensor, env } from "./libraries/transformers.min.js";
+import { decoded, outputsOf } from "./tasks.js";
+import { examplesOf } from "./tokens.js";
 
 const MODEL = "model";
 const libraries = new URL("libraries/", import.meta.url);
@@ -14,57 +16,39 @@ env.backends.onnx.wasm.wasmPaths = {
   wasm: new URL("ort-wasm-simd-threaded.wasm", libraries).href,
 };
 
-// Python's white space, which String.trim is not
-const SPACE = "[\\p{White_Space}\\x1c-\\x1f]";
-const AROUND = new RegExp(`^${SPACE}+|${SPACE}+$`, "gu");
-
-/** A text as training read texts: in Unicode's NFC, without space around it. */
-function asRead(text) {
-  if (!text.isWellFormed()) throw new Error("half of a surrogate pair is no text");
-  return text.normalize("NFC").replace(AROUND, "");
-}
-
 export const openTokenizer = () => AutoTokenizer.from_pretrained(MODEL);
 
-/** What the model reads of a text, behind a prefix, as arrays by name. A long text is cut as in Python, before special tokens are added,
- *  where transformers.js would cut the last of these off. */
-export function encode(tokenizer, prefix, text, maxLength) {
-  const read = prefix + asRead(text);
-  const whole = tokenizer(read, { return_tensor: false });
-  const length = whole.input_ids.length;
-  if (length <= maxLength) return whole;
-  const bare = tokenizer(read, { return_tensor: false, add_special_tokens: false }).input_ids;
-  const added = length - bare.length;
-  let before = 0;
-  while (before < added && bare.some((id, index) => whole.input_ids[before + index] !== id)) before += 1;
-  const after = added - before;
-  const cut = (values) => [...values.slice(0, maxLength - after), ...values.slice(length - after)];
-  return Object.fromEntries(Object.entries(whole).map(([name, values]) => [name, cut(values)]));
-}
-
-/** Open a variant by the name that transformers.js has for its precision.
- *  @returns a function: a text in, its labels' probabilities, most likely first, and the milliseconds that it took. */
-export async function openModel(dtype, maxLength, prefix) {
+/** Open a variant.
+ *  @param pack what `page/pack.json` says; @param variant one of its variants.
+ *  @returns a function: a question in (`text`, of pairs `text_pair`, and perhaps the name of a `way`); out comes the `prediction`,
+ *  where a text as a whole has labels their `probabilities`, and the `milliseconds` that it took; beside them the `examples`, which
+ *  the model read, and its `outputs`. */
+export async function openModel(pack, variant) {
   const tokenizer = await openTokenizer();
-  const model = await AutoModelForSequenceClassification.from_pretrained(MODEL, { dtype, device: "wasm" });
-  const names = model.config.id2label;
-  return async (text) => {
+  const run = await openGraph(variant, outputsOf(pack.model.task));
+  return async (question) => {
     const started = performance.now();
-    const arrays = encode(tokenizer, prefix, text, maxLength);
-    const inputs = {};
-    for (const [name, values] of Object.entries(arrays)) {
-      inputs[name] = new Tensor("int64", BigInt64Array.from(values, BigInt), [1, values.length]);
-    }
-    const { logits } = await model(inputs);
-    const labels = probabilities(Array.from(logits.data)).map((probability, index) => [names[index], probability]);
-    labels.sort((one, other) => other[1] - one[1]);
-    return { labels, milliseconds: performance.now() - started, logits: Array.from(logits.data), ids: arrays.input_ids };
+    const examples = examplesOf(tokenizer, pack, question);
+    const outputs = [];
+    for (const example of examples) outputs.push(await run(example));
+    if (!outputs.flat().every(Number.isFinite)) throw new Error("the outputs are infinite or not a number; ask another variant");
+    const said = decoded(pack.model, question, examples, outputs);
+    return { ...said, milliseconds: performance.now() - started, examples, outputs };
   };
 }
 
-function probabilities(logits) {
-  const largest = Math.max(...logits);
-  const powers = logits.map((logit) => Math.exp(logit - largest));
-  const sum = powers.reduce((one, other) => one + other, 0);
-  return powers.map((power) => power / sum);
+const tensor = (numbers) => new Tensor("int64", BigInt64Array.from(numbers, BigInt), [1, numbers.length]);
+
+/** A graph that reads: an example in, a list of numbers out. */
+async function openGraph({ dtype }, names) {
+  // Any architecture: all of them are one graph, whose inputs and outputs have the same names.
+  const config = { model_type: "custom" };
+  const model = await PreTrainedModel.from_pretrained(MODEL, { config, dtype, device: "wasm" });
+  return async ({ ids, types }) => {
+    const given = { input_ids: ids, attention_mask: ids.map(() => 1), token_type_ids: types };
+    const taken = model.sessions.model.inputNames.map((name) => [name, tensor(given[name])]);
+    const found = await model(Object.fromEntries(taken));
+    const [first, second] = names.map((name) => Array.from(found[name].data));
+    return second ? first.flatMap((value, place) => [value, second[place]]) : first;
+  };
 }

@@ -1,5 +1,5 @@
-// Run by Node.js when the folder is packed: the tokens of each text as the page makes them.
-// Standard input: {"prefix": "", "texts": [...], "maxLength": 64}; standard output: one list of token numbers a text.
+// Run by Node.js when the folder is packed: the examples that the page makes of questions.
+// Standard input: {"pack": …, "questions": [...]}; standard output: the examples of each question.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
@@ -12,7 +12,34 @@ globalThis.fetch = async (address) => {
     return new Response("", { status: 404 });
   }
 };
-const { encode, openTokenizer } = await import(new URL(node.argv[2], "file://"));
-const { prefix, texts, maxLength } = JSON.parse(readFileSync(0, "utf8"));
+const page = new URL(node.argv[2], "file://");
+const { openTokenizer } = await import(new URL("model.js", page));
+const { asRead, examplesOf } = await import(new URL("tokens.js", page));
+const { pack, questions } = JSON.parse(readFileSync(0, "utf8"));
 const tokenizer = await openTokenizer();
-node.stdout.write(JSON.stringify(texts.map((text) => encode(tokenizer, prefix, text, maxLength).input_ids)));
+
+/** An example with places in its context as Python counts them: by characters. */
+function asInPython(example, context) {
+  if (!example.starts) return example;
+  const places = new Map([[-1, -1]]);
+  let units = 0;
+  let characters = 0;
+  for (const character of context) {
+    places.set(units, characters);
+    units += character.length;
+    characters += 1;
+  }
+  places.set(units, characters);
+  const counted = (side) => example[side].map((place) => places.get(place));
+  return { ...example, starts: counted("starts"), ends: counted("ends") };
+}
+
+const told = questions.map((question) => {
+  try {
+    const examples = examplesOf(tokenizer, pack, question);
+    return { examples: examples.map((example) => asInPython(example, asRead(question.text_pair ?? ""))) };
+  } catch (error) {
+    return { error: String(error.message ?? error) };
+  }
+});
+node.stdout.write(JSON.stringify(told));

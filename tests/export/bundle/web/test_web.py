@@ -9,17 +9,36 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordLevel
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
+from compress.data.stage import load_data
 from compress.errors import CompressError, UnavailableError
 from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
+from compress.serving.format import Description
+from compress.tasks import embedding, reranking, text_classification
+from compress.tasks.rows import Row
 from compress.variants.registry import VARIANTS
 from export.bundle.stage import Wanted
 from export.bundle.web import stage
 from export.bundle.web.libraries import LIBRARIES, check_node
-from export.bundle.web.tokens import check_tokens, write_for_browsers
+from export.bundle.web.stage import PAGE
+from export.bundle.web.summary import SpecialToken, WebPack
+from export.bundle.web.tokens import (
+    WebQuestion,
+    WebRead,
+    WebReading,
+    check_tokens,
+    read_in_python,
+    write_for_browsers,
+)
+from export.bundle.web.ways import way_of, ways_of
+
+_EMPTY_CHARSMAP = (1024).to_bytes(4, "little") + bytes(1025)
+"""That of a ``Precompiled`` step which changes nothing."""
 
 
 @pytest.fixture
@@ -31,13 +50,14 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
             for name in library.files:
                 (folder / name).touch()
 
-    def tokens(folder: Path, prefix: str, texts: list[str], max_length: int) -> list[list[int]]:
-        read = [prefix + unicodedata.normalize("NFC", text).strip() for text in texts]
-        return load_tokenizer(str(folder / "model"))(read, truncation=True, max_length=max_length)["input_ids"]
+    def read(folder: Path, pack: WebPack, questions: list[WebQuestion]) -> list[WebRead]:
+        encode = text_classification.encoder(load_tokenizer(str(folder / "model")), pack.model, pack.model.labels)
+        texts = [unicodedata.normalize("NFC", question.text).strip() for question in questions]
+        return [read_in_python(encode, Row(text, "", "")) for text in texts]
 
     monkeypatch.setattr(stage, "check_node", lambda: None)
     monkeypatch.setattr(stage, "add_libraries", add)
-    monkeypatch.setattr(stage, "tokens_in_javascript", tokens)
+    monkeypatch.setattr(stage, "examples_in_javascript", read)
 
 
 @pytest.mark.usefixtures("offline")
@@ -46,7 +66,10 @@ def test_the_folder_has_the_layout_of_transformers_js_and_a_page(text_run: Run):
     web = text_run.folder / "web"
     assert {path.relative_to(web).as_posix() for path in web.rglob("*") if path.is_file()} == {
         "index.html",
-        *(f"page/{name}" for name in ("model.js", "page.js", "page.css", "tokens.mjs", "pack.json")),
+        *(
+            f"page/{name}"
+            for name in (*(path.name for path in PAGE.iterdir() if path.name != "index.html"), "pack.json")
+        ),
         *(f"page/libraries/{name}" for library in LIBRARIES for name in library.files),
         *(f"model/{name}" for name in ("config.json", "tokenizer.json", "tokenizer_config.json")),
         *(f"model/onnx/{name}" for name in ("model.onnx", "model_quantized.onnx")),
@@ -56,13 +79,16 @@ def test_the_folder_has_the_layout_of_transformers_js_and_a_page(text_run: Run):
         ("onnx", "fp32"),
         ("onnx-int8", "q8"),
     ]
+    assert pack["model"]["task"] == "text-classification"
+    assert pack["model"]["labels"] == load_data(text_run).labels
     assert len({example["lang"] for example in pack["examples"]}) == len(pack["examples"]) > 1
     assert summary.bytes == sum(path.stat().st_size for path in web.rglob("*") if path.is_file())
 
 
 @pytest.mark.usefixtures("offline")
 def test_other_tokens_in_javascript_are_refused(text_run: Run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(stage, "tokens_in_javascript", lambda folder, prefix, texts, max_length: [[1]] * len(texts))
+    other = WebRead(examples=[WebReading(ids=[1], types=[0])])
+    monkeypatch.setattr(stage, "examples_in_javascript", lambda folder, pack, questions: [other] * len(questions))
     with pytest.raises(CompressError, match=r"--web: transformers\.js splits \d+ of \d+ texts otherwise than Python"):
         stage.run_web_stage(text_run, Wanted(accepted=("onnx",)), None)
 
@@ -73,14 +99,45 @@ def test_a_variant_that_is_not_for_browsers_is_refused_by_name(text_run: Run, na
         stage.run_web_stage(text_run, Wanted(accepted=(name,)), None)
 
 
-def test_pairs_of_texts_are_refused(text_run: Run):
-    recipe = text_run.recipe
-    fields = recipe.data.fields.model_copy(update={"text_pair": "other"})
-    pairs = recipe.model_copy(update={"data": recipe.data.model_copy(update={"fields": fields})})
-    with pytest.raises(
-        CompressError, match="--web: packs classes of single texts, and not text-classification of pairs"
-    ):
-        stage._check_task(Run(text_run.folder, pairs))
+def test_translation_is_refused(text_run: Run):
+    recipe = text_run.recipe.model_copy(update={"task": "translation"})
+    with pytest.raises(CompressError, match="--web: packs models that read, and not translation"):
+        stage._check_model(Run(text_run.folder, recipe))
+
+
+def test_what_stands_around_texts_is_told_with_its_types():
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2}, "[UNK]"))
+    around = {"single": "[CLS] $A [SEP]", "pair": "[CLS] $A [SEP] $B:1 [SEP]:1"}
+    tokenizer.post_processor = TemplateProcessing(**around, special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_input_names=["input_ids", "token_type_ids"])
+    model = Description(
+        name="x", task="reranking", labels=[], runtime="ONNX Runtime", target="any", pairs=True, max_length=8
+    )
+    (way,) = ways_of(reranking, fast, model)
+    cls, sep, last = (SpecialToken(id=number, type=kind) for number, kind in ((1, 0), (2, 0), (2, 1)))
+    assert (way.before, way.between, way.after, way.first_type, way.second_type) == ([cls], [sep], [last], 0, 1)
+    (way,) = ways_of(text_classification, fast, model.model_copy(update={"pairs": False}))
+    assert (way.before, way.between, way.after) == ([cls], [], [sep])
+
+
+def test_vectors_are_asked_for_with_every_prompt():
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"[UNK]": 0}, "[UNK]")))
+    model = Description(
+        name="x",
+        task="embedding",
+        labels=[],
+        runtime="ONNX Runtime",
+        target="any",
+        pairs=False,
+        max_length=8,
+        prompts={"query": "find: ", "document": "doc: "},
+        default_prompt="document",
+    )
+    ways = ways_of(embedding, tokenizer, model)
+    said = {way.name: way.prefix for way in ways}
+    assert said == {"": "doc: ", "query": "find: ", "passage": "doc: ", "document": "doc: "}
+    (passage,) = [row for row in embedding.rows_learnt(Row("a", "", "", "b")) if row.kind == "passage"]
+    assert way_of(passage, ways) == "passage"
 
 
 def test_what_lacks_is_named(monkeypatch: pytest.MonkeyPatch):
@@ -116,5 +173,27 @@ def test_words_are_written_out_and_split_the_same(tmp_path: Path):
         assert written.pre_tokenizer.pre_tokenize_str(text) == tokenizer.pre_tokenizer.pre_tokenize_str(text)
 
 
+def test_joiners_that_python_keeps_are_hidden_from_javascript(tmp_path: Path):
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, "[UNK]"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Precompiled(_EMPTY_CHARSMAP), normalizers.Lowercase()])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    write_for_browsers(tmp_path / "tokenizer.json", tmp_path / "written.json")
+    steps = json.loads((tmp_path / "written.json").read_text("utf-8"))["normalizer"]["normalizers"]
+    hide, inner, show = steps[0]["normalizers"]
+    assert (inner["type"], steps[1]["type"]) == ("Precompiled", "Lowercase")
+    assert hide == {"type": "Replace", "pattern": {"String": "\u200d"}, "content": show["pattern"]["String"]}
+    written = Tokenizer.from_file(str(tmp_path / "written.json"))
+    assert written.normalizer.normalize_str("A\u200dB") == "a\u200db"
+
+
 def test_the_same_tokens_pass():
-    check_tokens(["a", "b"], [[1], [2]], [[1], [2]])
+    question = WebQuestion(text="a", text_pair=None, way="")
+    read = WebRead(examples=[WebReading(ids=[1], types=[0])])
+    check_tokens([question], [read], [read])
+
+
+def test_an_error_of_the_page_is_told_with_the_text_that_it_is_about():
+    question = WebQuestion(text="who?", text_pair="a context", way="")
+    read = WebRead(examples=[WebReading(ids=[1], types=[0], starts=[0], ends=[1])])
+    with pytest.raises(CompressError, match=r"1 of 1 texts otherwise .* 'a context' \(nowhere\)"):
+        check_tokens([question], [read], [WebRead(error="nowhere")])
