@@ -224,6 +224,12 @@ class Task(Protocol):
         :param lang: Of the row.
         """
 
+    def written_before(self, tokenizer: PreTrainedTokenizerBase, settings: TextSettings, row: Row) -> str:
+        """What stands before the text of a row, as the `encoder` puts it there.
+
+        :param tokenizer: Where it has codes of languages, it is told those of the row.
+        """
+
     def asking_tokens(self, languages: Iterable[str]) -> list[str]:
         """Tokens by which a model that learns from rows is asked for a language, where its tokenizer has no codes.
 

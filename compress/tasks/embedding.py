@@ -27,7 +27,7 @@ from compress.tasks.contract import (
     TextSettings,
     TrainingMetric,
 )
-from compress.tasks.prompts import PASSAGE, QUERY, prompts_by_kind
+from compress.tasks.prompts import PASSAGE, QUERY, prompt_of, prompts_by_kind
 from compress.tasks.rows import Row, number_in
 
 if TYPE_CHECKING:
@@ -222,6 +222,10 @@ asking_tokens = usual.no_asking_tokens
 
 def read_before(settings: TextSettings, lang: str) -> list[str]:
     return [prompt for prompt in dict.fromkeys(prompts_by_kind(settings).values()) if prompt]
+
+
+def written_before(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, row: Row) -> str:
+    return prompt_of(settings, row.kind)
 
 
 def rows_learnt(row: Row) -> list[Row]:

@@ -160,6 +160,7 @@ def agreed(before: Sequence[RankFinding], after: Sequence[RankFinding]) -> list[
 
 languages_in = usual.one_language
 read_before = usual.prefix_alone
+written_before = usual.prefix_before
 asking_tokens = usual.no_asking_tokens
 rows_learnt = usual.row_alone
 question = shared.question

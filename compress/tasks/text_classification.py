@@ -108,6 +108,7 @@ thresholds = usual.no_thresholds
 agreed = usual.rows_agreed
 languages_in = usual.one_language
 read_before = usual.prefix_alone
+written_before = usual.prefix_before
 asking_tokens = usual.no_asking_tokens
 rows_learnt = usual.row_alone
 told = usual.told_as_it_is

@@ -197,6 +197,7 @@ def agreed(before: Sequence[list[str]], after: Sequence[list[str]]) -> list[Agre
 
 languages_in = usual.one_language
 read_before = usual.prefix_alone
+written_before = usual.prefix_before
 asking_tokens = usual.no_asking_tokens
 rows_learnt = usual.row_alone
 told = usual.told_as_it_is

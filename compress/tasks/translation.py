@@ -269,6 +269,10 @@ def read_before(settings: TextSettings, lang: str) -> list[str]:
     return [settings.prefix.format(source=source, target=target)] if settings.prefix else []
 
 
+def written_before(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, row: Row) -> str:
+    return _asking_for(tokenizer, settings, row.lang)[1]
+
+
 def asking_tokens(languages: Iterable[str]) -> list[str]:
     return sorted({_target_token(_target_of(pair)) for pair in languages})
 

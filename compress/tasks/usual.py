@@ -11,6 +11,7 @@ from compress.tasks.rows import Row
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
     from compress.metrics.stored import StoredForm
 
@@ -73,6 +74,11 @@ def written_prefix(settings: TextSettings) -> str:
 def prefix_alone(settings: TextSettings, lang: str) -> list[str]:
     """`Task.read_before` where rows have one language."""
     return [written_prefix(settings)] if settings.prefix else []
+
+
+def prefix_before(tokenizer: PreTrainedTokenizerBase, settings: TextSettings, row: Row) -> str:
+    """`Task.written_before` where the same stands before all texts."""
+    return written_prefix(settings)
 
 
 def no_asking_tokens(languages: Iterable[str]) -> list[str]:

@@ -56,6 +56,13 @@ def save_graphs(
             onnx_ir.save(graph, folder / name)
 
 
+def write_alone(source: Path, target: Path) -> None:
+    """Copy a graph; what lies in a file beside it comes into its own, which must not be larger than half a gigabyte."""
+    import onnx
+
+    onnx.save(onnx.load(source), target)
+
+
 def weight_bytes(graph: Model) -> int:
     """Size of a graph's weights; what several nodes share counts once."""
     return sum(value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value is not None)

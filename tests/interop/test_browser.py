@@ -28,13 +28,13 @@ from export.bundle.web.tokens import questions_about, read_in_python
 from export.variants.summary import variant_stage
 
 RUNS = Path(os.environ.get("COMPRESS_INTEROP", ""))
-_READERS = (
+_TASKS = (
     *("text-classification", "token-classification", "question-answering", "embedding", "reranking"),
-    *("several-labels", "numbers"),
+    *("several-labels", "numbers", "translation"),
 )
 CASES = [
     *(("single-texts", name) for name in ("onnx", "onnx-int8", "onnx-int4")),
-    *((run, name) for run in _READERS for name in ("onnx", "onnx-int8")),
+    *((run, name) for run in _TASKS for name in ("onnx", "onnx-int8")),
 ]
 pytestmark = pytest.mark.skipif(
     any(shutil.which(name) is None for name in ("node", "npm", "chromium")), reason="needs Node.js, npm and Chromium"
@@ -66,7 +66,7 @@ def test_canary_rows_have_the_same_answers(
     data = load_data(run)
     rows = [text for row in canary_rows(run, data) for text in run.task.rows_learnt(row)]
     pack = WebPack.model_validate_json((web / "page/pack.json").read_text("utf-8"))
-    questions = [question.model_dump(mode="json") for question in questions_about(rows, pack.ways)]
+    questions = [question.model_dump(mode="json") for question in questions_about(run.task, rows, pack.ways)]
     told = ask_in_chromium(web, {"variant": variant, "questions": questions}, tmp_path)
     assert "error" not in told, told
     answers = told["answers"]

@@ -19,9 +19,9 @@ from export.bundle.web.stage import PAGE
 from export.bundle.web.summary import WebPack
 from export.bundle.web.tokens import (
     check_tokens,
-    examples_in_javascript,
     questions_about,
     read_in_python,
+    told_in_javascript,
     write_for_browsers,
 )
 from export.bundle.web.ways import ways_of
@@ -59,8 +59,8 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tokens_and_places_are_those_of_python(family: str, libraries: Path, tmp_path: Path):
     (tmp_path / "files").mkdir()
     small_vocabularies.FAMILIES[family].tokenizer(tmp_path / "files").save_pretrained(tmp_path / "python")
-    shutil.copytree(tmp_path / "python", tmp_path / "model")
-    write_for_browsers(tmp_path / "python/tokenizer.json", tmp_path / "model/tokenizer.json")
+    (tmp_path / "model").mkdir()
+    write_for_browsers(tmp_path / "python", tmp_path / "model")
     shutil.copytree(PAGE, tmp_path / "page")
     (tmp_path / "page/libraries").symlink_to(libraries)
     tokenizer = load_tokenizer(str(tmp_path / "python"))
@@ -75,8 +75,8 @@ def test_tokens_and_places_are_those_of_python(family: str, libraries: Path, tmp
             Row(text.split() if words else text, "", "", None if words else f"{texts[number * 7 % len(texts)]} {text}")
             for number, text in enumerate(texts)
         ]
-        ways = ways_of(task, tokenizer, model)
-        questions, encode = questions_about(rows, ways), task.encoder(tokenizer, model, labels)
+        ways = ways_of(task, tokenizer, model, [])
+        questions, encode = questions_about(task, rows, ways), task.encoder(tokenizer, model, labels)
         pack = WebPack(name="x", model=model, ways=ways, variants=[], examples=[])
-        found = examples_in_javascript(tmp_path, pack, questions)
-        check_tokens(questions, [read_in_python(encode, row) for row in rows], found)
+        told = told_in_javascript(tmp_path, pack, questions)
+        check_tokens(questions, [read_in_python(encode, row) for row in rows], told.read)

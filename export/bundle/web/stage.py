@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from compress.console import say, working
 from compress.data.stage import DataSet, load_data
 from compress.data.summary import DATA
@@ -19,25 +21,29 @@ from compress.reports.bench import Report
 from compress.runs.directory import Run
 from compress.runs.files import write_json
 from compress.runs.stages import run_stage
+from compress.runtimes.generation import ENCODER, MERGED
 from compress.serving.format import description_of
 from compress.student.summary import exported_name
+from compress.tasks.contract import Task
 from compress.tasks.rows import Row
 from compress.variants.registry import VARIANTS
 from export.bundle.choice import PackedVariant, choose_variants
 from export.bundle.packing import canary_rows
 from export.bundle.stage import Wanted, check_no_code
 from export.bundle.web.libraries import LIBRARIES, add_libraries, check_node
-from export.bundle.web.summary import WEB, WebExample, WebPack, WebSummary, WebVariant
+from export.bundle.web.summary import WEB, WebExample, WebPack, WebSummary, WebVariant, WebWay
 from export.bundle.web.tokens import (
+    check_texts,
     check_tokens,
-    examples_in_javascript,
     questions_about,
     read_in_python,
+    told_in_javascript,
     typed_otherwise,
     write_for_browsers,
 )
 from export.bundle.web.ways import way_of, ways_of
-from export.onnx.graphs import graph_files
+from export.onnx.graphs import graph_bytes
+from export.onnx.weights import SINGLE_FILE_LIMIT, write_alone
 
 PAGE = Path(__file__).with_name("page")
 _SUFFIXES = {"fp32": "", "q8": "_quantized", "q4": "_q4"}
@@ -70,8 +76,6 @@ def run_web_stage(run: Run, wanted: Wanted, report: Report | None) -> WebSummary
 
 
 def _check_model(run: Run) -> None:
-    if run.task.GENERATES:
-        raise CompressError("--web: packs models that read, and not translation yet; pack without --web")
     model = run.path_of(exported_name(run))
     if not (model / "tokenizer.json").is_file():
         raise CompressError(f"--web: {model} has no tokenizer.json, which transformers.js reads; pack without --web")
@@ -86,11 +90,16 @@ def _check_names(names: Sequence[str]) -> None:
 
 def _check_files(run: Run, chosen: Sequence[PackedVariant]) -> None:
     for variant in chosen:
-        files = graph_files(run.path_of(variant.name))
-        if [path.name for path in files] != ["model.onnx"]:
-            raise CompressError(
-                f"--web: {variant.name} has its weights beside its graph: too large; use a smaller student"
-            )
+        folder = run.path_of(variant.name)
+        if missing := next((name for name in _graphs(run) if not (folder / name).is_file()), None):
+            raise CompressError(f"--web: {variant.name} has no {missing}, which transformers.js opens; leave it out")
+        if graph_bytes(folder) > SINGLE_FILE_LIMIT:
+            raise CompressError(f"--web: {variant.name} is too large for a browser; use a smaller student")
+
+
+def _graphs(run: Run) -> Sequence[str]:
+    """The graphs that transformers.js opens."""
+    return (ENCODER, MERGED) if run.task.GENERATES else run.task.GRAPHS
 
 
 def _build(run: Run, chosen: Sequence[PackedVariant], folder: Path) -> WebSummary:
@@ -102,9 +111,10 @@ def _build(run: Run, chosen: Sequence[PackedVariant], folder: Path) -> WebSummar
     with working("web: taking the page's libraries from npm"):
         add_libraries(page / "libraries")
     (model / "onnx").mkdir(parents=True)
-    for name in ("config.json", "tokenizer_config.json"):
-        shutil.copy(source / name, model / name)
-    write_for_browsers(source / "tokenizer.json", model / "tokenizer.json")
+    for name in ("config.json", "generation_config.json"):
+        if (source / name).is_file():
+            shutil.copy(source / name, model / name)
+    write_for_browsers(source, model)
     variants = [_add_variant(run, variant, model / "onnx") for variant in chosen]
     pack = _described(run, data, source, variants)
     write_json(page / "pack.json", pack.model_dump(mode="json"))
@@ -127,22 +137,28 @@ def _described(run: Run, data: DataSet, source: Path, variants: list[WebVariant]
         name=run.recipe.name,
         runtime="ONNX Runtime",
     )
-    ways = ways_of(run.task, load_tokenizer(str(source)), model)
+    languages = sorted({lang for rows in data.splits.values() for lang in rows.column("lang")})
+    ways = ways_of(run.task, load_tokenizer(str(source)), model, languages)
     rows = {row.lang: row for row in reversed(canary_rows(run, data))}
-    examples = [
-        WebExample(lang=lang, text=row.text, text_pair=row.text_pair, way=way_of(run.task.rows_learnt(row)[0], ways))
-        for lang, row in sorted(rows.items())
-    ]
+    examples = [_example(run.task, rows[lang], ways) for lang in sorted(rows)]
     return WebPack(name=run.recipe.name, model=model, ways=ways, variants=variants, examples=examples)
+
+
+def _example(task: Task, row: Row, ways: Sequence[WebWay]) -> WebExample:
+    way = way_of(task, task.rows_learnt(row)[0], ways)
+    return WebExample(lang=row.lang, text=row.text, text_pair=row.text_pair, way=way)
 
 
 def _add_variant(run: Run, chosen: PackedVariant, folder: Path) -> WebVariant:
     say(f"web: {chosen.name}")
     dtype = VARIANTS[chosen.name].browser
     assert dtype is not None  # others were refused by name
-    path = folder / f"model{_SUFFIXES[dtype]}.onnx"
-    shutil.copy(run.path_of(chosen.name) / "model.onnx", path)
-    return WebVariant(name=chosen.name, dtype=dtype, bytes=path.stat().st_size)
+    size = 0
+    for name in _graphs(run):
+        path = folder / f"{name.removesuffix('.onnx')}{_SUFFIXES[dtype]}.onnx"
+        write_alone(run.path_of(chosen.name) / name, path)
+        size += path.stat().st_size
+    return WebVariant(name=chosen.name, dtype=dtype, bytes=size)
 
 
 def _compare_tokens(run: Run, data: DataSet, folder: Path, pack: WebPack) -> int:
@@ -155,10 +171,14 @@ def _compare_tokens(run: Run, data: DataSet, folder: Path, pack: WebPack) -> int
     longest = max(everything, key=lambda row: len(row.text) + len(row.text_pair or ""))
     asked = [*canary, *everything, *_too_long(longest, settings.max_length)]
     expected = [read_in_python(encode, row) for row in asked]
-    questions = questions_about(asked, pack.ways)
+    questions = questions_about(run.task, asked, pack.ways)
     questions += [typed_otherwise(question) for question in questions[: len(canary)]]
     expected += expected[: len(canary)]
-    check_tokens(questions, expected, examples_in_javascript(folder, pack, questions))
+    written = [np.array(example["labels"]) for example in encode(everything)] if run.task.GENERATES else []
+    texts = run.task.decode(written, [], everything, [], tokenizer) if written else []
+    told = told_in_javascript(folder, pack, questions, [tokens.tolist() for tokens in written])
+    check_tokens(questions, expected, told.read)
+    check_texts(texts, told.texts)
     return len(questions)
 
 

@@ -28,13 +28,14 @@ class SpecialToken(Contract):
 class WebWay(Contract):
     """How a model is asked: what stands around the tokens of a text, or of two."""
 
-    name: str = Field(description="of a prompt; empty: the one way that there is, or without any prompt")
+    name: str = Field(description="of a prompt, or the languages of a translation; empty: what is usual")
     prefix: str = Field(description="stands before the text itself")
     before: list[SpecialToken]
     between: list[SpecialToken]
     after: list[SpecialToken]
     first_type: int
     second_type: int
+    prompt: list[int] = Field(description="what a translation begins with, behind the decoder's first token")
 
 
 class WebExample(Contract):

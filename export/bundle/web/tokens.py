@@ -14,12 +14,14 @@ from tokenizers import Tokenizer
 
 from compress.contract import Contract
 from compress.errors import CompressError, first_line
-from compress.tasks.contract import Encode, Example
+from compress.files import json_object
+from compress.tasks.contract import Encode, Example, Task
 from compress.tasks.rows import Row
 from export.bundle.web.summary import WebPack, WebWay
 from export.bundle.web.ways import way_of
 
 _SECONDS = 300
+_TOKENIZER, _SETTINGS, _CLEAN_UP = "tokenizer.json", "tokenizer_config.json", "clean_up_tokenization_spaces"
 _WORD = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}" + "\u200c\u200d"
 _WORDS = {
     "type": "Split",
@@ -40,11 +42,12 @@ class WebQuestion(Contract):
 
 
 class WebReading(Contract):
-    """What the model reads at once: token numbers and types; whose word begins at each, or where it stands in the
-    context (-1: nowhere)."""
+    """What the model reads at once: token numbers and types; with what a translation begins; whose word begins at each
+    token, or where it stands in the context (-1: nowhere)."""
 
     ids: list[int]
     types: list[int]
+    prompt: list[int] = Field(default_factory=list)
     words: list[int] | None = None
     starts: list[int] | None = None
     ends: list[int] | None = None
@@ -57,15 +60,28 @@ class WebRead(Contract):
     error: str | None = None
 
 
+class WebTold(Contract):
+    """What the page makes of questions, and of tokens that were written."""
+
+    read: list[WebRead]
+    texts: list[str]
+
+
 def write_for_browsers(source: Path, target: Path) -> None:
-    """Copy a ``tokenizer.json`` with what JavaScript reads otherwise written out: ``Whitespace``, and joiners that
-    SentencePiece's normalisation keeps."""
-    content = json.loads(source.read_text("utf-8"))
+    """Copy a tokenizer's two files with what JavaScript takes otherwise written out: ``Whitespace``, joiners that
+    SentencePiece's normalisation keeps, and spaces before punctuation, which it takes out where nothing is said.
+
+    :param source: A model's folder.
+    :param target: Another one.
+    """
+    settings = {_CLEAN_UP: False, **json_object(source / _SETTINGS)}
+    (target / _SETTINGS).write_text(json.dumps(settings, ensure_ascii=False), "utf-8")
+    content = json.loads((source / _TOKENIZER).read_text("utf-8"))
     content["pre_tokenizer"] = _written_out(content["pre_tokenizer"])
-    normalizer = Tokenizer.from_file(str(source)).normalizer
+    normalizer = Tokenizer.from_file(str(source / _TOKENIZER)).normalizer
     if normalizer is not None and _JOINER in normalizer.normalize_str(f"a{_JOINER}b"):
         content["normalizer"] = _with_joiners(content["normalizer"])
-    target.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
+    (target / _TOKENIZER).write_text(json.dumps(content, ensure_ascii=False), "utf-8")
 
 
 def _with_joiners(step: Any) -> Any:
@@ -90,9 +106,9 @@ def _written_out(step: Any) -> Any:
     return {**step, **inner}
 
 
-def questions_about(rows: Sequence[Row], ways: Sequence[WebWay]) -> list[WebQuestion]:
+def questions_about(task: Task, rows: Sequence[Row], ways: Sequence[WebWay]) -> list[WebQuestion]:
     """What the page is asked with to read some rows."""
-    return [WebQuestion(text=row.text, text_pair=row.text_pair, way=way_of(row, ways)) for row in rows]
+    return [WebQuestion(text=row.text, text_pair=row.text_pair, way=way_of(task, row, ways)) for row in rows]
 
 
 def typed_otherwise(question: WebQuestion) -> WebQuestion:
@@ -106,13 +122,19 @@ def typed_otherwise(question: WebQuestion) -> WebQuestion:
     return question.model_copy(update={"text": text, "text_pair": pair})
 
 
-def examples_in_javascript(folder: Path, pack: WebPack, questions: Sequence[WebQuestion]) -> list[WebRead]:
-    """What the page of a folder makes of each question.
+def told_in_javascript(
+    folder: Path, pack: WebPack, questions: Sequence[WebQuestion], written: Sequence[Sequence[int]] = ()
+) -> WebTold:
+    """What the page of a folder makes of each question, and of tokens that a translator has written.
 
     :raises CompressError: If transformers.js cannot open the tokenizer.
     """
     page = (folder / "page").resolve()
-    asked = {"pack": pack.model_dump(mode="json"), "questions": [one.model_dump(mode="json") for one in questions]}
+    asked = {
+        "pack": pack.model_dump(mode="json"),
+        "questions": [one.model_dump(mode="json") for one in questions],
+        "written": [list(tokens) for tokens in written],
+    }
     command = ["node", "--no-warnings", str(page / "tokens.mjs"), f"{page}/"]
     try:
         done = subprocess.run(  # noqa: S603
@@ -123,7 +145,7 @@ def examples_in_javascript(folder: Path, pack: WebPack, questions: Sequence[WebQ
             f"--web: Node.js took longer than {_SECONDS} s to split {len(questions):,} texts"
         ) from error
     try:
-        return [WebRead.model_validate(told) for told in json.loads(done.stdout)]
+        return WebTold.model_validate_json(done.stdout)
     except ValueError as error:
         words = [line for line in done.stderr.splitlines() if "Error" in line] or [first_line(error)]
         raise CompressError(f"--web: transformers.js cannot open this tokenizer: {words[0]:.200}") from error
@@ -136,7 +158,7 @@ def read_in_python(encode: Encode, row: Row) -> WebRead:
 
 def _read(example: Example) -> WebReading:
     ids = example["input_ids"]
-    told = {name: example[name] for name in ("words", "starts", "ends") if name in example}
+    told = {name: example[name] for name in ("prompt", "words", "starts", "ends") if name in example}
     return WebReading(ids=ids, types=example.get("token_type_ids") or [0] * len(ids), **told)
 
 
@@ -152,4 +174,15 @@ def check_tokens(questions: Sequence[WebQuestion], expected: Sequence[WebRead], 
         raise CompressError(
             f"--web: transformers.js splits {len(different)} of {len(questions)} texts otherwise than Python, the "
             f"first is {text!r:.80}{reason}; this tokenizer cannot be used in a browser"
+        )
+
+
+def check_texts(expected: Sequence[str], found: Sequence[str]) -> None:
+    """:raises CompressError: If tokens that a translator writes are another text in JavaScript, naming the first."""
+    different = [(here, there) for here, there in zip(expected, found, strict=True) if here != there]
+    if different:
+        here, there = different[0]
+        raise CompressError(
+            f"--web: transformers.js makes other texts of {len(different)} of {len(expected)} translations than "
+            f"Python, of {here!r:.60} it makes {there!r:.60}; this tokenizer cannot be used in a browser"
         )

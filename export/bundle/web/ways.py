@@ -7,27 +7,39 @@ from typing import TYPE_CHECKING, Any
 
 from compress.serving.format import Description
 from compress.tasks.contract import Task
-from compress.tasks.prompts import PASSAGE, QUERY, prompt_of
+from compress.tasks.prompts import PASSAGE, QUERY
 from compress.tasks.rows import Row
-from compress.tasks.usual import written_prefix
 from export.bundle.web.summary import SpecialToken, WebWay
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def ways_of(task: Task, tokenizer: PreTrainedTokenizerBase, model: Description) -> list[WebWay]:
-    """Every way in which a model is asked, the usual one first."""
-    around = _around(tokenizer, pairs=model.pairs)
-    if not task.VECTORS:
-        return [WebWay(name="", prefix=written_prefix(model), **around)]
-    kinds = dict.fromkeys([None, QUERY, PASSAGE, *model.prompts] if model.prompts else [None])
-    return [WebWay(name=kind or "", prefix=prompt_of(model, kind), **around) for kind in kinds]
+def ways_of(
+    task: Task, tokenizer: PreTrainedTokenizerBase, model: Description, languages: Sequence[str]
+) -> list[WebWay]:
+    """Every way in which a model is asked, the usual one first.
+
+    :param languages: Where texts are translated: from which into which.
+    """
+    rows = {"": Row("a", "", "")}
+    if task.VECTORS and model.prompts:
+        rows |= {kind: Row("a", "", "", kind=kind) for kind in (QUERY, PASSAGE, *model.prompts)}
+    if task.GENERATES:
+        rows = {pair: Row("a", "", pair) for pair in languages}
+    return [_way(task, tokenizer, model, name, row) for name, row in rows.items()]
 
 
-def way_of(row: Row, ways: Sequence[WebWay]) -> str:
-    """The way in which a row is asked about, as its examples are made of it: by its kind, if there is one."""
-    return next((way.name for way in ways if way.name == row.kind), "")
+def way_of(task: Task, row: Row, ways: Sequence[WebWay]) -> str:
+    """The way in which a row is asked about, as its examples are made of it."""
+    name = row.lang if task.GENERATES else row.kind
+    return next((way.name for way in ways if way.name == name), "")
+
+
+def _way(task: Task, tokenizer: PreTrainedTokenizerBase, model: Description, name: str, row: Row) -> WebWay:
+    prefix = task.written_before(tokenizer, model, row)
+    prompt = task.encoder(tokenizer, model, [])([row])[0].get("prompt", []) if task.GENERATES else []
+    return WebWay(name=name, prefix=prefix, prompt=prompt, **_around(tokenizer, pairs=model.pairs))
 
 
 def _around(tokenizer: PreTrainedTokenizerBase, *, pairs: bool) -> Mapping[str, Any]:

@@ -1,9 +1,9 @@
 // Opens a variant with transformers.js and asks it. Everything is read from this folder; no text leaves the page.
-import { AutoTokenizer, PreTrainedModel, Tensor, env } from "./libraries/transformers.min.js";
-import { decoded, outputsOf } from "./tasks.js";
-import { examplesOf } from "./tokens.js";
+import { AutoTokenizer, env } from "./libraries/transformers.min.js";
+import { MODEL, openReader, openWriter } from "./graphs.js";
+import { decoded } from "./tasks.js";
+import { examplesOf, textOf } from "./tokens.js";
 
-const MODEL = "model";
 const libraries = new URL("libraries/", import.meta.url);
 
 env.allowRemoteModels = false;
@@ -25,30 +25,17 @@ export const openTokenizer = () => AutoTokenizer.from_pretrained(MODEL);
  *  the model read, and its `outputs`. */
 export async function openModel(pack, variant) {
   const tokenizer = await openTokenizer();
-  const run = await openGraph(variant, outputsOf(pack.model.task));
+  const writes = pack.model.task === "translation";
+  const run = await (writes ? openWriter(variant, pack.model) : openReader(variant, pack.model.task));
   return async (question) => {
     const started = performance.now();
     const examples = examplesOf(tokenizer, pack, question);
     const outputs = [];
     for (const example of examples) outputs.push(await run(example));
     if (!outputs.flat().every(Number.isFinite)) throw new Error("the outputs are infinite or not a number; ask another variant");
-    const said = decoded(pack.model, question, examples, outputs);
+    const said = writes
+      ? { prediction: textOf(tokenizer, outputs[0]) }
+      : decoded(pack.model, question, examples, outputs);
     return { ...said, milliseconds: performance.now() - started, examples, outputs };
-  };
-}
-
-const tensor = (numbers) => new Tensor("int64", BigInt64Array.from(numbers, BigInt), [1, numbers.length]);
-
-/** A graph that reads: an example in, a list of numbers out. */
-async function openGraph({ dtype }, names) {
-  // Any architecture: all of them are one graph, whose inputs and outputs have the same names.
-  const config = { model_type: "custom" };
-  const model = await PreTrainedModel.from_pretrained(MODEL, { config, dtype, device: "wasm" });
-  return async ({ ids, types }) => {
-    const given = { input_ids: ids, attention_mask: ids.map(() => 1), token_type_ids: types };
-    const taken = model.sessions.model.inputNames.map((name) => [name, tensor(given[name])]);
-    const found = await model(Object.fromEntries(taken));
-    const [first, second] = names.map((name) => Array.from(found[name].data));
-    return second ? first.flatMap((value, place) => [value, second[place]]) : first;
   };
 }

@@ -43,12 +43,16 @@ function normalisedBytes(normalizer, text) {
   return bytes;
 }
 
+const SPLITTING = new Set(["WhitespaceSplit", "Whitespace", "BertPreTokenizer"]);
+
 /** Whether a tokenizer writes bytes as letters, takes spaces out first, or does not count them with the tokens behind them. */
 function kindsOf({ pre_tokenizer, post_processor }) {
   const steps = (step, inner) => (step ? [step, ...(step[inner] ?? []).flatMap((one) => steps(one, inner))] : []);
-  const has = (kind) => steps(pre_tokenizer, "pretokenizers").some(({ type }) => type === kind);
+  const before = steps(pre_tokenizer, "pretokenizers");
+  const byteLevel = before.some(({ type }) => type === "ByteLevel");
+  const withoutSpaces = before.some(({ type, behavior }) => SPLITTING.has(type) || behavior === "Removed");
   const after = steps(post_processor, "processors").find(({ type }) => ["ByteLevel", "RobertaProcessing"].includes(type));
-  return { byteLevel: has("ByteLevel"), withoutSpaces: has("WhitespaceSplit"), trimmed: after?.trim_offsets === true };
+  return { byteLevel, withoutSpaces, trimmed: after?.trim_offsets === true };
 }
 
 const LETTERS = (() => {

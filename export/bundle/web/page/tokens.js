@@ -1,5 +1,5 @@
 // What a model reads of a question: tokens as in Python, cut and divided as there.
-// An example has `ids` and `types`, lists of one number a token; of words also `words`, and of a context `starts` and `ends`.
+// An example has `ids` and `types`, lists of one number a token, and `prompt`, what a translation begins with; of words also `words`, and of a context `starts` and `ends`.
 import { locate } from "./offsets.js";
 
 // Python's white space, which that of JavaScript is not
@@ -36,6 +36,10 @@ export function examplesOf(tokenizer, pack, question) {
   return task === "question-answering" ? ofWindows(tokenizer, pack, way, question) : [ofTexts(tokenizer, pack, way, question)];
 }
 
+/** The text of tokens that were written. */
+export const textOf = (tokenizer, tokens) =>
+  tokens.length ? tokenizer.decode(tokens, { skip_special_tokens: true }).replace(AROUND, "") : "";
+
 const bare = (tokenizer, text) => tokenizer(text, { return_tensor: false, add_special_tokens: false }).input_ids;
 
 const roomFor = (pack, way) => pack.model.max_length - way.before.length - way.between.length - way.after.length;
@@ -49,7 +53,7 @@ function assembled(way, first, second = []) {
     ...second.map((id) => ({ id, type: way.second_type })),
     ...way.after,
   ];
-  return { ids: all.map(({ id }) => id), types: all.map(({ type }) => type) };
+  return { ids: all.map(({ id }) => id), types: all.map(({ type }) => type), prompt: way.prompt };
 }
 
 function ofTexts(tokenizer, pack, way, { text, text_pair }) {

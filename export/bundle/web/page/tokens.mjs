@@ -1,5 +1,5 @@
-// Run by Node.js when the folder is packed: the examples that the page makes of questions.
-// Standard input: {"pack": …, "questions": [...]}; standard output: the examples of each question.
+// Run by Node.js when the folder is packed: the examples that the page makes of questions, and the texts of written tokens.
+// Standard input: {"pack": …, "questions": […], "written": […]}; standard output: {"read": […], "texts": […]}.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
@@ -14,8 +14,8 @@ globalThis.fetch = async (address) => {
 };
 const page = new URL(node.argv[2], "file://");
 const { openTokenizer } = await import(new URL("model.js", page));
-const { asRead, examplesOf } = await import(new URL("tokens.js", page));
-const { pack, questions } = JSON.parse(readFileSync(0, "utf8"));
+const { asRead, examplesOf, textOf } = await import(new URL("tokens.js", page));
+const { pack, questions, written } = JSON.parse(readFileSync(0, "utf8"));
 const tokenizer = await openTokenizer();
 
 /** An example with places in its context as Python counts them: by characters. */
@@ -34,7 +34,7 @@ function asInPython(example, context) {
   return { ...example, starts: counted("starts"), ends: counted("ends") };
 }
 
-const told = questions.map((question) => {
+const read = questions.map((question) => {
   try {
     const examples = examplesOf(tokenizer, pack, question);
     return { examples: examples.map((example) => asInPython(example, asRead(question.text_pair ?? ""))) };
@@ -42,4 +42,5 @@ const told = questions.map((question) => {
     return { error: String(error.message ?? error) };
   }
 });
-node.stdout.write(JSON.stringify(told));
+const texts = written.map((tokens) => textOf(tokenizer, tokens));
+node.stdout.write(JSON.stringify({ read, texts }));

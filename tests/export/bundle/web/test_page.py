@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compress.runtimes.generation import Search, State, Tokens, generate_tokens
 from compress.serving.format import Description
 from compress.tasks.registry import TaskName, task_named
 from compress.tasks.rows import Row
@@ -100,3 +101,75 @@ def test_predictions_are_those_of_python():
     found = [answer["prediction"] for answer in json.loads(done.stdout)]
     assert len({str(said) for said in wanted}) > 10
     assert found == [pytest.approx(said, rel=1e-12) if isinstance(said, float) else said for said in wanted]
+
+
+_SEARCH = """
+import { readFileSync } from "node:fs";
+const [, page] = process.argv;
+const { written } = await import(`${page}/search.js`);
+const { table, asked } = JSON.parse(readFileSync(0, "utf8"));
+
+/** What follows depends on all that was written, which `reorder` must carry along. */
+class Remembering {
+  tokens = { start: 1, end: 2, pad: 0 };
+  begin({ start }) {
+    this.states = [start];
+    return this.logits();
+  }
+  step(last) {
+    this.states = this.states.map((state, row) => (7 * state + last[row]) % table.length);
+    return this.logits();
+  }
+  logits() {
+    return this.states.map((state) => Float32Array.from(table[state]));
+  }
+  spread(count) {
+    this.states = new Array(count).fill(this.states[0]);
+  }
+  reorder(origins) {
+    this.states = origins.map((origin) => this.states[origin]);
+  }
+}
+const found = [];
+for (const { start, search } of asked) found.push(await written(new Remembering(), { start }, search));
+console.log(JSON.stringify(found));
+"""
+
+
+class _Remembering:
+    """The same decoder in Python."""
+
+    tokens = Tokens(start=1, end=2, pad=0)
+
+    def __init__(self, table: np.ndarray, start: int):
+        self._table, self._start = table, start
+
+    def begin(self, inputs: Any, prompt: np.ndarray) -> tuple[np.ndarray, State]:
+        states = np.full(len(prompt), self._start)
+        return self._table[states][:, None].copy(), {"states": states}
+
+    def step(self, last: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        states = (7 * state["states"] + last[:, 0]) % len(self._table)
+        return self._table[states].copy(), {"states": states}
+
+    def reordered(self, state: State, origins: np.ndarray) -> State:
+        return {"states": state["states"][origins]}
+
+
+def test_searches_write_the_tokens_of_python():
+    table = np.random.default_rng(0).normal(0, 2, (97, 150)).astype(np.float32)
+    table[:, 2] += 4  # ends are likely
+    inputs = {"input_ids": np.zeros((1, 1), np.int64)}
+    asked, wanted = [], []
+    for start in range(12):
+        for beams, penalty in ((1, 1.0), (2, 1.0), (4, 0.6), (3, 0.0), (4, -1.0)):
+            search = Search(beams, penalty, 12)
+            found = generate_tokens(_Remembering(table, start), inputs, search, 12)
+            wanted.append([token for token in found[0].tolist() if token])
+            settings = {"beams": beams, "length_penalty": penalty, "max_length": 12}
+            asked.append({"start": start, "search": settings})
+    question = json.dumps({"table": table.astype(float).tolist(), "asked": asked})
+    command = ["node", "--no-warnings", "--input-type=module", "-e", _SEARCH, str(PAGE)]
+    done = subprocess.run(command, input=question, capture_output=True, text=True, check=True)
+    assert len({len(tokens) for tokens in wanted}) > 4
+    assert json.loads(done.stdout) == wanted

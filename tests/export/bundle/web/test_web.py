@@ -31,6 +31,8 @@ from export.bundle.web.tokens import (
     WebQuestion,
     WebRead,
     WebReading,
+    WebTold,
+    check_texts,
     check_tokens,
     read_in_python,
     write_for_browsers,
@@ -50,14 +52,14 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
             for name in library.files:
                 (folder / name).touch()
 
-    def read(folder: Path, pack: WebPack, questions: list[WebQuestion]) -> list[WebRead]:
+    def told(folder: Path, pack: WebPack, questions: list[WebQuestion], written: list[list[int]]) -> WebTold:
         encode = text_classification.encoder(load_tokenizer(str(folder / "model")), pack.model, pack.model.labels)
         texts = [unicodedata.normalize("NFC", question.text).strip() for question in questions]
-        return [read_in_python(encode, Row(text, "", "")) for text in texts]
+        return WebTold(read=[read_in_python(encode, Row(text, "", "")) for text in texts], texts=[])
 
     monkeypatch.setattr(stage, "check_node", lambda: None)
     monkeypatch.setattr(stage, "add_libraries", add)
-    monkeypatch.setattr(stage, "examples_in_javascript", read)
+    monkeypatch.setattr(stage, "told_in_javascript", told)
 
 
 @pytest.mark.usefixtures("offline")
@@ -88,7 +90,9 @@ def test_the_folder_has_the_layout_of_transformers_js_and_a_page(text_run: Run):
 @pytest.mark.usefixtures("offline")
 def test_other_tokens_in_javascript_are_refused(text_run: Run, monkeypatch: pytest.MonkeyPatch):
     other = WebRead(examples=[WebReading(ids=[1], types=[0])])
-    monkeypatch.setattr(stage, "examples_in_javascript", lambda folder, pack, questions: [other] * len(questions))
+    monkeypatch.setattr(
+        stage, "told_in_javascript", lambda _, pack, asked, written: WebTold(read=[other] * len(asked), texts=[])
+    )
     with pytest.raises(CompressError, match=r"--web: transformers\.js splits \d+ of \d+ texts otherwise than Python"):
         stage.run_web_stage(text_run, Wanted(accepted=("onnx",)), None)
 
@@ -99,12 +103,6 @@ def test_a_variant_that_is_not_for_browsers_is_refused_by_name(text_run: Run, na
         stage.run_web_stage(text_run, Wanted(accepted=(name,)), None)
 
 
-def test_translation_is_refused(text_run: Run):
-    recipe = text_run.recipe.model_copy(update={"task": "translation"})
-    with pytest.raises(CompressError, match="--web: packs models that read, and not translation"):
-        stage._check_model(Run(text_run.folder, recipe))
-
-
 def test_what_stands_around_texts_is_told_with_its_types():
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2}, "[UNK]"))
     around = {"single": "[CLS] $A [SEP]", "pair": "[CLS] $A [SEP] $B:1 [SEP]:1"}
@@ -113,10 +111,10 @@ def test_what_stands_around_texts_is_told_with_its_types():
     model = Description(
         name="x", task="reranking", labels=[], runtime="ONNX Runtime", target="any", pairs=True, max_length=8
     )
-    (way,) = ways_of(reranking, fast, model)
+    (way,) = ways_of(reranking, fast, model, [])
     cls, sep, last = (SpecialToken(id=number, type=kind) for number, kind in ((1, 0), (2, 0), (2, 1)))
     assert (way.before, way.between, way.after, way.first_type, way.second_type) == ([cls], [sep], [last], 0, 1)
-    (way,) = ways_of(text_classification, fast, model.model_copy(update={"pairs": False}))
+    (way,) = ways_of(text_classification, fast, model.model_copy(update={"pairs": False}), [])
     assert (way.before, way.between, way.after) == ([cls], [], [sep])
 
 
@@ -133,11 +131,11 @@ def test_vectors_are_asked_for_with_every_prompt():
         prompts={"query": "find: ", "document": "doc: "},
         default_prompt="document",
     )
-    ways = ways_of(embedding, tokenizer, model)
+    ways = ways_of(embedding, tokenizer, model, [])
     said = {way.name: way.prefix for way in ways}
     assert said == {"": "doc: ", "query": "find: ", "passage": "doc: ", "document": "doc: "}
     (passage,) = [row for row in embedding.rows_learnt(Row("a", "", "", "b")) if row.kind == "passage"]
-    assert way_of(passage, ways) == "passage"
+    assert way_of(embedding, passage, ways) == "passage"
 
 
 def test_what_lacks_is_named(monkeypatch: pytest.MonkeyPatch):
@@ -155,6 +153,14 @@ def test_an_older_node_is_refused_by_its_version(monkeypatch: pytest.MonkeyPatch
         check_node()
 
 
+def written_for_browsers(tokenizer: Tokenizer, folder: Path) -> Tokenizer:
+    """What Python makes of the file for JavaScript."""
+    (folder / "web").mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_for_browsers(folder, folder / "web")
+    return Tokenizer.from_file(str(folder / "web/tokenizer.json"))
+
+
 def test_words_are_written_out_and_split_the_same(tmp_path: Path):
     texts = [
         "Französisch-Guayana, 12:30",
@@ -165,10 +171,8 @@ def test_words_are_written_out_and_split_the_same(tmp_path: Path):
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, "[UNK]"))
     steps = [pre_tokenizers.Whitespace(), pre_tokenizers.Metaspace()]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    write_for_browsers(tmp_path / "tokenizer.json", tmp_path / "written.json")
-    written = Tokenizer.from_file(str(tmp_path / "written.json"))
-    assert "Whitespace" not in (tmp_path / "written.json").read_text("utf-8")
+    written = written_for_browsers(tokenizer, tmp_path)
+    assert "Whitespace" not in written.to_str()
     for text in texts:
         assert written.pre_tokenizer.pre_tokenize_str(text) == tokenizer.pre_tokenizer.pre_tokenize_str(text)
 
@@ -176,13 +180,11 @@ def test_words_are_written_out_and_split_the_same(tmp_path: Path):
 def test_joiners_that_python_keeps_are_hidden_from_javascript(tmp_path: Path):
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, "[UNK]"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Precompiled(_EMPTY_CHARSMAP), normalizers.Lowercase()])
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    write_for_browsers(tmp_path / "tokenizer.json", tmp_path / "written.json")
-    steps = json.loads((tmp_path / "written.json").read_text("utf-8"))["normalizer"]["normalizers"]
+    written = written_for_browsers(tokenizer, tmp_path)
+    steps = json.loads(written.to_str())["normalizer"]["normalizers"]
     hide, inner, show = steps[0]["normalizers"]
     assert (inner["type"], steps[1]["type"]) == ("Precompiled", "Lowercase")
     assert hide == {"type": "Replace", "pattern": {"String": "\u200d"}, "content": show["pattern"]["String"]}
-    written = Tokenizer.from_file(str(tmp_path / "written.json"))
     assert written.normalizer.normalize_str("A\u200dB") == "a\u200db"
 
 
@@ -197,3 +199,9 @@ def test_an_error_of_the_page_is_told_with_the_text_that_it_is_about():
     read = WebRead(examples=[WebReading(ids=[1], types=[0], starts=[0], ends=[1])])
     with pytest.raises(CompressError, match=r"1 of 1 texts otherwise .* 'a context' \(nowhere\)"):
         check_tokens([question], [read], [WebRead(error="nowhere")])
+
+
+def test_another_text_of_what_was_written_is_refused():
+    check_texts(["a ."], ["a ."])
+    with pytest.raises(CompressError, match=r"makes other texts of 1 of 2 translations .* of 'a \.' it makes 'a\.'"):
+        check_texts(["b", "a ."], ["b", "a."])
