@@ -15,5 +15,8 @@ def opened(graph: Path) -> onnxruntime.InferenceSession:
     if limit != "max":
         threads = min(threads, -(-int(limit) // int(period)))
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it would use the quota up
-    options.intra_op_num_threads = int(os.environ.get("COMPRESS_THREADS", threads if threads < cores else 0))
+    asked = os.environ.get("COMPRESS_THREADS") or str(threads if threads < cores else 0)
+    if not asked.isdecimal():
+        raise SystemExit(f"COMPRESS_THREADS: a number of threads, not {asked[:20]!r}")
+    options.intra_op_num_threads = int(asked)
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -103,6 +103,12 @@ def test_the_example_of_other_runtimes_asks_as_load_does(copied: Path, texts: li
         predict(texts[0], texts[1])
 
 
+def test_threads_that_are_no_number_are_named(bundle: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COMPRESS_THREADS", "two")
+    with pytest.raises(SystemExit, match="COMPRESS_THREADS: a number of threads, not 'two'"):
+        runpy.run_path(str(bundle / "client.py"))
+
+
 def test_the_example_runs_with_onnx_runtime_and_tokenizers_alone(bundle: Path, report: Report, texts: list[str]):
     """In a process of its own, in which nothing else can be imported."""
     code = (
