@@ -31,6 +31,7 @@ import forked
 import psutil
 import typer
 
+from bench.measure import trial as variants_trial
 from compress.cli.outcome import finish
 from compress.errors import CompressError
 from compress.models import trial as models_trial
@@ -183,7 +184,7 @@ def _attempt(attempt: Attempt, folder: Path) -> None:
     for stream in (1, 2):
         os.dup2(said, stream)
     forked.share_server()
-    for module in (models_trial, bundles_trial):
+    for module in (models_trial, bundles_trial, variants_trial):
         module.ask_limited = forked.ask_limited
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", encoding="utf-8", errors="backslashreplace") for stream in (1, 2))
     spoilt = str(attempt.spoil(folder / "input") or attempt.name)
