@@ -27,6 +27,11 @@ class CpuFeatures:
     amx_int8: bool = False
 
     @property
+    def lacks_bf16(self) -> bool:
+        """Whether it is known to have no products in bf16, which then take many times as long as in 32 bits."""
+        return self.architecture == "x86_64" and not self.avx512_bf16
+
+    @property
     def present(self) -> list[str]:
         """Names of the instructions that it has."""
         return [field.name for field in fields(self) if getattr(self, field.name) is True]

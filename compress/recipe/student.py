@@ -176,7 +176,8 @@ class Cache(Section):
     compute: Literal["fp32", "bf16"] = Field(
         "fp32",
         description="what the teacher's products are computed in; bf16 is faster on processors that multiply in it too "
-        "(AMX, AVX512-BF16, GPUs), and how far its outputs are from those in 32 bits is told",
+        "(AMX, AVX512-BF16, GPUs), and how far its outputs are from those in 32 bits is told; "
+        "on others 32 bits are taken",
     )
     limit_gb: Annotated[float, Field(gt=0, le=1_000_000)] = Field(50.0, description="refuse to write more than this")
 

@@ -26,7 +26,6 @@ from compress.data.stage import load_data
 from compress.data.summary import DATA
 from compress.data.table import EncodedTable
 from compress.errors import CompressError
-from compress.machine import cpu_features
 from compress.models.load import load_config, load_model, load_tokenizer
 from compress.models.sentence_folder import head_of
 from compress.runs.directory import Run
@@ -40,6 +39,7 @@ from compress.teacher.sequences import load_student_data, wanted_stages
 from compress.teacher.signals import Shape, Signals, check_comparable, plan_signals, prepare, read
 from compress.teacher.store import OutputsIndex, Shard, TeacherOutputs, is_intact, read_index, write_index
 from compress.teacher.summary import CACHE, TEACHER, OutputsSummary, source_stage
+from compress.training.precision import takes_bf16, told_without_bf16
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -237,10 +237,12 @@ def _model(run: Run, work: _Work) -> _Says:
     prepare(teacher, work.signals)
     teacher = teacher.to("cuda" if torch.cuda.is_available() else "cpu").eval()  # type: ignore[arg-type]
     vocabulary = teacher.config.vocab_size if work.task.GENERATES else 1
-    faster = run.recipe.student.cache.compute == "bf16"
+    asked = run.recipe.student.cache.compute == "bf16"
+    faster = asked and takes_bf16()
     if faster:
-        slower = ", which this processor does not multiply in: fp32 takes less time" if _lacks_bf16(teacher) else ""
-        say(f"cache: computed in bf16{slower}; {_difference(teacher, work)}")
+        say(f"cache: computed in bf16; {_difference(teacher, work)}")
+    elif asked:
+        say(told_without_bf16("cache"))
 
     def of(examples: list[Example]) -> dict[str, Tensor]:
         with _computing(teacher, faster=faster):
@@ -252,13 +254,6 @@ def _model(run: Run, work: _Work) -> _Says:
 def _computing(teacher: PreTrainedModel, *, faster: bool) -> torch.autocast:
     """Products in bf16 while the block runs, or as the weights are."""
     return torch.autocast(next(teacher.parameters()).device.type, torch.bfloat16, enabled=faster)
-
-
-def _lacks_bf16(teacher: PreTrainedModel) -> bool:
-    """Whether the teacher is on a processor that is known to have no products in bf16."""
-    cpu = cpu_features()
-    is_on_cpu = next(teacher.parameters()).device.type == "cpu"
-    return is_on_cpu and cpu.architecture == "x86_64" and not cpu.avx512_bf16
 
 
 def _difference(teacher: PreTrainedModel, work: _Work) -> str:

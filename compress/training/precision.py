@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from compress.machine import cpu_features
+
 if TYPE_CHECKING:
     from compress.recipe.training import Training
 
@@ -18,13 +20,24 @@ def compute_precision(settings: Training) -> ComputePrecision:
     """What the products of a training are computed in; weights, their sums of gradients and losses are in 32 bits.
 
     By itself half precision is taken on GPUs alone: on CPUs with AMX or AVX512-BF16 bf16 is faster, but the demo's
-    student came out worse.
+    student came out worse. bf16 is taken where `takes_bf16` says so, else 32 bits.
     """
     if settings.precision != "auto":
-        return settings.precision
+        return "bf16" if settings.precision == "bf16" and takes_bf16() else "fp32"
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     return "fp32"
+
+
+def takes_bf16() -> bool:
+    """Whether bf16 is computed where it is asked for: on GPUs, and on processors that multiply in it."""
+    return torch.cuda.is_available() or not cpu_features().lacks_bf16
+
+
+def told_without_bf16(title: str) -> str:
+    """That 32 bits take the place of bf16, and why."""
+    why = f"{cpu_features().cpu_name} does not multiply in bf16, which would take many times as long"
+    return f"{title}: computed in 32 bits: {why}"
 
 
 @contextmanager

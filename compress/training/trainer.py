@@ -27,7 +27,7 @@ from compress.tasks.contract import NO_LABEL, Example, Task
 from compress.training.course import TrainingCourse, check_loss
 from compress.training.losses import hard_loss
 from compress.training.memory import check_training
-from compress.training.precision import compute_precision, threads_for
+from compress.training.precision import compute_precision, takes_bf16, threads_for, told_without_bf16
 from compress.training.progress import Reporter
 from compress.training.rows import TrainingData
 from compress.training.summary import TrainingSummary
@@ -175,6 +175,8 @@ def _sample(job: TrainingJob) -> dict[str, torch.Tensor]:
 
 def _train(model: PreTrainedModel, job: TrainingJob, unit: Unit | None) -> TrainingSummary:
     data, settings = job.data, job.settings
+    if settings.precision == "bf16" and not takes_bf16():
+        say(told_without_bf16(job.title))
     longest = data.train[int(data.train.lengths.argmax())]
     check_training(job.title, model, job.task, longest, settings, process_count())
     trainer = job.trainer(

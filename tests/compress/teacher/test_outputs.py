@@ -17,7 +17,9 @@ from compress.errors import CompressError
 from compress.machine import CpuFeatures
 from compress.runs.directory import Run, find_run, keep_recipe
 from compress.teacher import outputs as cache
+from compress.training import precision
 
+_WITH_BF16 = CpuFeatures("x86_64", "new", avx512_bf16=True)
 EVERYTHING = {
     "student.distillation.hidden.weight": 1.0,
     "student.distillation.relations.weight": 1.0,
@@ -125,7 +127,10 @@ def test_half_precision_takes_half_the_space(run: Run):
     assert np.allclose(exact, rounded, rtol=1e-3, atol=1e-3)
 
 
-def test_a_teacher_that_multiplies_in_bf16_says_nearly_the_same_and_how_nearly(run: Run, capsys):
+def test_a_teacher_that_multiplies_in_bf16_says_nearly_the_same_and_how_nearly(
+    run: Run, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(precision, "cpu_features", lambda: _WITH_BF16)
     whole = cache.load_cache(run).logits()
     faster = find_run(run.folder, run.folder.parent, {**EVERYTHING, "student.cache.compute": "bf16"})
     outputs = cache.load_cache(faster)
@@ -139,17 +144,14 @@ def test_a_teacher_that_multiplies_in_bf16_says_nearly_the_same_and_how_nearly(r
     assert 0 < float(told[1]) < 5
 
 
-@pytest.mark.parametrize(
-    ("features", "lacking"),
-    [
-        (CpuFeatures("x86_64", "old", avx2=True), True),
-        (CpuFeatures("x86_64", "new", avx512_bf16=True), False),
-        (CpuFeatures("aarch64", "not told"), False),
-    ],
-)
-def test_a_processor_without_bf16_is_told_of(features: CpuFeatures, lacking: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cache, "cpu_features", lambda: features)
-    assert cache._lacks_bf16(torch.nn.Linear(1, 1)) == lacking
+def test_a_processor_without_bf16_computes_in_32_bits_and_that_is_said(
+    run: Run, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    whole = cache.load_cache(run).logits()
+    monkeypatch.setattr(precision, "cpu_features", lambda: CpuFeatures("x86_64", "Old One", avx2=True))
+    asked = find_run(run.folder, run.folder.parent, {**EVERYTHING, "student.cache.compute": "bf16"})
+    assert np.allclose(cache.load_cache(asked).logits(), whole, atol=1e-5)
+    assert "cache: computed in 32 bits: Old One does not multiply in bf16" in capsys.readouterr().err
 
 
 def test_too_much_is_refused_before_anything_is_written(run: Run):
