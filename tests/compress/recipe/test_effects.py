@@ -27,6 +27,7 @@ from compress.data.builtin import cldr
 from compress.data.stage import run_data_stage
 from compress.errors import CompressError
 from compress.evaluation.stage import run_evaluation_stage
+from compress.machine import CpuFeatures
 from compress.recipe.file import load_recipe
 from compress.recipe.reference import field_paths
 from compress.runs.directory import Run, open_run
@@ -371,6 +372,13 @@ def _finish(rows: Path, begun: dict[str, Any], writes: bool) -> dict[str, Any]:
     for name in ("rows", "other", "rows-to-translate", "other-to-translate"):
         (folder / name).symlink_to(rows / name)
     return outcome(folder, begun, writes, {})
+
+
+@pytest.fixture(autouse=True)
+def multiplies_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processors that do not compute in 32 bits what is asked for in bf16."""
+    features = CpuFeatures("x86_64", "one with bf16", avx512_bf16=True)
+    monkeypatch.setattr("compress.training.precision.cpu_features", lambda: features)
 
 
 @pytest.mark.parametrize("path", CHANGES)
