@@ -17,7 +17,9 @@ class Target:
     and AVX-512 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
     ``signed_activations`` is what static int8 uses: TensorRT and ARM want signed and symmetric values, on x86 unsigned
     ones are several times faster. ``like`` is the target whose variants it shares, but for those in bf16, which its
-    processor multiplies in. ``generation`` is a GPU's compute capability times ten.
+    processor multiplies in. ``generation`` is a GPU's compute capability times ten. ``browser`` is whatever a page is
+    opened on: WebAssembly multiplies without saturation where ONNX Runtime is built without relaxed SIMD, but variants
+    are compared on machines without VNNI too.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Target:
     signed_activations: bool = False
     like: str | None = None
     generation: int | None = None
+    browser: bool = False
 
     @property
     def bf16(self) -> bool:
@@ -52,6 +55,7 @@ TARGETS = {
         Target("cpu-avx512-bf16", like="cpu-vnni"),
         Target("cpu-amx", like="cpu-vnni"),
         Target("cpu-arm", signed_activations=True),
+        Target("web", reduce_range=True, browser=True),
         *(Target(f"cuda-sm{sm}", signed_activations=True, generation=sm) for sm in _GPU_GENERATIONS),
     )
 }

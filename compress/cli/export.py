@@ -59,7 +59,7 @@ def export(
     token: Token = None,
     trust_remote_code: TrustRemoteCode = False,
     target: Annotated[
-        str | None, typer.Option(help="What variants are for: cpu-avx2, cpu-vnni, cpu-amx, cuda-sm89, … or auto.")
+        str | None, typer.Option(help="What variants are for: cpu-avx2, cpu-vnni, cuda-sm89, web, … or auto.")
     ] = None,
     variants: Annotated[str | None, typer.Option(help=f"Which: {','.join(get_args(SelectableName))}.")] = None,
     budget: Annotated[

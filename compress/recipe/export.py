@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from compress.recipe.section import Fraction, LearningRate, Positive, Section
 from compress.targets import TARGETS
-from compress.variants.registry import NEWEST_OPSET, OLDEST_OPSET, VARIANTS, EnginePrecision, SelectableName
+from compress.variants.registry import NEWEST_OPSET, OLDEST_OPSET, PLAIN, VARIANTS, EnginePrecision, SelectableName
 
 Range = Annotated[tuple[Positive, Positive, Positive], Field(description="minimum, optimum, maximum")]
 
@@ -104,7 +104,7 @@ class Export(Section):
     target: str = Field(
         "auto",
         description="auto (this machine's processor), cpu-avx2, cpu-avx512, cpu-vnni, cpu-avx512-bf16, cpu-amx, "
-        "cpu-arm, or cuda-sm75 to cuda-sm120",
+        "cpu-arm, web (browsers), or cuda-sm75 to cuda-sm120",
         json_schema_extra={"enum": ["auto", *TARGETS]},
     )
     variants: list[SelectableName] | None = Field(
@@ -126,6 +126,19 @@ class Export(Section):
         if name != "auto" and name not in TARGETS:
             raise ValueError(f"unknown target {name}; choose auto, {', '.join(TARGETS)}")
         return name
+
+    @model_validator(mode="after")
+    def _browsers_run_the_variants(self) -> Export:
+        if self.target == "auto" or not TARGETS[self.target].browser:
+            return self
+        able = [name for name, variant in VARIANTS.items() if variant.browser and name != PLAIN.name]
+        for name in self.variants or []:
+            if name not in able:
+                refused = f"{name} is not for browsers, and target is {self.target}"
+                raise ValueError(f"variants: {refused}; name {', '.join(able)}")
+        if self.tensorrt.enabled:
+            raise ValueError(f"tensorrt: browsers run no engines, and target is {self.target}; leave one out")
+        return self
 
     @model_validator(mode="after")
     def _variants_are_in_the_opset(self) -> Export:

@@ -42,13 +42,14 @@ EnginePrecision = Literal["fp16", "int8", "fp32"]
 LimitsOf = Literal["onnx", "int8", "int4", "fp16", "bf16"]
 """Whose limits of ``export.parity`` hold for a variant."""
 
-BrowserPrecision = Literal["fp32", "q8", "q4"]
+BrowserPrecision = Literal["fp32", "q8", "fp16", "q4"]
 """What transformers.js calls the precision of a variant; its file's name follows."""
 Maker = Literal[
     "export", "fuse", "int8-by-token", "dynamic-int8", "static-int8", "int4", "fp16", "bf16", "search", "engine"
 ]
 Runtime = Literal["PyTorch", "ONNX Runtime", "OpenVINO", "TensorRT", "TensorRT-RTX"]
 Processor = Literal["CPU", "GPU"]
+TargetKind = Literal["CPU", "GPU", "browser"]
 STUDENT_NAME: Literal["student"] = "student"
 _EVERYWHERE: tuple[Processor, ...] = ("CPU", "GPU")
 OLDEST_OPSET, NEWEST_OPSET = 18, 25
@@ -76,7 +77,7 @@ class Variant:
     runs_on: tuple[Processor, ...]
     purpose: str
     gpu_parent: VariantName | None = None
-    default_for: tuple[Processor, ...] = ()
+    default_for: tuple[TargetKind, ...] = ()
     calibrated: bool = False
     follows_target: bool = False
     searched: bool = False
@@ -116,7 +117,7 @@ _ALL = (
     Variant(
         "onnx-int8", "onnx-fused", "int8", "int8", "int8-by-token", "ONNX Runtime", ("CPU",),
         "int8 with weights per channel, embeddings and activations per token, at run time; no calibration",
-        gpu_parent="onnx", default_for=("CPU",), follows_target=True, searched=True, browser="q8",
+        gpu_parent="onnx", default_for=("CPU", "browser"), follows_target=True, searched=True, browser="q8",
     ),
     Variant(
         "onnx-static", "onnx-fused", "int8", "int8", "static-int8", "ONNX Runtime", ("CPU",),
@@ -136,7 +137,7 @@ _ALL = (
     Variant(
         "onnx-fp16", "onnx", "fp16", "fp16", "fp16", "ONNX Runtime", ("GPU",),
         "half precision",
-        default_for=("GPU",),
+        default_for=("GPU", "browser"), browser="fp16",
     ),
     Variant(
         "onnx-int4", "onnx-fused", "int4", "int4", "int4", "ONNX Runtime", ("CPU",),
@@ -195,7 +196,7 @@ def default_variants(target: Target, *, writes: bool = False) -> list[Variant]:
     :param writes: Of a model that writes text: it has to write all calibration rows, and steps of its decoders are kept
         with the keys and values before them, so that a form of the same precision that needs none is enough.
     """
-    kind = "GPU" if target.is_gpu else "CPU"
+    kind = "browser" if target.browser else "GPU" if target.is_gpu else "CPU"
     found = [variant for variant in _ALL if kind in variant.default_for]
     free = {variant.precision for variant in found if not variant.calibrated}
     return [variant for variant in found if not (writes and variant.calibrated and variant.precision in free)]

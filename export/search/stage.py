@@ -98,11 +98,11 @@ def run_search_stage(run: Run, ingredients: Ingredients, sample: Sample) -> Vari
 
 
 def check_target(target: Target) -> None:
-    """Refuse a GPU.
+    """Refuse a GPU and a browser.
 
     :raises CompressError: Saying that this search cannot time it.
     """
-    if target.is_gpu:
+    if target.is_gpu or target.browser:
         raise CompressError(
             f"--budget: the search times every form on this machine's processor, the target is {target.name}; "
             "choose a CPU with --target"

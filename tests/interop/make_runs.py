@@ -64,7 +64,7 @@ def classify_single_texts(output: Path) -> None:
     """Make the variants that browsers run, of a student that reads texts in many scripts."""
     recipe = {**tiny_recipe("cldr"), "name": "single-texts"}
     recipe["data"] |= {"languages": ["ar", "de", "hi", "ko", "ru", "zh"]}
-    recipe["export"] |= {"variants": ["onnx-int8", "onnx-int4"]}
+    recipe["export"] |= {"target": "web", "variants": ["onnx-int8", "onnx-fp16", "onnx-int4"]}
     _export(output, recipe)
 
 

@@ -33,7 +33,7 @@ _TASKS = (
     *("several-labels", "numbers", "translation"),
 )
 CASES = [
-    *(("single-texts", name) for name in ("onnx", "onnx-int8", "onnx-int4")),
+    *(("single-texts", name) for name in ("onnx", "onnx-int8", "onnx-fp16", "onnx-int4")),
     *((run, name) for run in _TASKS for name in ("onnx", "onnx-int8")),
 ]
 pytestmark = pytest.mark.skipif(

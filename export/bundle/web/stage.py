@@ -46,7 +46,7 @@ from export.onnx.graphs import graph_bytes
 from export.onnx.weights import SINGLE_FILE_LIMIT, write_alone
 
 PAGE = Path(__file__).with_name("page")
-_SUFFIXES = {"fp32": "", "q8": "_quantized", "q4": "_q4"}
+_SUFFIXES = {"fp32": "", "q8": "_quantized", "fp16": "_fp16", "q4": "_q4"}
 """Of files, as transformers.js maps them (``DEFAULT_DTYPE_SUFFIX_MAPPING``)."""
 
 

@@ -92,6 +92,14 @@ def test_a_saved_recipe_is_read_back_equal(tmp_path: Path):
             "export: {opset: 18, variants: [onnx-int8, onnx-int4]}",
             "export: variants: onnx-int4 needs opset 20 or later, and opset is 18; leave one out",
         ),
+        (
+            "export: {target: web, variants: [onnx-int8, onnx-static]}",
+            "variants: onnx-static is not for browsers, and target is web; name onnx-int8, onnx-fp16, onnx-int4",
+        ),
+        (
+            "export: {target: web, tensorrt: {enabled: true}}",
+            "export: tensorrt: browsers run no engines, and target is web; leave one out",
+        ),
         ("data: {source: ''}", "data.source: string should have at least 1 character"),
         ("name: latest", "name: 'latest' is the link to the newest run; choose another name"),
         ("seed: 1\nname: x\nseed: 2", "line 3: the key 'seed' comes twice; leave one out"),

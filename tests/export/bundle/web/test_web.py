@@ -99,7 +99,8 @@ def test_other_tokens_in_javascript_are_refused(text_run: Run, monkeypatch: pyte
 
 @pytest.mark.parametrize("name", [name for name, variant in VARIANTS.items() if variant.browser is None])
 def test_a_variant_that_is_not_for_browsers_is_refused_by_name(text_run: Run, name: str):
-    with pytest.raises(CompressError, match=f"--web: {name} is not for browsers; they run onnx, onnx-int8, onnx-int4"):
+    able = "onnx, onnx-int8, onnx-fp16, onnx-int4"
+    with pytest.raises(CompressError, match=f"--web: {name} is not for browsers; they run {able}"):
         stage.run_web_stage(text_run, Wanted(accepted=(name,)), None)
 
 
