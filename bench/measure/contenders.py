@@ -14,7 +14,7 @@ from compress.errors import CompressError
 from compress.files import read_limited
 from compress.reports.bench import NotMeasured
 from compress.runs.directory import Run
-from compress.runtimes.openvino import OPENVINO_MODEL
+from compress.runtimes.openvino import openvino_models
 from compress.runtimes.predict import runtime_of
 from compress.runtimes.tensorrt import runs_here
 from compress.student.summary import (
@@ -141,7 +141,7 @@ def _holds_model(path: Path, task: Task) -> bool:
         return path.is_file() and path.suffix == ".onnx"
     if all((path / graph).exists() for graph in task.GRAPHS) or any(path.glob("*.safetensors")):
         return True
-    return len(task.GRAPHS) == 1 and (path / OPENVINO_MODEL).exists()
+    return all((path / name).exists() for name in openvino_models(task))
 
 
 def _labels_of(name: str, folder: Path, labels: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from compress.models.describe import stored_weights
 from compress.reports.bench import Size
-from compress.runtimes.openvino import OPENVINO_MODEL
 from compress.variants.files import engines_in
 from export.onnx.graphs import graph_files
 
@@ -45,7 +44,7 @@ def _weights(files: Sequence[Path]) -> Iterator[tuple[tuple[int, ...], int]]:
     for path in files:
         if path.suffix == ".safetensors":
             yield from stored_weights(path)
-        elif path.name == OPENVINO_MODEL:
+        elif path.suffix == ".xml":
             yield from _of_openvino(path)
     yield from _of_graphs([path for path in files if path.suffix == ".onnx"])
 

@@ -69,8 +69,11 @@ class Decoder(Protocol):
 
     tokens: Tokens
 
-    def begin(self, inputs: Mapping[str, np.ndarray], prompt: np.ndarray) -> tuple[np.ndarray, State]:
-        """Read the sources and the first target tokens; logits, float32 (sequences, prompt, tokens), and the state."""
+    def begin(self, inputs: Mapping[str, np.ndarray], prompt: np.ndarray, beams: int = 1) -> tuple[np.ndarray, State]:
+        """Read the sources and the first target tokens; logits, float32 (sequences, prompt, tokens), and the state.
+
+        :param beams: Sequences of each source, which stand beside one another.
+        """
 
     def step(self, last: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """Read one more token of each sequence, int64 (sequences, 1); logits, float32 (sequences, tokens)."""
@@ -92,14 +95,19 @@ class OnnxDecoder:
         self._first_outputs = [value.name for value in self._first.get_outputs()]
         self.tokens = Tokens.of(json.loads((folder / "config.json").read_text("utf-8")))
 
-    def begin(self, inputs: Mapping[str, np.ndarray], prompt: np.ndarray) -> tuple[np.ndarray, State]:
+    def begin(self, inputs: Mapping[str, np.ndarray], prompt: np.ndarray, beams: int = 1) -> tuple[np.ndarray, State]:
         """As `Decoder` says it."""
         mask = inputs["attention_mask"]
         (states,) = self._encoder.run(None, {"input_ids": inputs["input_ids"], "attention_mask": mask})
         given = {"input_ids": prompt, "encoder_hidden_states": states, "encoder_attention_mask": mask}
         logits, *present = self._first.run(self._first_outputs, given)
         names = [name.replace("present", "past_key_values", 1) for name in self._first_outputs[1:]]
-        return logits, {"encoder_attention_mask": mask, **dict(zip(names, present, strict=True))}
+        state = {"encoder_attention_mask": mask, **dict(zip(names, present, strict=True))}
+        if beams == 1:
+            return logits, state
+        return np.repeat(logits, beams, axis=0), {
+            name: np.repeat(array, beams, axis=0) for name, array in state.items()
+        }
 
     def step(self, last: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """As `Decoder` says it."""
@@ -114,6 +122,21 @@ class OnnxDecoder:
         return {name: array[origins] if ".decoder." in name else array for name, array in state.items()}
 
 
+def open_decoder(folder: Path, threads: int | None = None, *, cuda: bool = False) -> Decoder | None:
+    """The graphs of a translation folder in their runtime; none where it holds none.
+
+    :param cuda: Run ONNX on the GPU where ONNX Runtime can.
+    """
+    from compress.runtimes.onnx import onnx_session
+    from compress.runtimes.openvino import OPENVINO_ENCODER, OpenVinoDecoder
+
+    if (folder / OPENVINO_ENCODER).exists():
+        return OpenVinoDecoder(folder, threads)
+    if (folder / ENCODER).exists():
+        return OnnxDecoder(folder, threads, partial(onnx_session, cuda=cuda))
+    return None
+
+
 def load_generator(
     folder: Path,
     search: Search,
@@ -122,15 +145,13 @@ def load_generator(
     cuda: bool = False,
     trust_remote_code: bool = False,
 ) -> Generate:
-    """Load a translation folder: ONNX where it holds graphs, else PyTorch, whose library then searches.
+    """Load a translation folder: OpenVINO or ONNX where it holds graphs, else PyTorch, whose library then searches.
 
     :param cuda: Run ONNX on the GPU where ONNX Runtime can.
     :param trust_remote_code: Run code that lies beside a PyTorch model.
     """
-    if (folder / ENCODER).exists():
-        from compress.runtimes.onnx import onnx_session
-
-        decoder = OnnxDecoder(folder, threads, partial(onnx_session, cuda=cuda))
+    decoder = open_decoder(folder, threads, cuda=cuda)
+    if decoder is not None:
         return lambda inputs, max_tokens=search.max_tokens: generate_tokens(decoder, inputs, search, max_tokens)
     import torch
     from transformers import AutoModelForSeq2SeqLM
@@ -214,9 +235,8 @@ def _beams(
     """Beam search as `transformers` 5 does it, with its rule for stopping early."""
     tokens = decoder.tokens
     rows = len(inputs["input_ids"])
-    logits, state = decoder.begin(inputs, _prompt(inputs, tokens.start))
-    logits = np.repeat(logits[:, -1], beams, axis=0)
-    state = {name: np.repeat(array, beams, axis=0) for name, array in state.items()}
+    logits, state = decoder.begin(inputs, _prompt(inputs, tokens.start), beams)
+    logits = logits[:, -1]
     running = np.full((rows, beams, max_tokens), tokens.pad, dtype=np.int64)
     finished = running.copy()
     running_scores = np.tile(np.where(np.arange(beams) == 0, 0, _NEVER), (rows, 1)).astype(np.float32)

@@ -13,7 +13,7 @@ from compress.errors import CompressError, UnavailableError
 from compress.runtimes.contract import Predict
 from compress.runtimes.generation import Search, load_generator
 from compress.runtimes.onnx import load_onnx
-from compress.runtimes.openvino import OPENVINO_MODEL, load_openvino
+from compress.runtimes.openvino import OPENVINO_MODEL, load_openvino, openvino_models
 from compress.runtimes.pytorch import load_torch
 from compress.tasks.contract import Example, Task
 from compress.variants.files import engines_in
@@ -66,7 +66,7 @@ def runtime_of(model: Path) -> Runtime:
         from compress.variants.engine import read_sidecar
 
         return "TensorRT-RTX" if read_sidecar(engines[0]).ahead_of_time else "TensorRT"
-    if (model / OPENVINO_MODEL).exists():
+    if any(model.glob("openvino_*model.xml")):
         return "OpenVINO"
     return "ONNX Runtime" if model.suffix == ".onnx" or any(model.glob("*.onnx")) else "PyTorch"
 
@@ -78,7 +78,7 @@ def check_complete(folder: Path, task: Task, runtime: Runtime) -> None:
     """
     wanted: Mapping[str, Sequence[str]] = {
         "ONNX Runtime": task.GRAPHS,
-        "OpenVINO": (OPENVINO_MODEL,),
+        "OpenVINO": openvino_models(task),
         "PyTorch": ("*.safetensors",),
     }
     for name in wanted.get(runtime, ("*.engine",)):

@@ -60,8 +60,6 @@ REFUSED_FIELDS: Mapping[str, str] = {
             "student.initialization=importance",
             "student.initialization=svd",
             "teacher.scratch.pretraining",
-            "export.variants=openvino-int8",
-            "export.variants=openvino-bf16",
         ),
         "models that read",
     ),

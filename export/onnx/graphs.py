@@ -17,7 +17,7 @@ from export.onnx.layers import name_after_modules
 if TYPE_CHECKING:
     from onnx_ir import Model
 
-_MODEL_FILES = ("*.onnx", "*.onnx.data", "*.onnx_data", "openvino_model.*")
+_MODEL_FILES = ("*.onnx", "*.onnx.data", "*.onnx_data", "openvino_*model.*")
 _DYNAMIC_OPERATORS = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul")
 DEFAULT_OPSET = 20
 """Of plain graphs where the recipe names none."""

@@ -136,7 +136,7 @@ def make(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
     :raises CompressError: If the model cannot be exported, calibration rows will not do, or a library is missing.
     """
     made = MAKERS[variant.made_by, variant.runtime](variant, ingredients, folder)
-    if ingredients.task.GENERATES:
+    if ingredients.task.GENERATES and variant.runtime == "ONNX Runtime":
         merge_decoders(folder)
     if ingredients.task.VECTORS or ingredients.task.RANKS:
         keep_length(folder, ingredients.max_length)

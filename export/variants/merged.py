@@ -37,10 +37,12 @@ class MergedDecoder:
         self._caches = {value.name: value for value in self._both.get_inputs() if value.name.startswith("past")}
         self.tokens = Tokens.of(json.loads((folder / "config.json").read_text("utf-8")))
 
-    def begin(self, inputs: Mapping[str, np.ndarray], prompt: np.ndarray) -> tuple[np.ndarray, State]:
+    def begin(self, inputs: Mapping[str, np.ndarray], prompt: np.ndarray, beams: int = 1) -> tuple[np.ndarray, State]:
         """Read the sources and the first target tokens, with keys and values of none before."""
-        mask = inputs["attention_mask"]
-        (states,) = self._encoder.run(None, {"input_ids": inputs["input_ids"], "attention_mask": mask})
+        prompt, ids, mask = (
+            np.repeat(array, beams, axis=0) for array in (prompt, inputs["input_ids"], inputs["attention_mask"])
+        )
+        (states,) = self._encoder.run(None, {"input_ids": ids, "attention_mask": mask})
         sizes = {name: (len(prompt), value.shape[1], 0, value.shape[3]) for name, value in self._caches.items()}
         none = {name: np.zeros(size, np.float32) for name, size in sizes.items()}
         return self._asked(prompt, {"encoder_attention_mask": mask, "encoder_hidden_states": states, **none}, False)

@@ -17,7 +17,7 @@ from compress.metrics.labels import label_agreement
 from compress.metrics.numbers import spread
 from compress.metrics.vectors import cosines
 from compress.recipe.export import ParityLimits, Tolerance
-from compress.runtimes.generation import ENCODER, OnnxDecoder, log_probabilities
+from compress.runtimes.generation import log_probabilities, open_decoder
 from compress.tasks.contract import NO_LABEL, Example, Prediction, Task
 from compress.variants.registry import Variant
 from export.variants.summary import Parity
@@ -53,8 +53,8 @@ def log_probabilities_of_labels(
     from compress.models.load import model_class
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    if (folder / ENCODER).exists():
-        decoder = OnnxDecoder(folder)
+    decoder = open_decoder(folder)
+    if decoder is not None:
 
         def logits_of(given: dict[str, torch.Tensor]) -> np.ndarray:
             arrays = {name: tensor.numpy() for name, tensor in given.items()}

@@ -50,7 +50,7 @@ def write_serving(
     :param report: Of the run's bench stage, if it has been run.
     """
     several = len(task.GRAPHS) > 1
-    if several and model.runtime != "ONNX Runtime":
+    if several and engines_in(version):
         return  # nothing here runs three engines in turn
     folder = version.parent
     serving = serving_of(model, model.name, report, version)
