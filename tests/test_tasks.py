@@ -185,11 +185,23 @@ def test_attention_of_the_encoder_is_fused(run):
 
 
 @translation_only
-def test_openvino_is_not_for_translation(run, compress_command):
+def test_openvino_translates(run, tmp_path, compress_command):
     this, _, _ = run
-    done = compress_command("export", this.folder, "--variants", "openvino-int8")
-    assert done.returncode == 2
-    assert "recipe.yaml: export.variants: openvino-int8 is for models that read, the task is translation" in done.stderr
+    folder = Path(shutil.copytree(this.folder, tmp_path / "tiny"))
+    done = compress_command("export", folder, "--variants", "openvino-int8", "--output", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)["variants"]["openvino-int8"]
+    assert made["parity"]["agreement"] > 0.9
+    run_bundle_stage(find_run(folder, tmp_path), Wanted((), ("openvino-int8",)), None)
+    assert verify(folder / "bundle").passed
+    model = folder / "bundle/models/openvino/openvino-int8"
+    rows = list(load_data(this).splits["test"])
+    found = load(model / "1").predict([row.text for row in rows], languages=[row.lang for row in rows])
+    wanted = json.loads((this.folder / "evaluation/student-predictions.json").read_text("utf-8"))
+    assert agreement(this.task.agreed([answer.prediction for answer in found], wanted)) > 0.9
+    assert text_format.Parse((model / "config.pbtxt").read_text("utf-8"), ModelConfig()).backend == "python"
+    card = (folder / "bundle/README.md").read_text("utf-8")
+    assert 'OVModelForSeq2SeqLM.from_pretrained("models/openvino/openvino-int8/1")' in card
 
 
 @translation_only

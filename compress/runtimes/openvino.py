@@ -44,7 +44,7 @@ def load_openvino(folder: Path, task: Task, threads: int | None = None) -> Predi
     names = {value.any_name for value in request.model_inputs}
 
     def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
-        with _reason_in_one_line(path):
+        with reason_in_one_line(path):
             found = request.infer({name: array for name, array in inputs.items() if name in names})
         outputs = [found[name].copy() for name in task.OUTPUTS]
         return outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=-1)
@@ -69,7 +69,7 @@ class OpenVinoDecoder:
     def begin(self, inputs: Mapping[str, np.ndarray], prompt: np.ndarray, beams: int = 1) -> tuple[np.ndarray, State]:
         """As `Decoder` says it."""
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
-        with _reason_in_one_line(self._folder / OPENVINO_ENCODER):
+        with reason_in_one_line(self._folder / OPENVINO_ENCODER):
             states = self._encoder.infer({"input_ids": ids, "attention_mask": mask})["last_hidden_state"]
         encoded = {"encoder_hidden_states": states, "encoder_attention_mask": mask}
         given = {name: np.repeat(array, beams, axis=0) for name, array in encoded.items()}
@@ -84,7 +84,7 @@ class OpenVinoDecoder:
 
     def step(self, last: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """As `Decoder` says it; what a step is not given stays what it was in the last one."""
-        with _reason_in_one_line(self._folder / OPENVINO_DECODER):
+        with reason_in_one_line(self._folder / OPENVINO_DECODER):
             logits = self._decoder.infer({"input_ids": last, **state})["logits"]
         return logits[:, -1], {BEAM_ORIGINS: np.arange(len(last), dtype=np.int32)}
 
@@ -104,7 +104,7 @@ def mark_precision(model: Any, precision: str) -> None:
 
 def _request(core: Any, path: Path, threads: int | None) -> Any:
     """What runs a model that lies in a file."""
-    with _reason_in_one_line(path):
+    with reason_in_one_line(path):
         model = core.read_model(path)
     settings: dict[str, str | int] = {"NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
     # OpenVINO takes bf16 by itself where the processor has it, and so gives other answers than elsewhere.
@@ -112,20 +112,21 @@ def _request(core: Any, path: Path, threads: int | None) -> Any:
     settings["CPU_RUNTIME_CACHE_CAPACITY"] = _KEPT_PRIMITIVES
     if size := pool_size(threads):
         settings["INFERENCE_NUM_THREADS"] = size
-    with _reason_in_one_line(path):
+    with reason_in_one_line(path):
         return core.compile_model(model, "CPU", settings).create_infer_request()
 
 
 @contextmanager
-def _reason_in_one_line(path: Path) -> Iterator[None]:
-    """OpenVINO says first in which of its own files it stopped, and why at last."""
+def reason_in_one_line(path: Path, mend: str = "make the folder or get it again") -> Iterator[None]:
+    """OpenVINO says first in which of its own files it stopped, and why at last.
+
+    :param path: Of what it reads or runs.
+    """
     try:
         yield
     except RuntimeError as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise CompressError(
-            f"{path}: OpenVINO cannot run it ({reason:.300}); make the folder or get it again"
-        ) from error
+        raise CompressError(f"{path}: OpenVINO cannot run it ({reason:.300}); {mend}") from error
 
 
 def _precision_of(model: Any, folder: Path) -> str:

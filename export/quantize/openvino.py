@@ -19,6 +19,7 @@ from compress.runtimes.openvino import (
     OPENVINO_MODEL,
     mark_precision,
     openvino_core,
+    reason_in_one_line,
 )
 from compress.targets import Target
 from export.onnx.graphs import Announce, graphs_in
@@ -82,7 +83,7 @@ def _save(core: Any, graph: Path, path: Path, precision: Literal["f32", "bf16"])
     """Write the model of a graph, of a translator's decoder of both of them."""
     import openvino
 
-    with swallowed_output():
+    with swallowed_output(), reason_in_one_line(graph, "install the extra `openvino`, whose version can"):
         model = stateful_decoder(core, graph.parent) if path.name == OPENVINO_DECODER else core.read_model(graph)
         mark_precision(model, precision)
         openvino.save_model(model, path, compress_to_fp16=precision == "bf16")

@@ -42,7 +42,7 @@ def main(output: Path) -> None:
         path.write_text(yaml.safe_dump({**recipe, "name": task}), "utf-8")
         settings = [
             word
-            for name, value in (fields | _SEVERAL_LAYERS.get(task, _OPENVINO)).items()
+            for name, value in (fields | _OPENVINO | _SEVERAL_LAYERS.get(task, {})).items()
             for word in ("--set", f"{name}={json.dumps(value)}")
         ]
         command = [sys.executable, "-m", "compress"]

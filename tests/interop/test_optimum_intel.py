@@ -65,6 +65,19 @@ def test_question_answering():
     assert sum(same) / len(same) >= LEAST
 
 
+@pytest.mark.parametrize("beams", [1, 2])
+def test_translation(beams: int):
+    folder = folder_of("translation")
+    model = intel.OVModelForSeq2SeqLM.from_pretrained(folder)
+    assert model.decoder.stateful
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = rows_of("translation")
+    texts = [f">>{row['lang'].partition('-')[2]}<< {row['text']}" for row in rows]
+    written = model.generate(**tokenizer(texts, padding=True, return_tensors="pt"), num_beams=beams, max_new_tokens=48)
+    found = tokenizer.batch_decode(written, skip_special_tokens=True)
+    assert share_of_equal(found, predictions_of("translation")) >= LEAST
+
+
 @pytest.mark.parametrize("task", ["text-classification", "token-classification", "question-answering"])
 def test_openvino_itself_opens_what_optimum_opens(task: str):
     folder = folder_of(task)
