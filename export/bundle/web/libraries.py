@@ -35,13 +35,15 @@ LIBRARIES = (
         "V3+dqf3iWlRYJ9I9GreM3zGQd0lAXnnoPeddmkOQYWAEE4l/+Fi6p7tx/qVUJlKQgLXGim2W76rTOzz+eC0i7g==",
         {"transformers.min.js": "dist/transformers.min.js", "LICENSE.transformers": "LICENSE"},
     ),
-    # The version that this transformers.js names; without WebGPU, which makes it twice as large.
+    # The version that this transformers.js names. For WebGPU, a page loads a form that is twice as large.
     Library(
         "onnxruntime-web@1.31.0-dev.20260914-8d85527a0",
         "Iy7rtadoBgxS/LLvDr3QW38DB1PNXRnr0GJMcL0TAt7c9qjgVQl83UlGCVyeAnK2InpmW8Uc3PL8XIuqtDeF6g==",
         {
             "ort-wasm-simd-threaded.mjs": "dist/ort-wasm-simd-threaded.mjs",
             "ort-wasm-simd-threaded.wasm": "dist/ort-wasm-simd-threaded.wasm",
+            "ort-wasm-simd-threaded.asyncify.mjs": "dist/ort-wasm-simd-threaded.asyncify.mjs",
+            "ort-wasm-simd-threaded.asyncify.wasm": "dist/ort-wasm-simd-threaded.asyncify.wasm",
         },
     ),
 )

@@ -19,7 +19,7 @@ from compress.models.load import load_tokenizer
 from compress.models.reranker import activation_in
 from compress.reports.bench import Report
 from compress.runs.directory import Run
-from compress.runs.files import write_json
+from compress.runs.files import file_sha256, write_json
 from compress.runs.stages import run_stage
 from compress.runtimes.generation import ENCODER, MERGED
 from compress.serving.format import description_of
@@ -69,6 +69,7 @@ def run_web_stage(run: Run, wanted: Wanted, report: Report | None) -> WebSummary
     inputs = {
         "variants": [variant.name for variant in chosen],
         "libraries": [library.integrity for library in LIBRARIES],
+        "page": [[path.name, file_sha256(path)] for path in sorted(PAGE.iterdir())],
         **run.tokenisation,
     }
     parents = [DATA.name, exported_name(run), *(variant.name for variant in chosen)]

@@ -9,10 +9,10 @@ const PAST = "past_key_values";
 const tensor = (numbers, rows = 1) => new Tensor("int64", BigInt64Array.from(numbers, BigInt), [rows, numbers.length / rows]);
 
 /** A graph that reads: an example in, a list of numbers out. */
-export async function openReader({ dtype }, task) {
+export async function openReader({ dtype, device }, task) {
   // Any architecture: all of them are one graph, whose inputs and outputs have the same names.
   const config = { model_type: "custom" };
-  const model = await PreTrainedModel.from_pretrained(MODEL, { config, dtype, device: "wasm" });
+  const model = await PreTrainedModel.from_pretrained(MODEL, { config, dtype, device });
   return async ({ ids, types }) => {
     const given = { input_ids: ids, attention_mask: ids.map(() => 1), token_type_ids: types };
     const taken = model.sessions.model.inputNames.map((name) => [name, tensor(given[name])]);
@@ -23,9 +23,9 @@ export async function openReader({ dtype }, task) {
 }
 
 /** An encoder and a decoder that write: an example in, a list of tokens out. */
-export async function openWriter({ dtype }, settings) {
+export async function openWriter({ dtype, device }, settings) {
   // Any architecture: the two graphs of all of them are opened by this class.
-  const model = await M2M100ForConditionalGeneration.from_pretrained(MODEL, { dtype, device: "wasm" });
+  const model = await M2M100ForConditionalGeneration.from_pretrained(MODEL, { dtype, device });
   return (example) => written(new Decoder(model), example, settings);
 }
 
@@ -58,7 +58,7 @@ class Decoder {
     const { logits, ...present } = await this.session.run(Object.fromEntries(taken));
     for (const [name, value] of Object.entries(present)) {
       // Keys and values of the source are given back once: afterwards there are none of them.
-      if (!goesOn || name.includes(".decoder.")) this.state[name.replace("present", PAST)] = value;
+      if (!goesOn || name.includes(".decoder.")) this.state[name.replace("present", PAST)] = await inMemory(value);
     }
     const [, positions, width] = logits.dims;
     const last = (row) => (row * positions + positions - 1) * width;
@@ -78,6 +78,11 @@ class Decoder {
       if (name.includes(".decoder.")) this.state[name] = taken(this.state[name], origins);
     }
   }
+}
+
+/** A tensor whose numbers can be read, wherever it is. */
+async function inMemory(value) {
+  return value.location === "cpu" ? value : new Tensor(value.type, await value.getData(true), value.dims).ort_tensor;
 }
 
 /** Rows of a tensor. */

@@ -11,23 +11,31 @@ env.allowLocalModels = true;
 env.localModelPath = new URL("../", import.meta.url).pathname; // an address would count as remote
 // Caches of scripts would outlive the files: a model that is packed again has the same address.
 env.useBrowserCache = env.useWasmCache = false;
-env.backends.onnx.wasm.wasmPaths = {
-  mjs: new URL("ort-wasm-simd-threaded.mjs", libraries).href,
-  wasm: new URL("ort-wasm-simd-threaded.wasm", libraries).href,
-};
+/** ONNX Runtime is loaded once: for the processor in a form half as large as that for WebGPU. */
+let loaded;
+function load(device) {
+  if (loaded && loaded !== device) throw new Error(`the page runs on ${loaded}; open it anew for ${device}`);
+  loaded = device;
+  const name = `ort-wasm-simd-threaded${device === "webgpu" ? ".asyncify" : ""}`;
+  const file = (kind) => new URL(`${name}.${kind}`, libraries).href;
+  env.backends.onnx.wasm.wasmPaths = { mjs: file("mjs"), wasm: file("wasm") };
+}
 
 export const openTokenizer = () => AutoTokenizer.from_pretrained(MODEL);
 
 /** Open a variant.
- *  @param pack what `page/pack.json` says; @param variant one of its variants.
+ *  @param pack what `page/pack.json` says; @param variant one of its variants; @param device "wasm", or "webgpu" where there is one.
  *  @returns a function: a question in (`text`, of pairs `text_pair`, and perhaps the name of a `way`); out comes the `prediction`,
  *  where a text as a whole has labels their `probabilities`, and the `milliseconds` that it took; beside them the `examples`, which
- *  the model read, and its `outputs`. */
-export async function openModel(pack, variant) {
+ *  the model read, and its `outputs`. Questions are answered one after the other. */
+export async function openModel(pack, variant, device = "wasm") {
+  load(device);
   const tokenizer = await openTokenizer();
   const writes = pack.model.task === "translation";
-  const run = await (writes ? openWriter(variant, pack.model) : openReader(variant, pack.model.task));
-  return async (question) => {
+  const opened = { dtype: variant.dtype, device };
+  const run = await (writes ? openWriter(opened, pack.model) : openReader(opened, pack.model.task));
+
+  async function answered(question) {
     const started = performance.now();
     const examples = examplesOf(tokenizer, pack, question);
     const outputs = [];
@@ -37,5 +45,12 @@ export async function openModel(pack, variant) {
       ? { prediction: textOf(tokenizer, outputs[0]) }
       : decoded(pack.model, question, examples, outputs);
     return { ...said, milliseconds: performance.now() - started, examples, outputs };
+  }
+
+  let before = Promise.resolve();
+  return (question) => {
+    const answer = before.then(() => answered(question));
+    before = answer.catch(() => {});
+    return answer;
   };
 }

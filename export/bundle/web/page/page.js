@@ -7,6 +7,7 @@ const element = (id) => document.getElementById(id);
 const pack = await (await fetch("page/pack.json")).json();
 const { task } = pack.model;
 const fields = { ...FIELDS.usual, ...FIELDS[task] };
+const device = new URLSearchParams(location.search).get("device") === "webgpu" && navigator.gpu ? "webgpu" : "wasm";
 let ask;
 
 function line(table, ...cells) {
@@ -27,7 +28,7 @@ async function open() {
   element("ask").disabled = element("examples-button").disabled = true;
   element("state").textContent = `${variant.name}: loading ${megabytes(variant)} …`;
   const started = performance.now();
-  ask = await openModel(pack, variant);
+  ask = await openModel(pack, variant, device);
   element("state").textContent = `${variant.name}: ready after ${time(performance.now() - started)}`;
   element("ask").disabled = element("examples-button").disabled = false;
 }
@@ -87,6 +88,8 @@ function fill() {
   document.title = element("title").textContent = pack.name;
   for (const variant of pack.variants) element("variant").add(new Option(`${variant.name}, ${megabytes(variant)}`));
   for (const { name } of pack.ways) element("way").add(new Option(name || "as it is", name));
+  element("device-field").hidden = !navigator.gpu;
+  element("device").value = device;
   element("way-field").hidden = pack.ways.length < 2;
   for (const name of ["way", "text", "pair"]) element(`${name}-name`).textContent = fields[name];
   element("pair-field").hidden = !(pack.model.pairs || fields.several);
@@ -103,6 +106,7 @@ const guarded = (work) => (event) =>
 
 fill();
 element("variant").addEventListener("change", guarded(open));
+element("device").addEventListener("change", () => location.replace(`?device=${element("device").value}`));
 element("form").addEventListener("submit", guarded(answer));
 element("examples-button").addEventListener("click", guarded(answerExamples));
 await guarded(open)();
