@@ -144,8 +144,8 @@ class _Remembering:
     def __init__(self, table: np.ndarray, start: int):
         self._table, self._start = table, start
 
-    def begin(self, inputs: Any, prompt: np.ndarray) -> tuple[np.ndarray, State]:
-        states = np.full(len(prompt), self._start)
+    def begin(self, inputs: Any, prompt: np.ndarray, beams: int = 1) -> tuple[np.ndarray, State]:
+        states = np.full(len(prompt) * beams, self._start)
         return self._table[states][:, None].copy(), {"states": states}
 
     def step(self, last: np.ndarray, state: State) -> tuple[np.ndarray, State]:
