@@ -96,13 +96,20 @@ def give_vectors(output: Path) -> None:
     pairs = small_sentence_models.write_rows(rows / "pairs.jsonl", small_sentence_models.pairs(120))
     prompts, poolings = small_sentence_models.PROMPTS, ("cls", "mean")
     model = small_sentence_models.write_sentence_model(rows / "theirs", poolings, dense=24, prompts=prompts)
-    _pack(output, "embedding", model, pairs, "--set", "data.fields.text_pair=text_pair")
+    fields = ("data.fields.text_pair=text_pair", "export.variants=[onnx-int8, openvino-int8]")
+    _pack(output, "embedding", model, pairs, *(word for field in fields for word in ("--set", field)))
     texts = [row["text"] for row in small_sentence_models.texts(40)] + ["w1 w2 " * 30]
     vectors = {
         variant: {kind: load(output / "embedding/bundle", variant).encode(texts, kind).tolist() for kind in prompts}
         for variant in _PACKED
     }
     (output / "embedding.json").write_text(json.dumps({"texts": texts, "vectors": vectors}), "utf-8")
+    own = open_to_try(output / "embedding", "openvino-int8")
+    told = [
+        {"tokens": text.examples[0]["input_ids"], "vector": own.encode([text.row.text])[0].tolist()}
+        for text in own.read(texts)
+    ]
+    (output / "embedding-openvino.json").write_text(json.dumps(told), "utf-8")
 
 
 def rank(output: Path) -> None:

@@ -1,5 +1,6 @@
 """Folders for OpenVINO in Optimum's classes and in OpenVINO itself, in an environment of their own."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,19 @@ def test_translation(beams: int):
     written = model.generate(**tokenizer(texts, padding=True, return_tensors="pt"), num_beams=beams, max_new_tokens=48)
     found = tokenizer.batch_decode(written, skip_special_tokens=True)
     assert share_of_equal(found, predictions_of("translation")) >= LEAST
+
+
+def test_vectors():
+    folder = folder_of("embedding")
+    model = intel.OVModelForFeatureExtraction.from_pretrained(folder)
+    compiled = openvino.Core().compile_model(folder / "openvino_model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for told in json.loads((RUNS / "embedding-openvino.json").read_text("utf-8")):
+        inputs = {
+            "input_ids": np.array([told["tokens"]]),
+            "attention_mask": np.ones((1, len(told["tokens"])), np.int64),
+        }
+        assert np.allclose(compiled(inputs)["sentence_embedding"][0], told["vector"], atol=1e-5)
+        assert model(**inputs).last_hidden_state.shape[:2] == (1, len(told["tokens"]))
 
 
 @pytest.mark.parametrize("task", ["text-classification", "token-classification", "question-answering"])
