@@ -40,6 +40,11 @@ def backends(tmp_path_factory) -> Path:
     return folder
 
 
+def copied(task: str, folder: Path) -> Path:
+    """A repository of a bundle, beside whose models Triton's Python may write."""
+    return shutil.copytree(RUNS / task / "bundle/models/cpu", folder / "models")
+
+
 @contextmanager
 def served(repository: Path, backends: Path, log: Path, *options: str) -> Iterator[dict[str, str]]:
     """A server on free ports of the loopback; its addresses by protocol."""
@@ -88,8 +93,7 @@ def test_the_same_predictions_in_every_language_over_both_protocols_and_from_man
     said = json.loads((RUNS / task / "evaluation/student-predictions.json").read_text("utf-8"))[:ROWS]
     wanted = [text if isinstance(text, str) else json.dumps(text) for text in said]
     assert len({row["lang"] for row in rows}) > 1
-    log, repository = tmp_path / "log", RUNS / task / "bundle/models/cpu"
-    with served(repository, backends, log, "--model-config-name=text") as addresses:
+    with served(copied(task, tmp_path), backends, tmp_path / "log", "--model-config-name=text") as addresses:
         for module in (tritonclient.http, tritonclient.grpc):
             address = addresses[module.__name__.rpartition(".")[2]]
 
@@ -110,8 +114,7 @@ def test_the_same_predictions_in_every_language_over_both_protocols_and_from_man
 
 
 def test_bad_input_is_answered_with_the_reason(backends, tmp_path):
-    repository = RUNS / "translation" / "bundle/models/cpu"
-    with served(repository, backends, tmp_path / "log", "--model-config-name=text") as addresses:
+    with served(copied("translation", tmp_path), backends, tmp_path / "log", "--model-config-name=text") as addresses:
         with pytest.raises(tritonclient.grpc.InferenceServerException, match="from which language to which"):
             predictions(tritonclient.grpc, addresses["grpc"], "onnx", {"TEXT": ["January"], "LANGUAGES": [""]})
         rows = [{"text": "january, monday", "lang": lang} for lang in ("en-de", "") * AT_ONCE]

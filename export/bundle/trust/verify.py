@@ -126,6 +126,12 @@ def _opened(bundle: Path, beside: Path | None) -> Iterator[Path]:
         yield folder
 
 
+def _told_added(name: str) -> str:
+    """That a file is none of the bundle's; Python leaves such beside what a server imports."""
+    written = " by Python: delete it, and mount the bundle read-only where it is served"
+    return f"{name} was added{written if '__pycache__' in name.split('/') else ''}"
+
+
 def _files_checks(folder: Path) -> list[Check]:
     kinds, present = _listed(folder)
     checks = [_judged("no links or devices, nothing outside", kinds)]
@@ -139,7 +145,7 @@ def _files_checks(folder: Path) -> list[Check]:
     checks.append(_check("manifest", True, f"schema {manifest.version}, as it was written"))
     known = {file.path for file in manifest.files}
     missing = [f"{name} is missing" for name in sorted(known - present)]
-    added = [f"{name} was added" for name in sorted(present - known - set(NOT_IN_MANIFEST))]
+    added = [_told_added(name) for name in sorted(present - known - set(NOT_IN_MANIFEST))]
     checks.append(_judged("no file missing or added", [*missing, *added], f"{len(known)} files"))
     there = [file for file in manifest.files if file.path in present]
     checks.append(

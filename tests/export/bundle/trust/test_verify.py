@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import py_compile
 import random
 import re
 import shutil
@@ -82,6 +83,10 @@ def test_any_altered_byte_is_found(copied: Path):
     [
         (lambda folder: (folder / "README.md").unlink(), "README.md is missing"),
         (lambda folder: (folder / "more.json").write_text("{}"), "more.json was added"),
+        (
+            lambda folder: py_compile.compile(str(folder / "client.py"), doraise=True),
+            ".pyc was added by Python: delete it, and mount the bundle read-only where it is served",
+        ),
         (lambda folder: (folder / "models/cpu/onnx/1/empty").mkdir(), "empty is an empty folder"),
         (lambda folder: (folder / "link").symlink_to("/etc/passwd"), "link is a link"),
         (lambda folder: (folder / "link").symlink_to(folder / "models"), "link is a link"),
