@@ -58,7 +58,7 @@ _ENGINES = {"export.tensorrt.enabled": True}
 _SEARCH = {"export.budget.points": 1.0}
 _LOAD = {"bench.load.enabled": True}
 EXPORT = {
-    "target": Change("cpu-avx2"),
+    "target": Change("cpu-arm"),
     "variants": Change(["onnx-int4"]),
     "opset": Change(18),
     "calibration.method": Change("entropy", _ALL),

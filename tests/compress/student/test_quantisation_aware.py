@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from processors import saturates
 
 from compress.student.quantisation_aware import rounded_rows, rounding_of_int8
 from compress.targets import TARGETS
@@ -28,6 +29,8 @@ def graph_of(layer: torch.nn.Linear) -> onnx.ModelProto:
 def test_a_layer_in_training_gives_what_its_int8_form_gives(
     target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    if saturates(target):
+        pytest.skip(f"sums of what is made for {target} overflow on this processor")
     monkeypatch.setattr(all_graphs, "save_companions", lambda source, folder: None)  # no tokenizer here
     torch.manual_seed(0)
     layer = torch.nn.Linear(64, 32, bias=False)

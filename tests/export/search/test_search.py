@@ -166,8 +166,7 @@ def test_forms_of_every_kind_are_tried():
     tried = [candidate.name for candidate in usual_candidates(task_named("text-classification"))]
     static = [f"onnx-static, {method}" for method in ("minmax", "entropy", "percentile")]
     assert tried == ["onnx-fused", "onnx-int8", *static, "onnx-int4", "openvino-int8"]
-    for_translation = [candidate.name for candidate in usual_candidates(task_named("translation"))]
-    assert for_translation == tried[:-1]  # as the task's own rules say
+    assert [candidate.name for candidate in usual_candidates(task_named("translation"))] == tried
     in_old_runtimes = [candidate.name for candidate in usual_candidates(task_named("text-classification"), opset=18)]
     assert in_old_runtimes == [name for name in tried if name != "onnx-int4"]
 
