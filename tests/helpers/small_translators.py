@@ -35,21 +35,28 @@ CONFIGS = {
     "mt5": lambda: MT5Config(**_T5),
     "t5": lambda: T5Config(**_T5),
 }
+_SEEDS = {"marian": 1, "m2m_100": 2, "mt5": 0, "t5": 1}
+"""With these, translations end now and then."""
 
 
 def write_exported(name: str, folder: Path) -> None:
-    """The plain graphs of a model whose weights all matter, and its configuration."""
+    """A model whose weights all matter, and its plain graphs."""
     import torch
     from transformers import AutoModelForSeq2SeqLM
 
     from export.onnx.seq2seq import seq2seq_graphs
     from export.onnx.weights import save_graphs
 
-    torch.manual_seed(0)
-    model = AutoModelForSeq2SeqLM.from_config(CONFIGS[name]()).eval()
+    torch.manual_seed(_SEEDS[name])
+    config = CONFIGS[name]()
+    config.use_cache = False  # as the library's trainer leaves it
+    model = AutoModelForSeq2SeqLM.from_config(config).eval()
     with torch.no_grad():
         for weights in model.parameters():  # new ones are small
-            weights.add_(torch.randn_like(weights), alpha=0.2)
+            if weights.dim() == 1:
+                weights.add_(torch.randn_like(weights), alpha=0.2)
+            elif weights.requires_grad:  # positions that are no weights are not saved
+                weights.normal_(0, 0.2)
+    model.save_pretrained(folder)
     graphs = seq2seq_graphs(model)
     save_graphs(list(graphs), graphs.__getitem__, folder)
-    model.config.save_pretrained(folder)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from small_translators import CONFIGS, END, PAD, TOKENS
 from transformers import AutoModelForSeq2SeqLM
 
@@ -18,28 +17,15 @@ from compress.runtimes.generation import (
     log_probabilities,
     most_likely,
 )
-from export.onnx.seq2seq import seq2seq_graphs
-from export.onnx.weights import save_graph
 
 ROWS, LENGTH = 24, 12
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
-def exported(request, tmp_path_factory: pytest.TempPathFactory):
-    """A model with few tokens and large weights, so that translations end now and then, and its graphs."""
-    torch.manual_seed(0)
-    config = CONFIGS[request.param]()
-    config.use_cache = False  # as the library's trainer leaves it
-    model = AutoModelForSeq2SeqLM.from_config(config).eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.dim() == 2:
-                weight.normal_(0, 0.2)
-    folder = tmp_path_factory.mktemp(request.param)
-    for name, graph in seq2seq_graphs(model).items():
-        save_graph(graph, folder / name)
-    model.config.save_pretrained(folder)
-    return model, folder
+def exported(request, exported_translator):
+    """A model and its graphs."""
+    folder = exported_translator(request.param)
+    return AutoModelForSeq2SeqLM.from_pretrained(folder).eval(), folder
 
 
 def padded_sources(prompt: bool) -> dict[str, np.ndarray]:

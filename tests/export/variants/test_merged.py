@@ -9,26 +9,19 @@ import onnx
 import pytest
 import small_translators
 import torch
-from transformers import AutoModelForSeq2SeqLM
 
 from compress.runtimes.generation import DECODER_WITH_PAST, MERGED, Search
 from compress.tasks.registry import task_named
 from export.onnx.merged import merge_decoders
-from export.onnx.seq2seq import seq2seq_graphs
-from export.onnx.weights import save_graphs
 from export.variants.merged import keep_merged_if_same
 from export.variants.sample import Sample
 
 
 @pytest.fixture(scope="module", params=["marian", "mt5"])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The graphs of one with random weights, which writes as many tokens as it may."""
-    folder = tmp_path_factory.mktemp(request.param)
-    torch.manual_seed(0)
-    model = AutoModelForSeq2SeqLM.from_config(small_translators.CONFIGS[request.param]()).eval()
-    graphs = seq2seq_graphs(model)
-    save_graphs(list(graphs), graphs.__getitem__, folder)
-    model.config.save_pretrained(folder)
+def made(request: pytest.FixtureRequest, exported_translator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A translator's graphs, and the decoders' merged one."""
+    folder = tmp_path_factory.mktemp(request.param) / "onnx"
+    shutil.copytree(exported_translator(request.param), folder)
     merge_decoders(folder)
     return folder
 
