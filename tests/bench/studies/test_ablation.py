@@ -1,11 +1,10 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from bench.studies import ablation
 from bench.studies.ablation import estimate, table_of
 
 
@@ -27,7 +26,17 @@ def test_gains_are_paired_by_seed():
     assert [row[1] for row in rows] == ["", "", "+1.0 ± 0.0"]
 
 
-def test_a_plan_trains_one_teacher_and_distils_a_variant_with_every_seed(tmp_path: Path, tiny_recipe: dict):
+def test_a_plan_trains_one_teacher_and_distils_a_variant_with_every_seed(
+    tmp_path: Path, tiny_recipe: dict, compress_command, monkeypatch: pytest.MonkeyPatch
+):
+    def run_command(*words: object, threads: int | None = None) -> dict:
+        done = compress_command(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        said.append(done.stderr)
+        return json.loads(done.stdout)
+
+    said: list[str] = []
+    monkeypatch.setattr(ablation, "run_command", run_command)
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_recipe))
     plan = {
         "recipe": "tiny.yaml",
@@ -36,15 +45,9 @@ def test_a_plan_trains_one_teacher_and_distils_a_variant_with_every_seed(tmp_pat
         "variants": {"soft": {}},
     }
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.studies.ablation", tmp_path / "plan.yaml", "--output", tmp_path / "runs"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    ablation.main(tmp_path / "plan.yaml", tmp_path / "runs")
     found = json.loads((tmp_path / "runs/ablation.json").read_text())
     assert set(found) == {"teacher", "soft"}
     assert len(found["soft"]["all"]) == 2
-    assert done.stderr.count("teacher: epoch 1") == 1
+    assert "".join(said).count("teacher: epoch 1") == 1
     assert "| soft |" in (tmp_path / "runs/ablation.md").read_text()
