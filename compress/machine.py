@@ -10,14 +10,17 @@ from functools import cache
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
+_INTEL = "GenuineIntel"
 
 
 @dataclass(frozen=True)
 class CpuFeatures:
-    """A processor: its architecture as `platform.machine` tells it, its name, and instructions that matter here."""
+    """A processor: its architecture as `platform.machine` tells it, its name and maker, and instructions that matter
+    here."""
 
     architecture: str
     cpu_name: str
+    vendor: str = ""
     avx2: bool = False
     avx512_f: bool = False
     avx512_vnni: bool = False
@@ -27,9 +30,16 @@ class CpuFeatures:
     amx_int8: bool = False
 
     @property
-    def lacks_bf16(self) -> bool:
-        """Whether it is known to have no products in bf16, which then take many times as long as in 32 bits."""
-        return self.architecture == "x86_64" and not self.avx512_bf16
+    def against_bf16(self) -> str | None:
+        """Why products are better computed in 32 bits than in bf16, in words; none where they are not, or nothing is
+        known."""
+        if self.architecture != "x86_64" or self.amx_bf16:
+            return None
+        if not self.avx512_bf16:
+            return "does not multiply in bf16, which would take many times as long"
+        # Intel's VDPBF16PS adds up as many products a cycle as its two units for 32 bits do (https://uops.info), AMD's
+        # twice as many; a product of PyTorch 2.13 in bf16 takes twice as long there.
+        return "multiplies in bf16 no faster than in 32 bits, as it has no AMX" if self.vendor == _INTEL else None
 
     @property
     def present(self) -> list[str]:
@@ -59,6 +69,7 @@ def parse_cpuinfo(text: str, architecture: str) -> CpuFeatures:
     return CpuFeatures(
         architecture,
         told.get("model name") or platform.processor() or architecture,
+        told.get("vendor_id", ""),
         avx2="avx2" in flags,
         avx512_f="avx512f" in flags,
         avx512_vnni="avx512_vnni" in flags,

@@ -175,8 +175,8 @@ class Cache(Section):
     precision: Literal["fp32", "fp16"] = Field("fp32", description="of what is stored; fp16 halves it")
     compute: Literal["fp32", "bf16"] = Field(
         "fp32",
-        description="what the teacher's products are computed in; bf16 is faster on processors that multiply in it too "
-        "(AMX, AVX512-BF16, GPUs), and how far its outputs are from those in 32 bits is told; "
+        description="what the teacher's products are computed in; bf16 is for those that are faster with it "
+        "(AMX, AMD's AVX512-BF16, GPUs), and how far its outputs are from those in 32 bits is told; "
         "on others 32 bits are taken",
     )
     limit_gb: Annotated[float, Field(gt=0, le=1_000_000)] = Field(50.0, description="refuse to write more than this")

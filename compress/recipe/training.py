@@ -33,7 +33,8 @@ class Training(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
         description="what products are computed in; weights stay in 32 bits. auto: half precision on GPUs. bf16 is for "
-        "CPUs that multiply in it too (AMX, AVX512-BF16): faster, for large models twice; on others 32 bits are taken",
+        "CPUs that are faster with it too (AMX, AMD's AVX512-BF16), for large models twice as fast; on others 32 bits "
+        "are taken",
     )
     threads: Few | None = Field(None, description="null: all processors, or what OMP_NUM_THREADS says")
     checkpoint_steps: Positive = Field(

@@ -19,8 +19,8 @@ ComputePrecision = Literal["fp32", "bf16", "fp16"]
 def compute_precision(settings: Training) -> ComputePrecision:
     """What the products of a training are computed in; weights, their sums of gradients and losses are in 32 bits.
 
-    By itself half precision is taken on GPUs alone: on CPUs with AMX or AVX512-BF16 bf16 is faster, but the demo's
-    student came out worse. bf16 is taken where `takes_bf16` says so, else 32 bits.
+    By itself half precision is taken on GPUs alone: on some CPUs bf16 is faster, but the demo's student came out worse.
+    bf16 is taken where `takes_bf16` says so, else 32 bits.
     """
     if settings.precision != "auto":
         return "bf16" if settings.precision == "bf16" and takes_bf16() else "fp32"
@@ -30,14 +30,13 @@ def compute_precision(settings: Training) -> ComputePrecision:
 
 
 def takes_bf16() -> bool:
-    """Whether bf16 is computed where it is asked for: on GPUs, and on processors that multiply in it."""
-    return torch.cuda.is_available() or not cpu_features().lacks_bf16
+    """Whether bf16 is computed where it is asked for: on GPUs, and on processors that are faster with it."""
+    return torch.cuda.is_available() or cpu_features().against_bf16 is None
 
 
 def told_without_bf16(title: str) -> str:
     """That 32 bits take the place of bf16, and why."""
-    why = f"{cpu_features().cpu_name} does not multiply in bf16, which would take many times as long"
-    return f"{title}: computed in 32 bits: {why}"
+    return f"{title}: computed in 32 bits: {cpu_features().cpu_name} {cpu_features().against_bf16}"
 
 
 @contextmanager

@@ -50,6 +50,7 @@ def test_the_target_follows_from_the_features(architecture: str, features: set[s
 def test_features_are_those_of_the_first_processor():
     found = parse_cpuinfo(SAPPHIRE_RAPIDS, "x86_64")
     assert found.cpu_name == "Intel(R) Xeon(R) Platinum 8480+"
+    assert found.vendor == "GenuineIntel"
     assert found.present == ["avx2", "avx512_f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8"]
 
 

@@ -13,7 +13,9 @@ from compress.training.precision import compute_precision, threads_for
     ("features", "taken"),
     [
         (CpuFeatures("x86_64", "old", avx2=True), "fp32"),
-        (CpuFeatures("x86_64", "new", avx512_bf16=True), "bf16"),
+        (CpuFeatures("x86_64", "new", "AuthenticAMD", avx512_bf16=True), "bf16"),
+        (CpuFeatures("x86_64", "half as fast in bf16", "GenuineIntel", avx512_bf16=True), "fp32"),
+        (CpuFeatures("x86_64", "with AMX", "GenuineIntel", avx512_bf16=True, amx_bf16=True), "bf16"),
         (CpuFeatures("aarch64", "not told"), "bf16"),
     ],
 )
