@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from compress.recipe.section import Fraction, LearningRate, Positive, Section
+from compress.recipe.section import Fraction, Positive, Section
 from compress.targets import TARGETS
 from compress.variants.registry import NEWEST_OPSET, OLDEST_OPSET, PLAIN, VARIANTS, EnginePrecision, SelectableName
 
@@ -92,10 +92,6 @@ class Budget(Section):
         None, description="largest drop of any language against the student in 32 bits; null: no search"
     )
     rows: Positive = Field(2000, description="validation rows of the search, drawn evenly over the languages")
-    epochs: Positive = Field(
-        2, description="epochs of quantisation-aware distillation, where excluding layers is not enough"
-    )
-    learning_rate: LearningRate = Field(1e-4, description="of quantisation-aware distillation")
 
 
 class Export(Section):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,7 @@ from compress.models.vocabulary.summary import TrimmingSummary
 from compress.models.vocabulary.trim import trim_vocabulary
 from compress.processes import is_main_process
 from compress.recipe.teacher import Vocabulary
-from compress.recipe.training import NewTokenizer, Training
+from compress.recipe.training import NewTokenizer
 from compress.runs.directory import Run
 from compress.runs.stages import run_stage
 from compress.runtimes.thresholds import tune_thresholds
@@ -94,18 +93,6 @@ def _run_stage(run: Run, build: Callable[[Path, Path], StudentSummary]) -> Stude
 
 
 @dataclass(frozen=True)
-class Continuation:
-    """A finished student that is trained further.
-
-    ``around`` is in force while it is trained, for example `compress.student.quantisation_aware.rounding_of_int8`.
-    """
-
-    source: Path
-    training: Training
-    around: Callable[[PreTrainedModel], AbstractContextManager[None]]
-
-
-@dataclass(frozen=True)
 class TrialTraining:
     """The training of one of several students, called by a title, that ends after some of its epochs (none: after all);
     what it has come to lies in its scratch folder, and it can go on from there."""
@@ -117,10 +104,8 @@ class TrialTraining:
 _WHOLE = TrialTraining("student")
 
 
-def distil(
-    run: Run, folder: Path, scratch: Path, more: Continuation | None = None, trial: TrialTraining = _WHOLE
-) -> StudentSummary:
-    """Fill a folder with a student that learned from the run's teacher: a new one, or one that goes on.
+def distil(run: Run, folder: Path, scratch: Path, trial: TrialTraining = _WHOLE) -> StudentSummary:
+    """Fill a folder with a student that learned from the run's teacher.
 
     :param scratch: Survives an interruption.
     :param trial: What else than the run's student is trained; left out: that student.
@@ -135,21 +120,15 @@ def distil(
     say(f"{trial.title}: {chosen.counts.told}")
     teacher = load_model(run.task, run.path_of(source_stage(run).name), data.labels, run.trusts_code)
     trimming: TrimmingSummary | None = None
-    if more:
-        model, tokenizer = (
-            load_model(run.task, more.source, data.labels, run.trusts_code),
-            load_tokenizer(more.source, run.trusts_code),
-        )
-    else:
-        begun = last_whole_checkpoint(scratch / "training") is not None
-        model, tokenizer = _first_student(run, teacher, data, pool, chosen, pruned=not begun)
-        if student.vocabulary_size:
-            scratch.mkdir(parents=True, exist_ok=True)
-            place = Path(mkdtemp(dir=scratch))  # each process of several needs its own
-            tokenizer, trimming = fewer_tokens(run, (data, pool), model, tokenizer, place)
-            say(f"{trial.title}: {trimming.tokens_after:,} of the teacher's {trimming.tokens_before:,} tokens")
+    begun = last_whole_checkpoint(scratch / "training") is not None
+    model, tokenizer = _first_student(run, teacher, data, pool, chosen, pruned=not begun)
+    if student.vocabulary_size:
+        scratch.mkdir(parents=True, exist_ok=True)
+        place = Path(mkdtemp(dir=scratch))  # each process of several needs its own
+        tokenizer, trimming = fewer_tokens(run, (data, pool), model, tokenizer, place)
+        say(f"{trial.title}: {trimming.tokens_after:,} of the teacher's {trimming.tokens_before:,} tokens")
     targets = _targets(run, model, outputs, trial.title)
-    if student.kind == "static" and not more:
+    if student.kind == "static":
         theirs = load_tokenizer(run.path_of(source_stage(run).name), run.trusts_code)
         encode = run.task.encoder(tokenizer, run.recipe.data, data.labels)
         on = targets if run.task.VECTORS else None
@@ -167,11 +146,9 @@ def distil(
     shape = summary_of(model)
     say(f"{trial.title}: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.2f} million weights")
     material = (rows, plan, outputs, targets)
-    job = _job(run, more.training if more else student.training, tokenizer, material, scratch, trial)
-    with more.around(model) if more else nullcontext():
-        training = train(model, job)
-        learnt = data.splits["train"].in_languages(run.recipe.data.labelled_languages)
-        training = training.model_copy(update={"thresholds": tune_thresholds(run, model, tokenizer, learnt)})
+    training = train(model, _job(run, tokenizer, material, scratch, trial))
+    learnt = data.splits["train"].in_languages(run.recipe.data.labelled_languages)
+    training = training.model_copy(update={"thresholds": tune_thresholds(run, model, tokenizer, learnt)})
     check_finite("student", model, "lower student.training.learning_rate")
     weights = None
     if student.distillation.group_dro:
@@ -321,14 +298,13 @@ def _targets(run: Run, model: PreTrainedModel, outputs: TeacherOutputs, title: s
 
 def _job(
     run: Run,
-    training: Training,
     tokenizer: PreTrainedTokenizerBase,
     material: tuple[TrainingData, SignalPlan, TeacherOutputs, VectorTargets],
     scratch: Path,
     trial: TrialTraining,
 ) -> TrainingJob:
     """The student's training; ``material`` is what it learns from."""
-    seed, (rows, plan, outputs, targets) = run.recipe.seed, material
+    seed, training, (rows, plan, outputs, targets) = run.recipe.seed, run.recipe.student.training, material
     return TrainingJob(
         title=trial.title,
         task=run.task,

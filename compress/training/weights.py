@@ -86,13 +86,13 @@ def layers_of(model: nn.Module) -> nn.ModuleList | None:
 def _occurring(model: PreTrainedModel, tokens: np.ndarray) -> Iterator[None]:
     """Put the embeddings of these tokens in the place of all while the block runs, and write them back at its end.
 
-    Whatever else reads the embeddings (a head that shares them, a forward pass of another kind) needs them whole; so
-    do several processes, which would send the others to one another at each step.
+    A head that shares the embeddings needs them whole; so do several processes, which would send the others to one
+    another at each step.
     """
     alone = process_count() == 1 and not model.config.is_encoder_decoder
     whole: Any = model.get_input_embeddings() if alone else None
     shares = model.get_output_embeddings() is not None
-    if shares or type(whole) is not nn.Embedding or "forward" in vars(whole):
+    if shares or type(whole) is not nn.Embedding:
         yield
         return
     if len(tokens) > _WORTH_IT * whole.num_embeddings:

@@ -16,7 +16,7 @@ import numpy as np
 
 from compress.recipe.export import CalibrationMethod
 from compress.targets import Target
-from export.onnx.graphs import Announce
+from export.onnx.graphs import Announce, graphs_in
 from export.onnx.layers import weights_of
 from export.onnx.weights import constant
 from export.quantize.embeddings import int8_table, quantize_embeddings
@@ -30,7 +30,8 @@ from export.quantize.products import (
     rounded_to_int8,
     weights_as_multiplied,
 )
-from export.quantize.ranges import Range, ranges_of
+from export.quantize.ranges import Range, extremes_of, ranges_of
+from export.quantize.smoothing import divide, smoothing_factors
 
 _SEVEN_BITS, _EIGHT_BITS = 64, 127  # what the largest weight becomes
 _STEP = "by_token_step"
@@ -79,7 +80,8 @@ def quantize_static_int8(
     """Int8 with pairs of QuantizeLinear and DequantizeLinear around weights and activations, whose ranges are fixed.
 
     For a GPU: signed and symmetric, weights per channel, no bias quantised, all else in half precision, as TensorRT
-    takes it. For x86: unsigned activations, embeddings per token.
+    takes it. For x86: unsigned activations, embeddings per token. For CPUs a model of one graph is smoothed
+    (`export.quantize.smoothing`); decoders that share their weights would each want others.
 
     :param feeds: Real inputs, on which the ranges are found.
     :param method: How ranges follow from the values that are seen.
@@ -87,13 +89,22 @@ def quantize_static_int8(
 
     from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+    smooths = not target.is_gpu and len(graphs_in(source)) == 1
+
     def convert(graph: Path, model: Any, kept: Collection[str]) -> Any:
         products = products_of(model, kept)
         names = list(dict.fromkeys(product.inputs[0].name for product in products))
-        ranges = ranges_of(graph, names, feeds[graph.name], method) if names else {}  # a table alone multiplies nothing
+        found = extremes_of(graph, names, feeds[graph.name]) if names else {}  # a table alone multiplies nothing
+        factors = smoothing_factors(products, found) if smooths else {}
+        ranges = ranges_of(graph, feeds[graph.name], method, found, factors) if names else {}
+        multiplied: dict[str, np.ndarray] = {}  # weights, with the factors that their inputs are divided by
+        for name, wanted in factors.items():
+            reading = [product for product in products if product.inputs[0].name == name]
+            multiplied |= {name_of_weights(product): wanted for product in reading}
+            ranges[divide(model.graph, reading, wanted)] = ranges[name]
         rounded: dict[str, Any] = {}
         for product in products:
-            _surround(model.graph, product, ranges[product.inputs[0].name], target, rounded)
+            _surround(model.graph, product, ranges[product.inputs[0].name], target, rounded, multiplied)
         if target.is_gpu:
             RemoveUnusedNodesPass()(model)  # and the weights that are integers now
             return in_half_precision(model)
@@ -155,10 +166,18 @@ def _rounded_by_token(graph: Any, product: Any, values: Any) -> list[Any]:
     return [rounded.outputs[0], largest.outputs[0], zero]
 
 
-def _surround(graph: Any, product: Any, found: Range, target: Target, rounded: dict[str, Any]) -> None:
+def _surround(
+    graph: Any,
+    product: Any,
+    found: Range,
+    target: Target,
+    rounded: dict[str, Any],
+    multiplied: Mapping[str, np.ndarray],
+) -> None:
     """Let a product read values that were rounded, and weights that are.
 
     :param rounded: What is rounded already, by its name before.
+    :param multiplied: Factors of weights' rows, by the weights' names.
     """
     import onnx_ir
 
@@ -173,15 +192,18 @@ def _surround(graph: Any, product: Any, found: Range, target: Target, rounded: d
         graph.insert_before(product, [down, up])
         rounded[values.name] = up.outputs[0]
     if name not in rounded:
-        up = onnx_ir.node("DequantizeLinear", _int8_weights(graph, product, target), {"axis": 1})
+        weights = _int8_weights(graph, product, target, multiplied.get(name))
+        up = onnx_ir.node("DequantizeLinear", weights, {"axis": 1})
         graph.insert_before(product, up)
         rounded[name] = up.outputs[0]
     product.replace_input_with(0, rounded[values.name])
     product.replace_input_with(1, rounded[name])
 
 
-def _int8_weights(graph: Any, product: Any, target: Target) -> list[Any]:
+def _int8_weights(graph: Any, product: Any, target: Target, factors: np.ndarray | None = None) -> list[Any]:
     """The weights of a product, (inputs, outputs), their scales and zero points.
+
+    :param factors: Of the rows, float32 (inputs,); weights that something else reads have none.
 
     A head that multiplies with a table of embeddings reads the very table, which is turned when the graph is opened;
     not for GPUs, whose tables are in half precision, nor where products have seven bits.
@@ -200,7 +222,10 @@ def _int8_weights(graph: Any, product: Any, target: Target) -> list[Any]:
         graph.insert_before(product, turned)
         return [turned.outputs[0], known[names[1]], known[names[2]]]
     if names[0] not in known:
-        weights, scales = rounded_to_int8(weights_as_multiplied(product), axis=1, largest=_largest(target))
+        whole = weights_as_multiplied(product)
+        if factors is not None:
+            whole = whole * factors[:, None]
+        weights, scales = rounded_to_int8(whole, axis=1, largest=_largest(target))
         for name, array in zip(names, (weights, scales, np.zeros(len(scales), np.int8)), strict=True):
             constant(graph, name, array)
     return [known[name] for name in names]

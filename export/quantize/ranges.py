@@ -19,35 +19,51 @@ _PERCENTILE = 99.999
 Range = tuple[float, float]
 """The smallest value and the largest."""
 
+Extremes = tuple[np.ndarray, np.ndarray]
+"""The same of each channel, the last axis: two of float (channels,)."""
+
+Feed = Mapping[str, np.ndarray]
+"""Real inputs of a graph, whose first axis runs over rows."""
+
+
+def extremes_of(graph: Path, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, Extremes]:
+    """The extremes of values in a graph, by their names."""
+    found: dict[str, Extremes] = {}
+    for values in _seen(graph, names, feeds):
+        for name, array in values.items():
+            flat = array.reshape(-1, array.shape[-1])
+            low, high = found.get(name, (flat[0], flat[0]))
+            found[name] = (np.minimum(low, flat.min(axis=0)), np.maximum(high, flat.max(axis=0)))
+    return found
+
 
 def ranges_of(
-    graph: Path, names: Sequence[str], feeds: Sequence[Mapping[str, np.ndarray]], method: CalibrationMethod
-) -> Mapping[str, Range]:
+    graph: Path,
+    feeds: Sequence[Feed],
+    method: CalibrationMethod,
+    extremes: Mapping[str, Extremes],
+    factors: Mapping[str, np.ndarray],
+) -> dict[str, Range]:
     """The ranges of values in a graph, by their names.
 
-    :param feeds: Real inputs, whose first axis runs over rows.
     :param method: ``minmax``: of all values; ``percentile``: of nearly all; ``entropy``: what loses least information.
         The two are ONNX Runtime's.
+    :param extremes: Of these values.
+    :param factors: What each channel is to be divided by, of values that are.
     """
     from onnxruntime.quantization.calibrate import HistogramCollector
 
     if method == "minmax":
-        found: dict[str, Range] = {}
-        for values in _seen(graph, names, feeds):
-            for name, array in values.items():
-                low, high = found.get(name, (np.inf, -np.inf))
-                found[name] = (min(low, float(array.min())), max(high, float(array.max())))
-        return found
+        parts = {name: [part / factors.get(name, 1.0) for part in both] for name, both in extremes.items()}
+        return {name: (float(low.min()), float(high.max())) for name, (low, high) in parts.items()}
     symmetric, bins = method == "percentile", _BINS[method]
     collector = HistogramCollector(method, symmetric, bins, bins, _PERCENTILE, "same")
-    for values in _seen(graph, names, feeds):
-        collector.collect(values)
+    for values in _seen(graph, list(extremes), feeds):
+        collector.collect({name: array / factors.get(name, np.float32(1)) for name, array in values.items()})
     return {name: (float(low), float(high)) for name, (low, high, *_) in collector.compute_collection_result().items()}
 
 
-def _seen(
-    graph: Path, names: Sequence[str], feeds: Sequence[Mapping[str, np.ndarray]]
-) -> Iterator[dict[str, np.ndarray]]:
+def _seen(graph: Path, names: Sequence[str], feeds: Sequence[Feed]) -> Iterator[dict[str, np.ndarray]]:
     """What the values are, for some rows after the others."""
     import onnx_ir
 
@@ -67,7 +83,7 @@ def _seen(
             yield {**constants, **given, **dict(zip(wanted, found, strict=False))}
 
 
-def _some_rows(feed: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+def _some_rows(feed: Feed) -> Iterator[dict[str, np.ndarray]]:
     """The rows of a batch, as many at once as memory is spent on."""
     arrays: list[Any] = list(feed.values())
     count, tokens = len(arrays[0]), max(array.shape[1] for array in arrays)

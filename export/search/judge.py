@@ -74,11 +74,14 @@ class Judge:
         )
 
     def difference(self, folder: Path) -> float:
-        """Mean distance of the outputs from the reference's on some rows; of text, the share that is another."""
+        """Mean distance of the outputs from the reference's on some rows of the language in which it is largest; of
+        text, the share that is another."""
         pairs = list(zip(self._some_outputs, self._outputs(self._load(folder), _SENSITIVITY_EXAMPLES), strict=True))
-        if self.sample.task.GENERATES:
-            return float(np.mean([not np.array_equal(a, b) for a, b in pairs]))
-        return float(np.mean([np.abs(a - b).mean() for a, b in pairs]))
+        by_language: dict[str, list[float]] = {}
+        for example, (a, b) in zip(self.sample.examples, pairs, strict=False):
+            distance = not np.array_equal(a, b) if self.sample.task.GENERATES else np.abs(a - b).mean()
+            by_language.setdefault(self.sample.rows[example["row"]].lang, []).append(float(distance))
+        return max(float(np.mean(distances)) for distances in by_language.values())
 
     @cached_property
     def _reference_predictions(self) -> list[Prediction]:

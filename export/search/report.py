@@ -22,7 +22,6 @@ class Candidate(Contract):
     variant: VariantName
     excluded: tuple[str, ...] = Field((), description="layers that stay in 32 bits")
     calibration: CalibrationMethod | None = Field(None, description="of static int8; null: the recipe's")
-    retrained: bool = Field(False, description="the weights come from quantisation-aware distillation")
 
     @property
     def form(self) -> Variant:
@@ -37,8 +36,6 @@ class Candidate(Contract):
             parts.append(self.calibration)
         if self.excluded:
             parts.append(f"{len(self.excluded)} layer{'s' if len(self.excluded) > 1 else ''} in 32 bits")
-        if self.retrained:
-            parts.append("retrained")
         return ", ".join(parts)
 
 
@@ -66,7 +63,7 @@ class Trial(Contract):
 
 
 class LayerSensitivity(Contract):
-    """How far the outputs move where one layer alone is quantised."""
+    """How far the outputs move where one layer alone is quantised, in the language in which they move most."""
 
     layer: str = Field(description="named after its module")
     difference: float

@@ -1,8 +1,7 @@
 """The fastest form of the student that stays within a loss of accuracy, in every language.
 
-First the usual variants; where the fastest of them loses too much, its most sensitive layers stay in 32 bits; where
-that is not enough, the student is distilled again with the rounding of int8. What holds on one half of the rows must
-hold on the other.
+First the usual variants; where the fastest of them loses too much, its most sensitive layers stay in 32 bits. What
+holds on one half of the rows must hold on the other.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ from compress.runs.stages import run_stage
 from compress.runs.versions import program_version
 from compress.student.summary import reference_stages
 from compress.targets import Target
-from compress.teacher.summary import CACHE
-from compress.variants.registry import CHOSEN, FUSED, INT8, PLAIN, VARIANTS
+from compress.variants.registry import CHOSEN, FUSED, PLAIN, VARIANTS
 from export.search.frontier import draw, frontier_of
 from export.search.judge import halves_of
 from export.search.report import Candidate, LayerSensitivity, SearchedRows, SearchReport, Trial, write_search
@@ -43,7 +41,6 @@ class Runner(Protocol):
     target: Target
     candidates: list[Candidate]
     sample: Sample
-    retrains: bool
 
     def trial(self, candidate: Candidate) -> Trial:
         """What a candidate costs and loses."""
@@ -59,8 +56,7 @@ def run_search_stage(run: Run, ingredients: Ingredients, sample: Sample) -> Vari
     :param sample: Rows for parity, which is noted; what decides is the budget.
     """
     budget, target = run.recipe.export.budget, ingredients.target
-    learnt_from = (CACHE.name,) if run.recipe.student.is_learnt else ()
-    parents = (DATA.name, *reference_stages(run), *learnt_from, PLAIN.name)
+    parents = (DATA.name, *reference_stages(run), PLAIN.name)
     inputs = {
         **run.tokenisation,
         "target": target.name,
@@ -127,8 +123,6 @@ def search(runner: Runner, points: float) -> SearchReport:
         say(f"search: {fastest.name} loses too much: which layers are to blame?")
         sensitivity = runner.sensitivity(fastest.candidate)
         trials += _without_worst_layers(runner, fastest.candidate, sensitivity, points)
-        if runner.retrains and _best(trials, points).candidate.form.precision == "fp32":
-            trials.append(runner.trial(Candidate(variant=INT8.name, retrained=True)))
     trials.sort(key=_speed, reverse=True)
     noisy = [trial.name for trial in trials if trial.noisy]
     if noisy:

@@ -59,7 +59,6 @@ class TrialRunner:
     def __init__(self, run: Run, ingredients: Ingredients, sample: Sample, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
         self.run, self.folder, self.sample = run, folder, sample
-        self.retrains = run.recipe.student.is_learnt  # a model that is taken as it is learns nothing
         # Of a trial one line is said; what is done to each of its graphs is not.
         feeds = functools.cache(ingredients.feeds)
         self._ingredients = replace(ingredients, feeds=feeds, announce=nullcontext)
@@ -71,9 +70,8 @@ class TrialRunner:
         known = _read(path)
         if known is not None and not known.noisy:
             return known
-        ingredients = self._of(candidate)  # distils where it must, which says by itself what it does
         with working(f"search: trying {candidate.name}"), TemporaryDirectory(dir=self.folder) as scratch:
-            make(candidate.form, ingredients, Path(scratch))
+            self.make(candidate, Path(scratch))
             found = self._judge.trial(candidate, Path(scratch))
         with atomic_file(path) as partial:
             write_json(partial, found.model_dump(mode="json"))
@@ -108,36 +106,25 @@ class TrialRunner:
 
     def _of(self, candidate: Candidate) -> Ingredients:
         """What a candidate is made of."""
-        ingredients = self._retrained if candidate.retrained else self._own
-        method = candidate.calibration or ingredients.calibration.method
-        calibration = ingredients.calibration.model_copy(update={"method": method})
-        return replace(ingredients, excluded=candidate.excluded, calibration=calibration)
+        method = candidate.calibration or self._own.calibration.method
+        calibration = self._own.calibration.model_copy(update={"method": method})
+        return replace(self._own, excluded=candidate.excluded, calibration=calibration)
 
     @cached_property
     def _own(self) -> Ingredients:
-        return self._with_fused(self._ingredients, self.folder / "fused")
-
-    @cached_property
-    def _retrained(self) -> Ingredients:
-        """The same of the student after quantisation-aware distillation."""
-        from export.search.retraining import retrained_graphs
-
-        plain = retrained_graphs(self.run, self._ingredients, self.folder)
-        return self._with_fused(replace(self._ingredients, plain=plain), self.folder / "retrained-fused")
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return Judge(self.sample, self._own.fused, self.run.recipe.bench.threads or 1)
-
-    def _with_fused(self, ingredients: Ingredients, fused: Path) -> Ingredients:
-        """Fused graphs, which all candidates are made from, beside the plain ones."""
+        """With fused graphs, which all candidates are made from, beside the plain ones."""
+        fused = self.folder / "fused"
         if not fused.exists():
             with TemporaryDirectory(dir=self.folder) as scratch:
                 graphs = Path(scratch) / "graphs"
                 graphs.mkdir()
-                make(FUSED, ingredients, graphs)
+                make(FUSED, self._ingredients, graphs)
                 graphs.rename(fused)
-        return replace(ingredients, fused=fused)
+        return replace(self._ingredients, fused=fused)
+
+    @cached_property
+    def _judge(self) -> Judge:
+        return Judge(self.sample, self._own.fused, self.run.recipe.bench.threads or 1)
 
 
 def _key(candidate: Candidate) -> str:

@@ -66,8 +66,6 @@ EXPORT = {
     "calibration.split": Change("validation", _ALL),
     "budget.points": Change(2.0, _SEARCH),
     "budget.rows": Change(9, _SEARCH),
-    "budget.epochs": Change(9, _SEARCH),
-    "budget.learning_rate": Change(0.5, _SEARCH),
     "parity.rows": Change(9),
     **{f"parity.{precision}.max_difference": Change(9.0, _ALL) for precision in ("onnx", "int8", "int4", "fp16")},
     **{f"parity.{precision}.agreement": Change(0.5, _ALL) for precision in ("onnx", "int8", "int4", "fp16")},

@@ -47,7 +47,7 @@ class MadeUp:
     def __init__(self, **figures: tuple[float, float, float]):
         self.figures = figures
         self.tried: list[Candidate] = []
-        self.target, self.retrains = TARGETS["cpu-vnni"], True
+        self.target = TARGETS["cpu-vnni"]
         self.sample = SimpleNamespace(rows=[SimpleNamespace(lang="en")] * 200, task=task_named("text-classification"))
         self.candidates = [
             Candidate(variant="onnx-fused"),
@@ -58,9 +58,7 @@ class MadeUp:
     def trial(self, candidate: Candidate) -> Trial:
         self.tried.append(candidate)
         name = candidate.variant.removeprefix("onnx-")
-        if candidate.retrained:
-            name = "retrained"
-        elif candidate.excluded:
+        if candidate.excluded:
             name = f"{name}_without_{len(candidate.excluded)}"
         return trial_of(candidate, *self.figures.get(name, (1.0 if name == "fused" else 0.5, 0.0, 0.0)))
 
@@ -98,21 +96,7 @@ def test_the_worst_layers_are_left_in_32_bits_first():
     runner = MadeUp(int8=(2.0, 5.0, 5.0), int8_without_1=(1.9, 3.0, 3.0), int8_without_2=(1.8, 0.5, 0.5))
     report = searched_with(runner, 1.0)
     assert report.chosen.candidate.excluded == ("layer 0", "layer 1")
-    assert not any(candidate.retrained for candidate in runner.tried)
-
-
-def test_retraining_comes_last():
-    too_much = (1.9, 4.0, 4.0)
-    runner = MadeUp(
-        int8=(2.0, 5.0, 5.0),
-        int8_without_1=too_much,
-        int8_without_2=too_much,
-        int8_without_4=too_much,
-        retrained=(2.0, 0.5, 0.2),
-    )
-    report = searched_with(runner, 1.0)
-    assert report.chosen.candidate.retrained
-    assert runner.tried[-1].retrained
+    assert len(runner.tried[-1].excluded) == 2  # no more than is needed
 
 
 def test_a_form_that_could_not_be_timed_in_peace_is_not_chosen_from():
@@ -132,7 +116,7 @@ def test_what_differs_by_less_than_the_same_form_twice_is_noise(capsys: pytest.C
 
 def test_where_nothing_holds_the_student_in_32_bits_remains():
     too_much = (2.0, 5.0, 5.0)
-    names = ("int8", "int8_without_1", "int8_without_2", "int8_without_4", "retrained")
+    names = ("int8", "int8_without_1", "int8_without_2", "int8_without_4")
     report = searched_with(MadeUp(**dict.fromkeys(names, too_much)), 1.0)
     assert report.chosen.candidate.variant == "onnx-fused"
 
@@ -228,15 +212,11 @@ def test_trials_are_kept_for_the_next_search(searched: Path, compress_command):
     assert "too far from onnx-fused on 60 rows" in " ".join(again.stdout.split())
 
 
-def test_a_retrained_student_is_tried_and_takes_up_again(searched: Path):
+def test_layers_are_ranked_by_how_far_they_move_the_outputs(searched: Path):
     run = find_run(searched, searched.parent)
     data = load_data(run)
     ingredients = ingredients_of(run, data, TARGETS["cpu-avx2"])
     runner = TrialRunner(run, ingredients, draw_sample(run, data, 120), searched / "trials/by-hand")
-    trial = runner.trial(Candidate(variant="onnx-int8", retrained=True))
-    assert trial.name == "onnx-int8, retrained"
-    assert trial.search.worst_language_drop.value < 0.2
-    assert (searched / "trials/by-hand/retrained-onnx/model.onnx").exists()
     entries = runner.sensitivity(Candidate(variant="onnx-int8"))
     assert [entry.difference for entry in entries] == sorted((e.difference for e in entries), reverse=True)
     assert any("embeddings" in entry.layer for entry in entries)
