@@ -18,7 +18,7 @@ from export.quantize.products import weights_as_multiplied
 from export.quantize.ranges import Extremes
 
 _STRENGTH = 0.75  # the share that is moved; of 0.3 to 0.9 what loses least of multilingual-e5-small's vectors
-_SMALLEST = 1e-5  # of a channel: one that never says anything needs no factor
+_QUIETEST = 0.01  # of the loudest: what is silent on the calibration rows may still speak later
 
 
 def smoothing_factors(products: Sequence[Any], extremes: Mapping[str, Extremes]) -> dict[str, np.ndarray]:
@@ -37,7 +37,9 @@ def smoothing_factors(products: Sequence[Any], extremes: Mapping[str, Extremes])
             continue
         sizes = np.maximum(*map(np.abs, extremes[name]))
         weights = np.max([np.abs(weights_as_multiplied(one)).max(axis=1) for one in reading], axis=0)
-        moved, kept = (np.maximum(values, _SMALLEST) for values in (sizes, weights))
+        if not sizes.any() or not weights.any():
+            continue
+        moved, kept = (np.maximum(values, _QUIETEST * values.max()) for values in (sizes, weights))
         found[name] = (moved**_STRENGTH / kept ** (1 - _STRENGTH)).astype(np.float32)
     return found
 

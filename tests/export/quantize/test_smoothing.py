@@ -70,10 +70,10 @@ def answers(path: Path) -> np.ndarray:
     return found
 
 
-def quantised(plain: Path, name: str) -> Path:
+def quantised(plain: Path, name: str, feed: dict[str, np.ndarray] = FEED) -> Path:
     folder = plain.with_name(name)
     folder.mkdir()
-    quantize_static_int8(plain, folder, resolve_target("auto"), {"model.onnx": [FEED]}, "minmax")
+    quantize_static_int8(plain, folder, resolve_target("auto"), {"model.onnx": [feed]}, "minmax")
     return folder / "model.onnx"
 
 
@@ -90,6 +90,19 @@ def test_a_loud_channel_costs_the_others_little(plain: Path, monkeypatch: pytest
     smoothed = error(quantised(plain, "smoothed"), plain)
     monkeypatch.setattr(int8, "smoothing_factors", lambda products, extremes: {})
     assert smoothed < 0.25 * error(quantised(plain, "as-it-is"), plain)
+
+
+@pytest.mark.parametrize("plain", ["no norm"], indirect=True)
+def test_a_channel_that_is_silent_at_first_may_speak_later(plain: Path):
+    silent = FEED["x"].copy()
+    silent[..., LOUD + 1] = 0
+    assert error(quantised(plain, "smoothed", {"x": silent}), plain) < 0.05
+
+
+@pytest.mark.parametrize("plain", ["no norm"], indirect=True)
+def test_what_never_says_anything_is_left_alone(plain: Path):
+    nodes = onnx.load(quantised(plain, "smoothed", {"x": np.zeros_like(FEED["x"])})).graph.node
+    assert [node.op_type for node in nodes].count("Mul") == 1
 
 
 @pytest.mark.parametrize(
