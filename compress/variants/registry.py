@@ -152,7 +152,7 @@ _ALL = (
     Variant(
         "openvino-bf16", "onnx", "bf16", "bf16", "bf16", "OpenVINO", ("CPU",),
         "bf16 for OpenVINO, on processors that multiply in it (AVX512_BF16, AMX)",
-        follows_target=True,
+        follows_target=True, searched=True,
     ),
     Variant(
         "onnx-chosen", "onnx", "int8", "int8", "search", "ONNX Runtime", ("CPU",),
@@ -187,7 +187,6 @@ ENGINES: Mapping[EnginePrecision, Variant] = {
 
 PLAIN, FUSED, CHOSEN = VARIANTS["onnx"], VARIANTS["onnx-fused"], VARIANTS["onnx-chosen"]
 INT8 = VARIANTS["onnx-int8"]
-"""What quantisation-aware distillation is for: its forward pass rounds as this variant does."""
 
 
 def default_variants(target: Target, *, writes: bool = False) -> list[Variant]:

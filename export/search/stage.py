@@ -33,6 +33,7 @@ from export.variants.sample import Sample, draw_sample
 from export.variants.summary import VariantSummary, variant_stage
 
 _WORTH_IT = 1.03  # what is not so much faster than the next best is noise
+_BY_LAYER = ("int8", "int4")  # precisions that layers can be left out of
 
 
 class Runner(Protocol):
@@ -86,7 +87,7 @@ def run_search_stage(run: Run, ingredients: Ingredients, sample: Sample) -> Vari
         draw(report, folder / "frontier.png")
         with working(f"{CHOSEN.name}: comparing with {PLAIN.name} on {len(sample.rows)} rows"):
             parity = measure_parity(run.task, sample.answers_of(run.path_of(PLAIN.name)), sample.answers(folder))
-        told = dict(made) | {"target": target.kind}
+        told = dict(made) | {"target": target.name if VARIANTS[made.form].precision == "bf16" else target.kind}
         tolerance = tolerance_for(VARIANTS[made.form], run.recipe.export.parity)
         return VariantSummary(**told, parent=PLAIN.name, tolerance=tolerance, bytes=report.chosen.bytes, parity=parity)
 
@@ -117,7 +118,7 @@ def search(runner: Runner, points: float) -> SearchReport:
     trials = [trial for candidate in runner.candidates for trial in _tried(runner, candidate)]
     worth_it = max(_WORTH_IT, _noise_of(trials))
     sensitivity: list[LayerSensitivity] = []
-    small = [trial for trial in trials if trial.candidate.form.precision != "fp32"]
+    small = [trial for trial in trials if trial.candidate.form.precision in _BY_LAYER]
     fastest = max(small or trials, key=_speed)
     if not fastest.is_accepted(points) and _speed(fastest) > worth_it * _speed(_best(trials, points)):
         say(f"search: {fastest.name} loses too much: which layers are to blame?")

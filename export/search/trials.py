@@ -17,6 +17,7 @@ from compress.console import progress, say, working
 from compress.recipe.export import CalibrationMethod
 from compress.runs.directory import Run
 from compress.runs.files import atomic_file, content_hash, write_json
+from compress.targets import without_bf16
 from compress.tasks.contract import Task, refuses
 from compress.variants.registry import FUSED, VARIANTS, Variant
 from export.onnx.layers import layers_in
@@ -40,6 +41,8 @@ def usual_candidates(task: Task, opset: int | None = None) -> list[Candidate]:
 
 def _can_be_tried(variant: Variant, task: Task) -> bool:
     if variant.runtime == "OpenVINO" and not importlib.util.find_spec("openvino"):
+        return False
+    if variant.precision == "bf16" and without_bf16():
         return False
     return not refuses(task, "export.variants", variant.name)
 

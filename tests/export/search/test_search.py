@@ -146,13 +146,17 @@ def test_the_frontier_has_what_nothing_beats():
     assert frontier_of(trials) == [trials[0], trials[1], trials[3]]
 
 
-def test_forms_of_every_kind_are_tried():
+def test_forms_of_every_kind_are_tried(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("export.search.trials.without_bf16", lambda: "it has no instructions for bf16")
     tried = [candidate.name for candidate in usual_candidates(task_named("text-classification"))]
     static = [f"onnx-static, {method}" for method in ("minmax", "entropy", "percentile")]
     assert tried == ["onnx-fused", "onnx-int8", *static, "onnx-int4", "openvino-int8"]
     assert [candidate.name for candidate in usual_candidates(task_named("translation"))] == tried
     in_old_runtimes = [candidate.name for candidate in usual_candidates(task_named("text-classification"), opset=18)]
     assert in_old_runtimes == [name for name in tried if name != "onnx-int4"]
+    monkeypatch.setattr("export.search.trials.without_bf16", lambda: None)
+    here = [candidate.name for candidate in usual_candidates(task_named("text-classification"))]
+    assert set(here) - set(tried) == {"openvino-bf16"}
 
 
 def test_a_report_that_is_not_there_or_damaged_is_an_error_in_one_line(tmp_path: Path):
