@@ -7,7 +7,7 @@ stay in 32 bits, on a GPU in 16.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from export.quantize.products import (
     rounded_to_int8,
     weights_as_multiplied,
 )
-from export.quantize.ranges import Range, extremes_of, ranges_of
+from export.quantize.ranges import Feed, Range, extremes_of, ranges_of, values_of
 from export.quantize.smoothing import divide, smoothing_factors
 
 _SEVEN_BITS, _EIGHT_BITS = 64, 127  # what the largest weight becomes
@@ -93,10 +93,7 @@ def quantize_static_int8(
 
     def convert(graph: Path, model: Any, kept: Collection[str]) -> Any:
         products = products_of(model, kept)
-        names = list(dict.fromkeys(product.inputs[0].name for product in products))
-        found = extremes_of(graph, names, feeds[graph.name]) if names else {}  # a table alone multiplies nothing
-        factors = smoothing_factors(products, found) if smooths else {}
-        ranges = ranges_of(graph, feeds[graph.name], method, found, factors) if names else {}
+        ranges, factors = _calibrated(graph, products, feeds[graph.name], method, smooths=smooths)
         multiplied: dict[str, np.ndarray] = {}  # weights, with the factors that their inputs are divided by
         for name, wanted in factors.items():
             reading = [product for product in products if product.inputs[0].name == name]
@@ -112,6 +109,18 @@ def quantize_static_int8(
         return model
 
     convert_folder(source, folder, excluded, convert, announce, "FLOAT16" if target.is_gpu else "FLOAT")
+
+
+def _calibrated(
+    graph: Path, products: Sequence[Any], feeds: Sequence[Feed], method: CalibrationMethod, *, smooths: bool
+) -> tuple[dict[str, Range], dict[str, np.ndarray]]:
+    """The ranges of what products of a graph's file read, and by what it is divided before, by its name."""
+    if not products:  # a table alone multiplies nothing
+        return {}, {}
+    values = values_of(graph, list(dict.fromkeys(product.inputs[0].name for product in products)), feeds)
+    found = extremes_of(values)
+    factors = smoothing_factors(products, found) if smooths else {}
+    return ranges_of(values, method, found, factors), factors
 
 
 def _multiply_integers(

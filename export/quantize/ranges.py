@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,39 @@ Feed = Mapping[str, np.ndarray]
 """Real inputs of a graph, whose first axis runs over rows."""
 
 
-def extremes_of(graph: Path, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, Extremes]:
-    """The extremes of values in a graph, by their names."""
+Values = Callable[[], Iterator[dict[str, np.ndarray]]]
+"""Gives values in a graph, by their names, for some rows after the others; can be called again."""
+
+
+def values_of(graph: Path, names: Sequence[str], feeds: Sequence[Feed]) -> Values:
+    """What values in a graph are on real inputs; the graph is opened once."""
+    import onnx_ir
+
+    model = onnx_ir.load(graph)
+    constants = {name: array_of(value) for name, value in model.graph.initializers.items() if name in names}
+    calculated = [value for node in model.graph for value in node.outputs if value.name in names]
+    for value in calculated:
+        value.type = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
+        if not value.is_graph_output():
+            model.graph.outputs.append(value)
+    wanted = [str(value.name) for value in calculated]
+    session = onnx_session(onnx_ir.to_proto(model).SerializeToString(), weights=graph.parent)
+
+    def seen() -> Iterator[dict[str, np.ndarray]]:
+        for feed in feeds:
+            for rows in _some_rows(feed):
+                given = {name: rows[name] for name in names if name in rows}
+                found = session.run(wanted or None, rows)
+                yield {**constants, **given, **dict(zip(wanted, found, strict=False))}
+
+    return seen
+
+
+def extremes_of(values: Values) -> dict[str, Extremes]:
+    """The extremes of values, by their names."""
     found: dict[str, Extremes] = {}
-    for values in _seen(graph, names, feeds):
-        for name, array in values.items():
+    for some in values():
+        for name, array in some.items():
             flat = array.reshape(-1, array.shape[-1])
             low, high = found.get(name, (flat[0], flat[0]))
             found[name] = (np.minimum(low, flat.min(axis=0)), np.maximum(high, flat.max(axis=0)))
@@ -38,13 +66,9 @@ def extremes_of(graph: Path, names: Sequence[str], feeds: Sequence[Feed]) -> dic
 
 
 def ranges_of(
-    graph: Path,
-    feeds: Sequence[Feed],
-    method: CalibrationMethod,
-    extremes: Mapping[str, Extremes],
-    factors: Mapping[str, np.ndarray],
+    values: Values, method: CalibrationMethod, extremes: Mapping[str, Extremes], factors: Mapping[str, np.ndarray]
 ) -> dict[str, Range]:
-    """The ranges of values in a graph, by their names.
+    """The ranges of values, by their names.
 
     :param method: ``minmax``: of all values; ``percentile``: of nearly all; ``entropy``: what loses least information.
         The two are ONNX Runtime's.
@@ -58,29 +82,9 @@ def ranges_of(
         return {name: (float(low.min()), float(high.max())) for name, (low, high) in parts.items()}
     symmetric, bins = method == "percentile", _BINS[method]
     collector = HistogramCollector(method, symmetric, bins, bins, _PERCENTILE, "same")
-    for values in _seen(graph, list(extremes), feeds):
-        collector.collect({name: array / factors.get(name, np.float32(1)) for name, array in values.items()})
+    for some in values():
+        collector.collect({name: array / factors.get(name, np.float32(1)) for name, array in some.items()})
     return {name: (float(low), float(high)) for name, (low, high, *_) in collector.compute_collection_result().items()}
-
-
-def _seen(graph: Path, names: Sequence[str], feeds: Sequence[Feed]) -> Iterator[dict[str, np.ndarray]]:
-    """What the values are, for some rows after the others."""
-    import onnx_ir
-
-    model = onnx_ir.load(graph)
-    constants = {name: array_of(value) for name, value in model.graph.initializers.items() if name in names}
-    calculated = [value for node in model.graph for value in node.outputs if value.name in names]
-    for value in calculated:
-        value.type = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
-        if not value.is_graph_output():
-            model.graph.outputs.append(value)
-    wanted = [str(value.name) for value in calculated]
-    session = onnx_session(onnx_ir.to_proto(model).SerializeToString(), weights=graph.parent)
-    for feed in feeds:
-        for rows in _some_rows(feed):
-            given = {name: rows[name] for name in names if name in rows}
-            found = session.run(wanted or None, rows)
-            yield {**constants, **given, **dict(zip(wanted, found, strict=False))}
 
 
 def _some_rows(feed: Feed) -> Iterator[dict[str, np.ndarray]]:
