@@ -154,7 +154,11 @@ def _configuration(shape: ModelShape) -> Any:
 
     if shape.translates:
         return M2M100Config(
-            vocab_size=shape.tokens, d_model=shape.width, encoder_layers=shape.layers, decoder_layers=shape.layers
+            vocab_size=shape.tokens,
+            d_model=shape.width,
+            encoder_layers=shape.layers,
+            decoder_layers=shape.layers,
+            decoder_start_token_id=5,  # random weights repeat it: of the one that ends a text they would write no more
         )
     config = XLMRobertaConfig(
         vocab_size=shape.tokens,

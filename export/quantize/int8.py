@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from compress.errors import RejectedVariantError
 from compress.recipe.export import CalibrationMethod
 from compress.targets import Target
 from export.onnx.graphs import Announce, graphs_in
@@ -114,9 +115,17 @@ def quantize_static_int8(
 def _calibrated(
     graph: Path, products: Sequence[Any], feeds: Sequence[Feed], method: CalibrationMethod, *, smooths: bool
 ) -> tuple[dict[str, Range], dict[str, np.ndarray]]:
-    """The ranges of what products of a graph's file read, and by what it is divided before, by its name."""
+    """The ranges of what products of a graph's file read, and by what it is divided before, by its name.
+
+    :raises RejectedVariantError: If the graph was fed with nothing.
+    """
     if not products:  # a table alone multiplies nothing
         return {}, {}
+    if not feeds:
+        raise RejectedVariantError(
+            f"{graph}: no calibration row reaches it, as what the model writes ends with its first token: no ranges "
+            "can be found; calibrate with other rows (export.calibration), or leave this variant out (--variants)"
+        )
     values = values_of(graph, list(dict.fromkeys(product.inputs[0].name for product in products)), feeds)
     found = extremes_of(values)
     factors = smoothing_factors(products, found) if smooths else {}
