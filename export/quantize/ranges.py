@@ -83,7 +83,8 @@ def ranges_of(
     symmetric, bins = method == "percentile", _BINS[method]
     collector = HistogramCollector(method, symmetric, bins, bins, _PERCENTILE, "same")
     for some in values():
-        collector.collect({name: array / factors.get(name, np.float32(1)) for name, array in some.items()})
+        for name, array in some.items():  # one after the other: together they are large
+            collector.collect({name: array / factors[name] if name in factors else array})
     return {name: (float(low), float(high)) for name, (low, high, *_) in collector.compute_collection_result().items()}
 
 

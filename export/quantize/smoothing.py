@@ -19,12 +19,14 @@ from export.quantize.ranges import Extremes
 
 _STRENGTH = 0.75  # the share that is moved; of 0.3 to 0.9 what loses least of multilingual-e5-small's vectors
 _QUIETEST = 0.01  # of the loudest: what is silent on the calibration rows may still speak later
+_LOUD = 6  # times as loud as half of the channels: where none is, a division would cost time and bring nothing
 
 
 def smoothing_factors(products: Sequence[Any], extremes: Mapping[str, Extremes]) -> dict[str, np.ndarray]:
     """What each channel of what products read is divided by, float32 (channels,), by the values' names.
 
-    Without: what is not calculated, and what meets weights that are read elsewhere too, as tied ones.
+    Without: what has no loud channel, what is not calculated, and what meets weights that are read elsewhere too, as
+    tied ones.
 
     :param extremes: Of all values that the products read.
     """
@@ -36,8 +38,10 @@ def smoothing_factors(products: Sequence[Any], extremes: Mapping[str, Extremes])
         if reading[0].inputs[0].producer() is None or any(len(weights_of(one).uses()) > 1 for one in reading):
             continue
         sizes = np.maximum(*map(np.abs, extremes[name]))
+        if sizes.max() <= _LOUD * np.median(sizes):
+            continue
         weights = np.max([np.abs(weights_as_multiplied(one)).max(axis=1) for one in reading], axis=0)
-        if not sizes.any() or not weights.any():
+        if not weights.any():
             continue
         moved, kept = (np.maximum(values, _QUIETEST * values.max()) for values in (sizes, weights))
         found[name] = (moved**_STRENGTH / kept ** (1 - _STRENGTH)).astype(np.float32)
