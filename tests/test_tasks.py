@@ -29,7 +29,7 @@ from compress.teacher.outputs import load_cache
 from export.bundle.stage import Wanted, run_bundle_stage
 from export.bundle.trust.verify import verify
 from export.onnx.graphs import graphs_in
-from export.quantize.calibration import calibration_feeds
+from export.quantize.calibration import calibration_of
 from export.quantize.int8 import quantize_static_int8
 
 
@@ -207,11 +207,9 @@ def test_openvino_translates(run, tmp_path, compress_command):
 @translation_only
 def test_static_int8_finds_its_ranges_while_translating(run, tmp_path):
     this, _, _ = run
-    feeds = calibration_feeds(this, load_data(this), this.folder / "onnx")
-    assert set(feeds) == {"encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx"}
-    assert len(feeds["decoder_with_past_model.onnx"]) > len(feeds["encoder_model.onnx"])
-    quantize_static_int8(this.folder / "onnx", tmp_path, TARGETS["cuda-sm89"], feeds, "minmax")
-    for name in feeds:
+    calibrate = calibration_of(this, load_data(this), this.folder / "onnx")
+    quantize_static_int8(this.folder / "onnx", tmp_path, TARGETS["cuda-sm89"], calibrate, "minmax")
+    for name in ("encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx"):
         operators = {node.op_type for node in onnx.load(tmp_path / name).graph.node}
         assert {"QuantizeLinear", "DequantizeLinear"} <= operators
 

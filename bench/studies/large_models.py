@@ -28,7 +28,7 @@ from compress.tasks.registry import task_named
 from export.onnx.graphs import graph_bytes
 
 if TYPE_CHECKING:
-    from export.quantize.int8 import Feeds
+    from export.quantize.ranges import Calibrate
 
 _LABELS, _CALIBRATION_BATCHES, _CALIBRATION_TOKENS = 7, 8, 128
 WEIGHTS = "model"
@@ -86,6 +86,7 @@ def _forms(shape: ModelShape, root: Path) -> Mapping[str, Callable[[Path], objec
     from export.quantize.openvino import convert_openvino_int8
 
     own, gpu, plain, fused = resolve_target("auto"), TARGETS["cuda-sm89"], root / "onnx", root / "onnx-fused"
+    calibrate = _calibrate(shape)
     forms: dict[str, Callable[[Path], object]] = {
         "onnx": lambda folder: export_onnx(shape.task, root / WEIGHTS, folder, []),
         "onnx-fused": lambda folder: fuse_graphs(plain, folder),
@@ -94,26 +95,26 @@ def _forms(shape: ModelShape, root: Path) -> Mapping[str, Callable[[Path], objec
         "onnx-fp16": lambda folder: convert_fp16(plain, folder),
     }
     forms |= {
-        "onnx-static": lambda folder: quantize_static_int8(fused, folder, own, _feeds(shape, plain), "percentile"),
-        "onnx-static-gpu": lambda folder: quantize_static_int8(plain, folder, gpu, _feeds(shape, plain), "percentile"),
+        "onnx-static": lambda folder: quantize_static_int8(fused, folder, own, calibrate, "percentile"),
+        "onnx-static-gpu": lambda folder: quantize_static_int8(plain, folder, gpu, calibrate, "percentile"),
     }
     if shape.translates:
         return forms
     return forms | {
-        "openvino-int8": lambda folder: convert_openvino_int8(fused, folder, own, _feeds(shape, plain), "percentile"),
+        "openvino-int8": lambda folder: convert_openvino_int8(fused, folder, own, calibrate, "percentile"),
         "tensorrt-fp16": lambda folder: _build_engine(root / "onnx-fp16", folder),
     }
 
 
-def _feeds(shape: ModelShape, plain: Path) -> Feeds:
-    """What the graphs of a model are fed with on rows of any tokens."""
+def _calibrate(shape: ModelShape) -> Calibrate:
+    """Shows what the graphs of a model see on rows of any tokens."""
     from compress.runtimes.generation import Search
-    from export.quantize.calibration import recorded_feeds
+    from export.quantize.calibration import reading, translating
 
     rows = list(_rows(shape))
-    if not shape.translates:
-        return {"model.onnx": rows}
-    return recorded_feeds(plain, rows, Search(beams=1, length_penalty=1.0, max_tokens=_CALIBRATION_TOKENS))
+    if shape.translates:
+        return translating(rows, Search(beams=1, length_penalty=1.0, max_tokens=_CALIBRATION_TOKENS))
+    return reading(rows)
 
 
 def _rows(shape: ModelShape) -> Iterator[dict[str, np.ndarray]]:

@@ -109,6 +109,7 @@ def write_models(shape: EncoderShape, folder: Path) -> None:
     """The same weights for all: PyTorch, plain ONNX, our variants, and those of the peers."""
     from export.onnx.fusion import fuse_graphs
     from export.onnx.plain import export_onnx
+    from export.quantize.calibration import reading
     from export.quantize.int8 import quantize_dynamic_int8
     from export.quantize.openvino import convert_openvino_bf16, convert_openvino_int8
 
@@ -119,7 +120,7 @@ def write_models(shape: EncoderShape, folder: Path) -> None:
     fuse_graphs(folder / "plain", folder / "fused")
     target, feeds = resolve_target("auto"), [random_tokens(1, length) for length in range(8, 72)]
     quantize_dynamic_int8(folder / "fused", folder / "int8", target, by_token=True)
-    convert_openvino_int8(folder / "fused", folder / "openvino-int8", target, {"model.onnx": feeds}, "minmax")
+    convert_openvino_int8(folder / "fused", folder / "openvino-int8", target, reading(feeds), "minmax")
     convert_openvino_bf16(folder / "plain", folder / "openvino-bf16")
     _write_peers(folder, feeds)
 

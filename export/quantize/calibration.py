@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,15 @@ from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
 from compress.runtimes.generation import OnnxDecoder, Search, generate_tokens
 from compress.runtimes.onnx import onnx_session
-from export.quantize.int8 import Feeds
+from export.quantize.ranges import Calibrate, Inputs, WatchedSession
 
 _BATCH_SIZE = 8
 
 
-def calibration_feeds(run: Run, data: DataSet, source: Path) -> Feeds:
-    """What the graphs of a folder are fed with on the calibration rows.
+def calibration_batches(run: Run, data: DataSet, source: Path) -> Sequence[Inputs]:
+    """The calibration rows in batches of like length, as a model reads them.
 
-    :param source: Folder with plain graphs and a tokenizer.
+    :param source: Folder with the model's tokenizer.
     :raises RejectedVariantError: If the rows are of one language only and the data is not.
     """
     settings, rows = run.recipe.export.calibration, data.splits[run.recipe.export.calibration.split]
@@ -41,40 +41,55 @@ def calibration_feeds(run: Run, data: DataSet, source: Path) -> Feeds:
     lengths = [sum(map(len, run.task.texts(row))) for row in rows]
     chosen = spread_over_languages_and_lengths(languages, lengths, settings.rows)
     examples = run.task.encoder(tokenizer, run.recipe.data, data.labels)(list(rows.select(chosen)))
-    batches = [
+    return [
         pad([examples[index] for index in indices], tokenizer.pad_token_id)
         for indices in batches_by_length(examples, _BATCH_SIZE)
     ]
-    if len(run.task.GRAPHS) > 1:
-        return recorded_feeds(source, batches, Search.of(run.recipe, beams=1))
-    (graph,) = run.task.GRAPHS
-    accepted = {value.name for value in onnx_session(source / graph).get_inputs()}
-    return {graph: [{name: batch[name] for name in accepted} for batch in batches]}
 
 
-def recorded_feeds(source: Path, batches: Sequence[dict[str, np.ndarray]], search: Search) -> Feeds:
-    """What a translator's encoder and decoders are fed with while they translate.
+def calibration_of(run: Run, data: DataSet, source: Path) -> Calibrate:
+    """Shows what the graphs of a run see on its calibration rows.
 
-    Of a decoder's steps those whose number is a power of two are kept: each holds the keys and values of all tokens
-    before it.
+    :param source: As for `calibration_batches`.
     """
-    feeds: dict[str, list[dict[str, np.ndarray]]] = {}
+    batches = calibration_batches(run, data, source)
+    return translating(batches, Search.of(run.recipe, beams=1)) if len(run.task.GRAPHS) > 1 else reading(batches)
 
-    class Recorder:
-        """A session that keeps its inputs."""
 
-        def __init__(self, path: Path, threads: int | None):
-            self._session, self._kept = onnx_session(path, threads), feeds.setdefault(path.name, [])
-            self.get_outputs: Callable[[], Any] = self._session.get_outputs
+def reading(batches: Sequence[Inputs]) -> Calibrate:
+    """Lets a model of one graph read batches."""
 
-        def run(self, outputs: list[str] | None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-            steps = max((array.shape[2] for name, array in inputs.items() if ".decoder." in name), default=1)
-            if steps & (steps - 1) == 0:
-                self._kept.append(dict(inputs))
-            found: list[np.ndarray] = self._session.run(outputs, inputs)
-            return found
+    def calibrate(_: Path, session: WatchedSession) -> None:
+        for batch in batches:
+            session.show(batch)
 
-    decoder = OnnxDecoder(source, opened=Recorder)
-    for batch in batches:
-        generate_tokens(decoder, batch, search, search.max_tokens)
-    return feeds
+    return calibrate
+
+
+def translating(batches: Sequence[Inputs], search: Search) -> Calibrate:
+    """Lets the graphs of a translator translate batches, one of them watched.
+
+    Of a decoder's steps those are shown whose number is a power of two. None is kept: each holds the keys and values of
+    all tokens before it.
+    """
+
+    def calibrate(graph: Path, session: WatchedSession) -> None:
+        class Watched:
+            """The session in the place of the graph's own."""
+
+            get_outputs = session.get_outputs
+
+            def run(self, outputs: list[str] | None, inputs: Inputs) -> list[np.ndarray]:
+                steps = max((array.shape[2] for name, array in inputs.items() if ".decoder." in name), default=1)
+                if steps & (steps - 1) == 0:
+                    session.show(inputs)
+                return session.run(outputs, inputs)
+
+        def opened(path: Path, threads: int | None) -> Any:
+            return Watched() if path == graph else onnx_session(path, threads)
+
+        decoder = OnnxDecoder(graph.parent, opened=opened)
+        for batch in batches:
+            generate_tokens(decoder, batch, search, search.max_tokens)
+
+    return calibrate

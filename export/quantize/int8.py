@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from compress.errors import RejectedVariantError
 from compress.recipe.export import CalibrationMethod
 from compress.targets import Target
 from export.onnx.graphs import Announce, graphs_in
@@ -31,14 +30,11 @@ from export.quantize.products import (
     rounded_to_int8,
     weights_as_multiplied,
 )
-from export.quantize.ranges import Feed, Range, extremes_of, ranges_of, values_of
+from export.quantize.ranges import Calibrate, Range, extremes_of, ranges_of, watched
 from export.quantize.smoothing import divide, smoothing_factors
 
 _SEVEN_BITS, _EIGHT_BITS = 64, 127  # what the largest weight becomes
 _STEP = "by_token_step"
-
-Feeds = Mapping[str, list[dict[str, np.ndarray]]]
-"""For each graph, by file name, what it is fed with."""
 
 
 def quantize_dynamic_int8(
@@ -73,7 +69,7 @@ def quantize_static_int8(
     source: Path,
     folder: Path,
     target: Target,
-    feeds: Feeds,
+    calibrate: Calibrate,
     method: CalibrationMethod,
     excluded: Collection[str] = (),
     announce: Announce = nullcontext,
@@ -84,7 +80,7 @@ def quantize_static_int8(
     takes it. For x86: unsigned activations, embeddings per token. For CPUs a model of one graph is smoothed
     (`export.quantize.smoothing`); decoders that share their weights would each want others.
 
-    :param feeds: Real inputs, on which the ranges are found.
+    :param calibrate: Shows what is seen on real inputs, on which the ranges are found.
     :param method: How ranges follow from the values that are seen.
     """
 
@@ -94,7 +90,7 @@ def quantize_static_int8(
 
     def convert(graph: Path, model: Any, kept: Collection[str]) -> Any:
         products = products_of(model, kept)
-        ranges, factors = _calibrated(graph, products, feeds[graph.name], method, smooths=smooths)
+        ranges, factors = _calibrated(graph, products, calibrate, method, smooths=smooths)
         multiplied: dict[str, np.ndarray] = {}  # weights, with the factors that their inputs are divided by
         for name, wanted in factors.items():
             reading = [product for product in products if product.inputs[0].name == name]
@@ -113,23 +109,14 @@ def quantize_static_int8(
 
 
 def _calibrated(
-    graph: Path, products: Sequence[Any], feeds: Sequence[Feed], method: CalibrationMethod, *, smooths: bool
+    graph: Path, products: Sequence[Any], calibrate: Calibrate, method: CalibrationMethod, *, smooths: bool
 ) -> tuple[dict[str, Range], dict[str, np.ndarray]]:
-    """The ranges of what products of a graph's file read, and by what it is divided before, by its name.
-
-    :raises RejectedVariantError: If the graph was fed with nothing.
-    """
+    """The ranges of what products of a graph's file read, and by what it is divided before, by its name."""
     if not products:  # a table alone multiplies nothing
         return {}, {}
-    if not feeds:
-        raise RejectedVariantError(
-            f"{graph}: no calibration row reaches it, as what the model writes ends with its first token: no ranges "
-            "can be found; calibrate with other rows (export.calibration), or leave this variant out (--variants)"
-        )
-    values = values_of(graph, list(dict.fromkeys(product.inputs[0].name for product in products)), feeds)
-    found = extremes_of(values)
-    factors = smoothing_factors(products, found) if smooths else {}
-    return ranges_of(values, method, found, factors), factors
+    show = watched(graph, list(dict.fromkeys(product.inputs[0].name for product in products)), calibrate)
+    factors = smoothing_factors(products, extremes_of(show)) if smooths else {}
+    return ranges_of(show, method, factors), factors
 
 
 def _multiply_integers(

@@ -25,7 +25,8 @@ from compress.targets import Target
 from export.onnx.graphs import Announce, graphs_in
 from export.onnx.plain import save_companions
 from export.onnx.weights import weight_bytes
-from export.quantize.int8 import Feeds, quantize_static_int8
+from export.quantize.int8 import quantize_static_int8
+from export.quantize.ranges import Calibrate
 from export.quantize.stateful import stateful_decoder
 
 _UNPACKED = 1.1  # by so much more OpenVINO's file may hold: constants that it has folded
@@ -35,7 +36,7 @@ def convert_openvino_int8(
     source: Path,
     folder: Path,
     target: Target,
-    feeds: Feeds,
+    calibrate: Calibrate,
     method: CalibrationMethod,
     excluded: Collection[str] = (),
     announce: Announce = nullcontext,
@@ -43,12 +44,12 @@ def convert_openvino_int8(
     """Write OpenVINO's models and their weights, as Optimum's ``OVModelFor…`` expect them.
 
     :param source: Folder with fused graphs.
-    :param feeds: Real inputs, on which the ranges are found; ``method`` as for `quantize_static_int8`.
+    :param calibrate: Shows what is seen on real inputs; it and ``method`` as for `quantize_static_int8`.
     :raises CompressError: If OpenVINO is not installed, or unpacks the quantised weights again.
     """
     core = openvino_core()
     with TemporaryDirectory(dir=folder) as scratch:
-        quantize_static_int8(source, Path(scratch), target, feeds, method, excluded, announce)
+        quantize_static_int8(source, Path(scratch), target, calibrate, method, excluded, announce)
         for name, graph in _graphs_of_models(Path(scratch)).items():
             _save(core, graph, folder / name, "f32")
             _check_size(source, graph, (folder / name).with_suffix(".bin"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from compress.errors import RejectedVariantError
 from compress.recipe.export import CalibrationMethod
 from compress.runtimes.onnx import onnx_session
 from export.onnx.weights import array_of
@@ -22,73 +23,122 @@ Range = tuple[float, float]
 Extremes = tuple[np.ndarray, np.ndarray]
 """The same of each channel, the last axis: two of float (channels,)."""
 
-Feed = Mapping[str, np.ndarray]
+Inputs = Mapping[str, np.ndarray]
 """Real inputs of a graph, whose first axis runs over rows."""
 
-
-Values = Callable[[], Iterator[dict[str, np.ndarray]]]
-"""Gives values in a graph, by their names, for some rows after the others; can be called again."""
-
-
-def values_of(graph: Path, names: Sequence[str], feeds: Sequence[Feed]) -> Values:
-    """What values in a graph are on real inputs; the graph is opened once."""
-    import onnx_ir
-
-    model = onnx_ir.load(graph)
-    constants = {name: array_of(value) for name, value in model.graph.initializers.items() if name in names}
-    calculated = [value for node in model.graph for value in node.outputs if value.name in names]
-    for value in calculated:
-        value.type = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
-        if not value.is_graph_output():
-            model.graph.outputs.append(value)
-    wanted = [str(value.name) for value in calculated]
-    session = onnx_session(onnx_ir.to_proto(model).SerializeToString(), weights=graph.parent)
-
-    def seen() -> Iterator[dict[str, np.ndarray]]:
-        for feed in feeds:
-            for rows in _some_rows(feed):
-                given = {name: rows[name] for name in names if name in rows}
-                found = session.run(wanted or None, rows)
-                yield {**constants, **given, **dict(zip(wanted, found, strict=False))}
-
-    return seen
+Values = Mapping[str, np.ndarray]
+"""Values in a graph, by their names, for some rows."""
 
 
-def extremes_of(values: Values) -> dict[str, Extremes]:
+class WatchedSession:
+    """A graph's session that shows values in the graph to whoever watches."""
+
+    def __init__(self, graph: Path, names: Sequence[str]):
+        import onnx_ir
+
+        model = onnx_ir.load(graph)
+        self._constants = {name: array_of(value) for name, value in model.graph.initializers.items() if name in names}
+        self._names, self._own = names, len(model.graph.outputs)
+        calculated = [value for node in model.graph for value in node.outputs if value.name in names]
+        for value in calculated:
+            value.type = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
+            if not value.is_graph_output():
+                model.graph.outputs.append(value)
+        self._calculated = [str(value.name) for value in calculated]
+        self._session = onnx_session(onnx_ir.to_proto(model).SerializeToString(), weights=graph.parent)
+        self._accepted = [value.name for value in self._session.get_inputs()]
+        self.watch: Callable[[Values], None] = lambda values: None
+
+    def get_outputs(self) -> Sequence[Any]:
+        """Those that the graph has by itself, as ONNX Runtime describes them."""
+        return list(self._session.get_outputs())[: self._own]
+
+    def run(self, outputs: list[str] | None, inputs: Inputs) -> list[np.ndarray]:
+        """What ONNX Runtime's own session gives; nothing is shown."""
+        wanted = outputs or [value.name for value in self.get_outputs()]
+        found: list[np.ndarray] = self._session.run(wanted, dict(inputs))
+        return found
+
+    def show(self, inputs: Inputs) -> None:
+        """Show the values on some inputs, of few rows after the others."""
+        for rows in _some_rows({name: inputs[name] for name in self._accepted}):
+            given = {name: rows[name] for name in self._names if name in rows}
+            found = self._session.run(self._calculated or None, rows)
+            self.watch({**self._constants, **given, **dict(zip(self._calculated, found, strict=False))})
+
+
+Calibrate = Callable[[Path, WatchedSession], None]
+"""Lets the session of a graph, whose file is given too, show its values on the calibration rows."""
+
+Watched = Callable[[Callable[[Values], None]], None]
+"""Shows all values to whoever watches; can be called again. Raises RejectedVariantError where there are none."""
+
+
+def watched(graph: Path, names: Sequence[str], calibrate: Calibrate) -> Watched:
+    """Values in a graph on the calibration rows; the graph is opened once."""
+    session = WatchedSession(graph, names)
+
+    def show(watch: Callable[[Values], None]) -> None:
+        seen = 0
+
+        def count(values: Values) -> None:
+            nonlocal seen
+            seen += 1
+            watch(values)
+
+        session.watch = count
+        calibrate(graph, session)
+        if not seen:
+            raise RejectedVariantError(
+                f"{graph}: no calibration row reaches it, as what the model writes ends with its first token: no "
+                "ranges can be found; calibrate with other rows (export.calibration), or leave this variant out "
+                "(--variants)"
+            )
+
+    return show
+
+
+def extremes_of(show: Watched) -> dict[str, Extremes]:
     """The extremes of values, by their names."""
     found: dict[str, Extremes] = {}
-    for some in values():
-        for name, array in some.items():
+
+    def widen(values: Values) -> None:
+        for name, array in values.items():
             flat = array.reshape(-1, array.shape[-1])
             low, high = found.get(name, (flat[0], flat[0]))
             found[name] = (np.minimum(low, flat.min(axis=0)), np.maximum(high, flat.max(axis=0)))
+
+    show(widen)
     return found
 
 
-def ranges_of(
-    values: Values, method: CalibrationMethod, extremes: Mapping[str, Extremes], factors: Mapping[str, np.ndarray]
-) -> dict[str, Range]:
+def ranges_of(show: Watched, method: CalibrationMethod, factors: Mapping[str, np.ndarray]) -> dict[str, Range]:
     """The ranges of values, by their names.
 
     :param method: ``minmax``: of all values; ``percentile``: of nearly all; ``entropy``: what loses least information.
         The two are ONNX Runtime's.
-    :param extremes: Of these values.
     :param factors: What each channel is to be divided by, of values that are.
     """
     from onnxruntime.quantization.calibrate import HistogramCollector
 
+    def divided(name: str, array: np.ndarray) -> np.ndarray:
+        return array / factors[name] if name in factors else array
+
     if method == "minmax":
-        parts = {name: [part / factors.get(name, 1.0) for part in both] for name, both in extremes.items()}
+        parts = {name: [divided(name, part) for part in both] for name, both in extremes_of(show).items()}
         return {name: (float(low.min()), float(high.max())) for name, (low, high) in parts.items()}
     symmetric, bins = method == "percentile", _BINS[method]
     collector = HistogramCollector(method, symmetric, bins, bins, _PERCENTILE, "same")
-    for some in values():
-        for name, array in some.items():  # one after the other: together they are large
-            collector.collect({name: array / factors[name] if name in factors else array})
+
+    def count(values: Values) -> None:
+        for name, array in values.items():  # one after the other: together they are large
+            collector.collect({name: divided(name, array)})
+
+    show(count)
     return {name: (float(low), float(high)) for name, (low, high, *_) in collector.compute_collection_result().items()}
 
 
-def _some_rows(feed: Feed) -> Iterator[dict[str, np.ndarray]]:
+def _some_rows(feed: Inputs) -> Iterator[dict[str, np.ndarray]]:
     """The rows of a batch, as many at once as memory is spent on."""
     arrays: list[Any] = list(feed.values())
     count, tokens = len(arrays[0]), max(array.shape[1] for array in arrays)

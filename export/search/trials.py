@@ -63,8 +63,8 @@ class TrialRunner:
         folder.mkdir(parents=True, exist_ok=True)
         self.run, self.folder, self.sample = run, folder, sample
         # Of a trial one line is said; what is done to each of its graphs is not.
-        feeds = functools.cache(ingredients.feeds)
-        self._ingredients = replace(ingredients, feeds=feeds, announce=nullcontext)
+        calibrate = functools.cache(ingredients.calibrate)
+        self._ingredients = replace(ingredients, calibrate=calibrate, announce=nullcontext)
         self.target, self.candidates = ingredients.target, usual_candidates(run.task, ingredients.opset)
 
     def trial(self, candidate: Candidate) -> Trial:

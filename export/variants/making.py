@@ -31,11 +31,12 @@ from export.onnx.fusion import ATTENTION_OPSET, fuse_graphs
 from export.onnx.graphs import Announce
 from export.onnx.merged import merge_decoders
 from export.onnx.plain import export_onnx
-from export.quantize.calibration import calibration_feeds
+from export.quantize.calibration import calibration_of
 from export.quantize.fp16 import convert_fp16
 from export.quantize.int4 import quantize_int4
-from export.quantize.int8 import Feeds, quantize_dynamic_int8, quantize_static_int8
+from export.quantize.int8 import quantize_dynamic_int8, quantize_static_int8
 from export.quantize.openvino import convert_openvino_bf16, convert_openvino_int8
+from export.quantize.ranges import Calibrate
 from export.variants.ranges import HalfPrecision
 from export.variants.summary import Made
 
@@ -45,8 +46,8 @@ class Ingredients:
     """What variants are made of.
 
     ``student`` is a ``save_pretrained`` folder, of the student or of a model that is taken as it is, ``plain`` and
-    ``fused`` are folders with its graphs; a folder need not be there before a variant is made from it. ``feeds`` gives
-    what the plain graphs are fed with on the calibration rows; only static int8 asks for it. ``excluded`` names layers
+    ``fused`` are folders with its graphs; a folder need not be there before a variant is made from it. ``calibrate``
+    gives what shows a graph's values on the calibration rows; only static int8 asks for it. ``excluded`` names layers
     that stay in 32 bits; ``half`` tells what half precision can hold, for variants that calculate in it.
     ``max_length`` is how many tokens of a text are read. ``opset`` is that of all graphs; none: the usual ones.
     ``announce`` says what is going on while a block runs. Code
@@ -60,7 +61,7 @@ class Ingredients:
     fused: Path
     target: Target
     calibration: Calibration
-    feeds: Callable[[], Feeds]
+    calibrate: Callable[[], Calibrate]
     max_length: int
     excluded: tuple[str, ...] = ()
     half: HalfPrecision | None = None
@@ -88,7 +89,7 @@ def ingredients_of(run: Run, data: DataSet, target: Target) -> Ingredients:
         fused=run.folder / FUSED.name,
         target=target,
         calibration=run.recipe.export.calibration,
-        feeds=lambda: calibration_feeds(run, data, run.path_of(PLAIN.name)),
+        calibrate=lambda: calibration_of(run, data, run.path_of(PLAIN.name)),
         max_length=run.recipe.data.max_length,
         trusts_code=run.trusts_code,
         opset=run.recipe.export.opset,
@@ -178,9 +179,9 @@ def _static_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> Ma
             "written; leave it out (--variants), onnx-fp16 keeps what is too large in 32 bits"
         )
     source, target = ingredients.parent_of(variant), ingredients.target
-    feeds, method = _feeds(variant, ingredients), ingredients.calibration.method
+    calibrate, method = _calibrate(variant, ingredients), ingredients.calibration.method
     announce = ingredients.announcing(f"{variant.name}: calibrating and quantising")
-    quantize_static_int8(source, folder, target, feeds, method, ingredients.excluded, announce)
+    quantize_static_int8(source, folder, target, calibrate, method, ingredients.excluded, announce)
     return Made(
         form=variant.name,
         target=place_of(variant, target),
@@ -191,9 +192,9 @@ def _static_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> Ma
 
 def _openvino_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
     source, target = ingredients.parent_of(variant), ingredients.target
-    feeds, method = _feeds(variant, ingredients), ingredients.calibration.method
+    calibrate, method = _calibrate(variant, ingredients), ingredients.calibration.method
     announce = ingredients.announcing(f"{variant.name}: calibrating and quantising")
-    convert_openvino_int8(source, folder, target, feeds, method, ingredients.excluded, announce)
+    convert_openvino_int8(source, folder, target, calibrate, method, ingredients.excluded, announce)
     return Made(form=variant.name, target=place_of(variant, target), calibration=ingredients.calibration)
 
 
@@ -233,6 +234,6 @@ MAKERS: Mapping[tuple[Maker, Runtime], Callable[[Variant, Ingredients, Path], Ma
 """What makes a variant, by ``made_by`` and ``runtime`` of the registry; searches and engines have their own stages."""
 
 
-def _feeds(variant: Variant, ingredients: Ingredients) -> Feeds:
+def _calibrate(variant: Variant, ingredients: Ingredients) -> Calibrate:
     with ingredients.announce(f"{variant.name}: preparing {ingredients.calibration.rows} calibration rows"):
-        return ingredients.feeds()
+        return ingredients.calibrate()

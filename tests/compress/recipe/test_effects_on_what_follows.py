@@ -37,7 +37,7 @@ from compress.teacher.summary import source_stage
 from export import stage as export_stage
 from export.bundle import stage as bundle_stage
 from export.bundle.contents.bom import materials_of
-from export.quantize.calibration import calibration_feeds
+from export.quantize.calibration import calibration_batches
 from export.search import stage as search_stage
 from export.tensorrt import stage as engine_stage
 
@@ -131,8 +131,8 @@ def exported(run: Run) -> Noted:
     noted: Noted = []
     with noting(noted):
         export_stage.run_export_stages(run)
-    feeds = calibration_feeds(run, load_data(run), run.path_of("onnx"))["model.onnx"]
-    return [*noted, ("feeds", [batch["input_ids"].tolist() for batch in feeds])]
+    batches = calibration_batches(run, load_data(run), run.path_of("onnx"))
+    return [*noted, ("calibration", [batch["input_ids"].tolist() for batch in batches])]
 
 
 def bundled(run: Run) -> Noted:

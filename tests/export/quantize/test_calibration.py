@@ -13,7 +13,8 @@ from compress.data.encode import spread_over_languages_and_lengths
 from compress.data.stage import load_data
 from compress.runs.directory import find_run
 from compress.runtimes.generation import DECODER, DECODER_WITH_PAST, ENCODER, Search
-from export.quantize.calibration import calibration_feeds, recorded_feeds
+from export.quantize.calibration import calibration_batches, translating
+from export.quantize.ranges import watched
 from export.stage import run_export_stages
 
 
@@ -30,22 +31,24 @@ def test_rows_are_drawn_evenly_over_languages_and_lengths():
     assert spread_over_languages_and_lengths(languages, lengths, 10_000) == list(range(1105))
 
 
-def test_graphs_are_fed_with_the_rows(finished_run: Path):
+def test_calibration_reads_rows_of_all_lengths(finished_run: Path):
     run = find_run(finished_run, finished_run.parent, {"export.calibration.rows": 30})
-    feeds = calibration_feeds(run, load_data(run), finished_run / "onnx")
-    batches = feeds["model.onnx"]
-    assert set(batches[0]) == {"input_ids", "attention_mask"}
+    batches = calibration_batches(run, load_data(run), finished_run / "onnx")
     assert sum(len(batch["input_ids"]) for batch in batches) == 30
     assert len({batch["input_ids"].shape[1] for batch in batches}) > 1
 
 
-def test_of_a_decoder_s_steps_few_are_kept_from_the_first_to_the_last(exported_translator):
+def test_of_a_decoder_s_steps_few_are_shown_from_the_first_to_the_last(exported_translator):
+    folder = exported_translator("marian")
     tokens = np.random.default_rng(0).integers(4, small_translators.TOKENS, (3, 6))
     batches = [{"input_ids": tokens, "attention_mask": np.ones_like(tokens)}] * 2
-    feeds = recorded_feeds(exported_translator("marian"), batches, Search(beams=1, length_penalty=1.0, max_tokens=20))
-    assert [len(feeds[name]) for name in (ENCODER, DECODER)] == [2, 2]
-    pasts = [feed["past_key_values.0.decoder.key"].shape[2] for feed in feeds[DECODER_WITH_PAST]]
-    assert pasts == [1, 2, 4, 8, 16] * 2
+    calibrate = translating(batches, Search(beams=1, length_penalty=1.0, max_tokens=20))
+    past, shown = "past_key_values.0.decoder.key", {}
+    for name, value in ((ENCODER, "input_ids"), (DECODER, "input_ids"), (DECODER_WITH_PAST, past)):
+        shown[name] = seen = []
+        watched(folder / name, [value], calibrate)(lambda values, seen=seen, value=value: seen.append(values[value]))
+    assert [len(shown[name]) for name in (ENCODER, DECODER)] == [2, 2]
+    assert [array.shape[2] for array in shown[DECODER_WITH_PAST]] == [1, 2, 4, 8, 16] * 2
 
 
 @pytest.fixture

@@ -29,13 +29,14 @@ from export.onnx.seq2seq import seq2seq_graphs
 from export.onnx.weights import save_graph, save_graphs, weight_bytes
 from export.quantize import folder as all_graphs
 from export.quantize import openvino
+from export.quantize.calibration import reading
 from export.quantize.embeddings import quantize_embeddings
 from export.quantize.fp16 import convert_fp16
 from export.quantize.int4 import quantize_int4
 from export.quantize.int8 import quantize_dynamic_int8, quantize_static_int8
 from export.quantize.openvino import convert_openvino_int8
 
-FEEDS = {"model.onnx": [small_encoders.inputs(rows, length) for rows, length in ((3, 9), (2, 14), (1, 5))]}
+CALIBRATE = reading([small_encoders.inputs(rows, length) for rows, length in ((3, 9), (2, 14), (1, 5))])
 CPU, GPU = resolve_target("auto"), TARGETS["cuda-sm89"]  # what is run here must be made for here
 FORMS = {
     "dynamic int8": lambda source, folder, excluded: quantize_dynamic_int8(source, folder, CPU, excluded),
@@ -43,10 +44,10 @@ FORMS = {
         source, folder, CPU, excluded, by_token=True
     ),
     "static int8": lambda source, folder, excluded: quantize_static_int8(
-        source, folder, CPU, FEEDS, "minmax", excluded
+        source, folder, CPU, CALIBRATE, "minmax", excluded
     ),
     "static int8 for a GPU": lambda source, folder, excluded: quantize_static_int8(
-        source, folder, GPU, FEEDS, "minmax", excluded
+        source, folder, GPU, CALIBRATE, "minmax", excluded
     ),
     "int4": quantize_int4,
     "fp16": convert_fp16,
@@ -120,7 +121,7 @@ def test_embeddings_have_a_scale_for_each_token(plain: Path, folder: Path):
 
 @pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
 def test_static_int8_for_a_gpu_is_signed_and_symmetric(method: str, plain: Path, folder: Path):
-    quantize_static_int8(plain, folder, TARGETS["cuda-sm89"], FEEDS, method)
+    quantize_static_int8(plain, folder, TARGETS["cuda-sm89"], CALIBRATE, method)
     graph = onnx.load(folder / "model.onnx").graph
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     pairs = [node for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
@@ -144,12 +145,12 @@ def test_no_weights_are_written_that_nothing_reads(form: str, plain: Path, folde
 
 def test_a_graph_that_no_calibration_row_reaches_is_refused(plain: Path, folder: Path):
     with pytest.raises(RejectedVariantError, match=r"model.onnx: no calibration row reaches it, as what the model wri"):
-        quantize_static_int8(plain, folder, CPU, {"model.onnx": []}, "percentile")
+        quantize_static_int8(plain, folder, CPU, reading([]), "percentile")
 
 
 def test_static_int8_for_x86_has_unsigned_activations(plain: Path, folder: Path):
     target = CPU if not CPU.signed_activations else TARGETS["cpu-vnni"]
-    quantize_static_int8(plain, folder, target, FEEDS, "minmax")
+    quantize_static_int8(plain, folder, target, CALIBRATE, "minmax")
     graph = onnx.load(folder / "model.onnx").graph
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     kinds = {tensors[node.input[2]].data_type for node in graph.node if node.op_type == "QuantizeLinear"}
@@ -181,7 +182,7 @@ def test_openvino_reads_weights_beside_the_graph(plain: Path, tmp_path: Path, mo
         monkeypatch.setattr(beside, "SINGLE_FILE_LIMIT", limit)
         folder = tmp_path / f"made-{limit}"
         folder.mkdir()
-        convert_openvino_int8(plain, folder, CPU, FEEDS, "minmax")
+        convert_openvino_int8(plain, folder, CPU, CALIBRATE, "minmax")
         assert sorted(path.name for path in folder.iterdir()) == ["openvino_model.bin", "openvino_model.xml"]
         files.append((folder / "openvino_model.bin").read_bytes())
     assert files[0] == files[1]
@@ -250,7 +251,7 @@ def test_openvino_leaves_out_what_is_excluded(plain: Path, tmp_path: Path):
     for excluded in ((), ("bert.pooler.dense", "classifier")):
         folder = tmp_path / f"made-{len(excluded)}"
         folder.mkdir()
-        convert_openvino_int8(plain, folder, CPU, FEEDS, "minmax", excluded)
+        convert_openvino_int8(plain, folder, CPU, CALIBRATE, "minmax", excluded)
         nodes = openvino_core().read_model(folder / "openvino_model.xml").get_ops()
         products[excluded] = {
             node.get_friendly_name()
@@ -281,7 +282,7 @@ def test_products_that_stay_in_32_bits_unasked_are_named(plain: Path, folder: Pa
 
 
 def test_attention_stays_out_of_static_int8(plain: Path, folder: Path):
-    quantize_static_int8(plain, folder, GPU, FEEDS, "minmax")
+    quantize_static_int8(plain, folder, GPU, CALIBRATE, "minmax")
     graph = onnx.load(folder / "model.onnx").graph
     made_by = {output: node.op_type for node in graph.node for output in node.output}
     products = [node for node in graph.node if node.op_type == "MatMul"]

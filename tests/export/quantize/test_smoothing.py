@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compress.targets import resolve_target
 from export.quantize import folder as all_graphs
 from export.quantize import int8
+from export.quantize.calibration import reading
 from export.quantize.int8 import quantize_static_int8
 
 WIDTH, LOUD = 32, 5
@@ -73,7 +74,7 @@ def answers(path: Path) -> np.ndarray:
 def quantised(plain: Path, name: str, feed: dict[str, np.ndarray] = FEED) -> Path:
     folder = plain.with_name(name)
     folder.mkdir()
-    quantize_static_int8(plain, folder, resolve_target("auto"), {"model.onnx": [feed]}, "minmax")
+    quantize_static_int8(plain, folder, resolve_target("auto"), reading([feed]), "minmax")
     return folder / "model.onnx"
 
 

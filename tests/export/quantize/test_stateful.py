@@ -22,7 +22,7 @@ from compress.runtimes.openvino import OPENVINO_DECODER, OPENVINO_ENCODER, OpenV
 from compress.targets import resolve_target
 from export.onnx.fusion import fuse_graphs
 from export.onnx.weights import weight_bytes
-from export.quantize.calibration import recorded_feeds
+from export.quantize.calibration import translating
 from export.quantize.int8 import quantize_static_int8
 from export.quantize.openvino import convert_openvino_bf16, convert_openvino_int8
 from export.quantize.stateful import stateful_decoder
@@ -114,9 +114,9 @@ def test_int8_loses_no_more_than_the_same_ranges_in_onnx_runtime(marian: Path, t
     for folder in (fused, static, made):
         folder.mkdir()
     fuse_graphs(marian, fused)
-    feeds = recorded_feeds(marian, [sources], Search(1, 1.0, WRITTEN))
-    quantize_static_int8(fused, static, target, feeds, "minmax")
-    convert_openvino_int8(fused, made, target, feeds, "minmax")
+    calibrate = translating([sources], Search(1, 1.0, WRITTEN))
+    quantize_static_int8(fused, static, target, calibrate, "minmax")
+    convert_openvino_int8(fused, made, target, calibrate, "minmax")
     own = OnnxDecoder(marian)
     wanted, other, found = (
         one.begin(sources, prompts(own, 6))[0] for one in (own, OnnxDecoder(static), OpenVinoDecoder(made))
