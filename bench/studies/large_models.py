@@ -30,7 +30,7 @@ from export.onnx.graphs import graph_bytes
 if TYPE_CHECKING:
     from export.quantize.ranges import Calibrate
 
-_LABELS, _CALIBRATION_BATCHES, _CALIBRATION_TOKENS = 7, 8, 128
+_LABELS, _CALIBRATION_BATCH = 7, 8
 WEIGHTS = "model"
 """Folder of the model that all forms are made of."""
 
@@ -44,6 +44,8 @@ class ModelShape:
     width: int
     tokens: int
     translates: bool = False
+    calibration_rows: int = 64
+    calibration_tokens: int = 128
 
     @property
     def task(self) -> Task:
@@ -61,6 +63,9 @@ SHAPES = {
     )
 }
 """The shapes that are measured."""
+
+MANY_ROWS = ModelShape("student, calibrated on 5,000 rows of 512 tokens", 3, 192, 40_000, False, 5_000, 512)
+"""A small model, static forms of which have seen much."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def _forms(shape: ModelShape, root: Path) -> Mapping[str, Callable[[Path], objec
         return forms
     return forms | {
         "openvino-int8": lambda folder: convert_openvino_int8(fused, folder, own, calibrate, "percentile"),
-        "tensorrt-fp16": lambda folder: _build_engine(root / "onnx-fp16", folder),
+        "tensorrt-fp16": lambda folder: _build_engine(root / "onnx-fp16", folder, shape.calibration_tokens),
     }
 
 
@@ -113,25 +118,25 @@ def _calibrate(shape: ModelShape) -> Calibrate:
 
     rows = list(_rows(shape))
     if shape.translates:
-        return translating(rows, Search(beams=1, length_penalty=1.0, max_tokens=_CALIBRATION_TOKENS))
+        return translating(rows, Search(beams=1, length_penalty=1.0, max_tokens=shape.calibration_tokens))
     return reading(rows)
 
 
 def _rows(shape: ModelShape) -> Iterator[dict[str, np.ndarray]]:
     generator = np.random.default_rng(0)
-    for _ in range(_CALIBRATION_BATCHES):
-        tokens = generator.integers(5, shape.tokens, (8, _CALIBRATION_TOKENS))
+    for _ in range(shape.calibration_rows // _CALIBRATION_BATCH):
+        tokens = generator.integers(5, shape.tokens, (_CALIBRATION_BATCH, shape.calibration_tokens))
         yield {"input_ids": tokens, "attention_mask": np.ones_like(tokens)}
 
 
-def _build_engine(source: Path, folder: Path) -> object:
+def _build_engine(source: Path, folder: Path, tokens: int) -> object:
     """Ahead of time, for one GPU generation."""
     from compress.recipe.export import TensorRT
     from compress.runtimes.tensorrt import choose_builder
     from export.tensorrt.builder import EngineRequest, build_engine
     from export.tensorrt.settings import resolved
 
-    settings = resolved(TensorRT(), _CALIBRATION_TOKENS, TARGETS["cuda-sm89"])
+    settings = resolved(TensorRT(), tokens, TARGETS["cuda-sm89"])
     return build_engine(choose_builder(), EngineRequest(source / "model.onnx", source.name, "fp16", settings), folder)
 
 
@@ -232,7 +237,7 @@ def cost_table(costs: Sequence[Cost]) -> Sequence[str]:
 def main() -> None:
     """Make one form where a shape, a form and a folder are named; else measure them all."""
     if len(sys.argv) > 1:
-        shape, form, root = SHAPES[sys.argv[1]], sys.argv[2], Path(sys.argv[3])
+        shape, form, root = {**SHAPES, MANY_ROWS.name: MANY_ROWS}[sys.argv[1]], sys.argv[2], Path(sys.argv[3])
         folder = root / form
         if form == WEIGHTS:
             write_model(shape, folder)

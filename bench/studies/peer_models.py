@@ -31,13 +31,14 @@ CONTENDERS = {
     "torch.compile bf16": "bf16",
     "OpenVINO as it comes": "bf16",
     "onnx-int8": "int8",
+    "onnx-static": "int8",
     "openvino-int8": "int8",
     "ONNX Runtime default int8": "int8",
     "OpenVINO NNCF int8 f32": "int8",
     "OpenVINO NNCF int8 as it comes": "int8",
 }
 """Who is measured, and in which precision: as it comes, OpenVINO takes bf16 where the processor has it."""
-OURS = ("onnx-fused", "openvino-bf16", "onnx-int8", "openvino-int8")
+OURS = ("onnx-fused", "openvino-bf16", "onnx-int8", "onnx-static", "openvino-int8")
 EXACT = "PyTorch"
 """Whose logits the others are compared with."""
 
@@ -110,16 +111,17 @@ def write_models(shape: EncoderShape, folder: Path) -> None:
     from export.onnx.fusion import fuse_graphs
     from export.onnx.plain import export_onnx
     from export.quantize.calibration import reading
-    from export.quantize.int8 import quantize_dynamic_int8
+    from export.quantize.int8 import quantize_dynamic_int8, quantize_static_int8
     from export.quantize.openvino import convert_openvino_bf16, convert_openvino_int8
 
     _write_torch(shape, folder / "torch")
-    for name in ("plain", "fused", "int8", "openvino-int8", "openvino-bf16"):
+    for name in ("plain", "fused", "int8", "static", "openvino-int8", "openvino-bf16"):
         (folder / name).mkdir()
     export_onnx(task_named("text-classification"), folder / "torch", folder / "plain", [])
     fuse_graphs(folder / "plain", folder / "fused")
     target, feeds = resolve_target("auto"), [random_tokens(1, length) for length in range(8, 72)]
     quantize_dynamic_int8(folder / "fused", folder / "int8", target, by_token=True)
+    quantize_static_int8(folder / "fused", folder / "static", target, reading(feeds), "minmax")
     convert_openvino_int8(folder / "fused", folder / "openvino-int8", target, reading(feeds), "minmax")
     convert_openvino_bf16(folder / "plain", folder / "openvino-bf16")
     _write_peers(folder, feeds)
@@ -133,6 +135,7 @@ def open_peer(name: str, folder: Path, threads: int) -> PeerModel:
         "onnx": "plain/model.onnx",
         "onnx-fused": "fused/model.onnx",
         "onnx-int8": "int8/model.onnx",
+        "onnx-static": "static/model.onnx",
         "ONNX Runtime default int8": "default-int8.onnx",
     }
     if name.startswith("OpenVINO"):

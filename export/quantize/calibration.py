@@ -14,7 +14,7 @@ from compress.data.stage import DataSet
 from compress.errors import RejectedVariantError
 from compress.models.load import load_tokenizer
 from compress.runs.directory import Run
-from compress.runtimes.generation import OnnxDecoder, Search, generate_tokens
+from compress.runtimes.generation import DECODER_WITH_PAST, OnnxDecoder, Search, generate_tokens
 from compress.runtimes.onnx import onnx_session
 from export.quantize.ranges import Calibrate, Inputs, WatchedSession
 
@@ -89,7 +89,8 @@ def translating(batches: Sequence[Inputs], search: Search) -> Calibrate:
             return Watched() if path == graph else onnx_session(path, threads)
 
         decoder = OnnxDecoder(graph.parent, opened=opened)
+        tokens = search.max_tokens if graph.name == DECODER_WITH_PAST else 1  # the others run once a text
         for batch in batches:
-            generate_tokens(decoder, batch, search, search.max_tokens)
+            generate_tokens(decoder, batch, search, tokens)
 
     return calibrate

@@ -14,7 +14,7 @@ ERRORS = {"fp32": 1e-7, "bf16": 0.02, "int8": 0.2}
 @pytest.fixture
 def samples() -> dict[str, list[float]]:
     generator = np.random.default_rng(0)
-    milliseconds = {"onnx": 10.0, "onnx-fused": 8.0, "onnx-int8": 4.0, "openvino-int8": 5.0}
+    milliseconds = {"onnx": 10.0, "onnx-fused": 8.0, "onnx-int8": 4.0, "onnx-static": 5.5, "openvino-int8": 5.0}
     milliseconds |= {"OpenVINO NNCF int8 f32": 3.0, "openvino-bf16": 6.0}
     return {
         name: (milliseconds.get(name, 9.0) * generator.normal(1, 0.02, 60)).tolist() for name in CONTENDERS
@@ -83,7 +83,7 @@ def test_without_bf16_or_a_compiler_the_others_are_measured(monkeypatch: pytest.
     assert set(CONTENDERS) - set(names) == {"openvino-bf16", "torch.compile", "torch.compile bf16"}
     assert precision_here("OpenVINO as it comes") == "fp32"
     assert ours_like("OpenVINO as it comes", names) == ours_like("PyTorch bf16", names) == ["onnx-fused"]
-    assert ours_like("OpenVINO NNCF int8 as it comes", names) == ["onnx-int8", "openvino-int8"]
+    assert ours_like("OpenVINO NNCF int8 as it comes", names) == ["onnx-int8", "onnx-static", "openvino-int8"]
     monkeypatch.setattr("compress.targets.target_of", lambda _: TARGETS["cpu-amx"])
     monkeypatch.setattr(peer_models, "_has_compiler", lambda: True)
     assert contenders_here() == list(CONTENDERS)
