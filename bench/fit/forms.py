@@ -10,6 +10,7 @@ from bench.fit.candidates import recipe_of
 from bench.fit.report import FitCandidate
 from compress.console import swallowed_output
 from compress.data.stage import DataSet
+from compress.errors import RejectedVariantError
 from compress.evaluation.predicted import predicted_of
 from compress.models.build import exchange_tokenizer, student_config
 from compress.models.describe import thresholds_in
@@ -23,12 +24,22 @@ from compress.tasks.contract import Prediction
 from compress.tasks.rows import Row
 from compress.teacher.pool import build_pool
 from compress.teacher.summary import TEACHER
-from compress.variants.registry import FUSED, INT8, PLAIN
+from compress.variants.registry import FUSED, INT8, PLAIN, STATIC_INT8, Variant
 from export.onnx.graphs import graph_bytes
+from export.quantize.calibration import calibration_of, check_calibration_rows
 from export.search.timing import FormTimes, timed_in_turn
 from export.variants.making import ingredients_of, make
 
-FORM = INT8
+
+def form_for(run: Run, data: DataSet) -> Variant:
+    """The faster form, whose ranges are known beforehand, where a run's rows can tell them."""
+    if run.task.GENERATES:
+        return INT8
+    try:
+        check_calibration_rows(run, data)
+    except RejectedVariantError:
+        return INT8
+    return STATIC_INT8
 
 
 @dataclass(frozen=True)
@@ -39,12 +50,17 @@ class FormMaker:
     data: DataSet
     target: Target
 
+    @property
+    def form(self) -> Variant:
+        """What is made."""
+        return form_for(self.run, self.data)
+
     def make(self, student: Path, folder: Path) -> Path:
         """The form of a student's ``save_pretrained`` folder, in a new folder within ``folder``.
 
         :raises RejectedVariantError: If its graph does not come out as it should.
         """
-        made = {variant.name: folder / variant.name for variant in (PLAIN, FUSED, FORM)}
+        made = {variant.name: folder / variant.name for variant in (PLAIN, FUSED, self.form)}
         for path in made.values():
             path.mkdir()
         ingredients = replace(
@@ -52,11 +68,12 @@ class FormMaker:
             student=student,
             plain=made[PLAIN.name],
             fused=made[FUSED.name],
+            calibrate=lambda: calibration_of(self.run, self.data, student),
             announce=contextlib.nullcontext,
         )
-        for variant in (PLAIN, FUSED, FORM):
+        for variant in (PLAIN, FUSED, self.form):
             make(variant, ingredients, made[variant.name])
-        return made[FORM.name]
+        return made[self.form.name]
 
     def untrained(self, candidate: FitCandidate, folder: Path) -> None:
         """Fill a folder with a candidate that has random weights: latency and size are those of the trained one."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from bench.fit.bounds import FitBounds
 from bench.fit.candidates import by_size, candidates_of, recipe_of, used_tokens
-from bench.fit.forms import FORM
 from bench.fit.report import FIT, FitCandidate, FitConfirmation, FitReport, FitWeights, write_fit
 from bench.fit.search import FitSearch, look_for_student, trials_of, why_chosen
 from bench.fit.show import draw_fit
@@ -80,7 +79,7 @@ def run_fit_stage(run: Run, bounds: FitBounds, most: int) -> FitReport:
         bounds=bounds,
         objective=bounds.objective,
         target=resolve_target(run.recipe.export.target).name,
-        form=FORM.name,
+        form=runner.form,
         metric=confirmation.losses.metric if confirmation else "",
         rows=len(runner.rows),
         epochs=found.epochs,

@@ -13,7 +13,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from bench.fit.candidates import recipe_of, student_of
-from bench.fit.forms import FORM, FormMaker, size_of
+from bench.fit.forms import FormMaker, size_of
 from bench.fit.report import FitCandidate, FitCost, FitRung
 from compress.console import say, working
 from compress.contract import Contract
@@ -47,9 +47,14 @@ class FitRunner:
 
     def __init__(self, run: Run, data: DataSet, target: Target, reference: FitCandidate):
         self.run, self._data = run, data
-        self.folder = run.folder / "trials" / f"fit-{content_hash(_depends_on(run, target))}"
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._forms, self._timed_with = FormMaker(run, data, target), reference
+        self.folder = run.folder / "trials" / f"fit-{content_hash(_depends_on(run, target, self.form))}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def form(self) -> str:
+        """The variant that candidates are measured and judged in."""
+        return self._forms.form.name
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -188,7 +193,7 @@ class FitRunner:
         return read_findings(path, self.run.task)
 
 
-def _depends_on(run: Run, target: Target) -> dict[str, object]:
+def _depends_on(run: Run, target: Target, form: str) -> dict[str, object]:
     """What trials hang on, bounds apart: fits with others find them."""
     student = run.recipe.student
     any_shape = FitCandidate(layers=1, hidden_size=8, heads=1, feed_forward_size=8, initialization="random")
@@ -198,7 +203,8 @@ def _depends_on(run: Run, target: Target) -> dict[str, object]:
         "student": student_of(any_shape, student).model_dump(mode="json", exclude={"seeds"}),
         "labelled_languages": run.recipe.data.labelled_languages,
         "target": target.name,
-        "form": FORM.name,
+        "form": form,
+        "calibration": run.recipe.export.calibration.model_dump(mode="json"),
         "threads": run.recipe.bench.threads,
         "seed": run.recipe.seed,
         "code": program_version(),

@@ -186,7 +186,7 @@ ENGINES: Mapping[EnginePrecision, Variant] = {
 """The engine of each precision."""
 
 PLAIN, FUSED, CHOSEN = VARIANTS["onnx"], VARIANTS["onnx-fused"], VARIANTS["onnx-chosen"]
-INT8 = VARIANTS["onnx-int8"]
+INT8, STATIC_INT8 = VARIANTS["onnx-int8"], VARIANTS["onnx-static"]
 
 
 def default_variants(target: Target, *, writes: bool = False) -> list[Variant]:

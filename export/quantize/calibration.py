@@ -21,15 +21,10 @@ from export.quantize.ranges import Calibrate, Inputs, WatchedSession
 _BATCH_SIZE = 8
 
 
-def calibration_batches(run: Run, data: DataSet, source: Path) -> Sequence[Inputs]:
-    """The calibration rows in batches of like length, as a model reads them.
-
-    :param source: Folder with the model's tokenizer.
-    :raises RejectedVariantError: If the rows are of one language only and the data is not.
-    """
-    settings, rows = run.recipe.export.calibration, data.splits[run.recipe.export.calibration.split]
-    languages = rows.column("lang")
-    present = sorted(set(languages))
+def check_calibration_rows(run: Run, data: DataSet) -> None:
+    """:raises RejectedVariantError: If the rows are of one language only and the data is not."""
+    settings = run.recipe.export.calibration
+    present = sorted(set(data.splits[settings.split].column("lang")))
     if len(present) == 1 and len(data.languages) > 1:
         other = "validation" if settings.split == "train" else "train"
         raise RejectedVariantError(
@@ -37,6 +32,17 @@ def calibration_batches(run: Run, data: DataSet, source: Path) -> Sequence[Input
             f"{', '.join(data.languages)}: the ranges would fit one language; use rows of all: "
             f"--set export.calibration.split={other}"
         )
+
+
+def calibration_batches(run: Run, data: DataSet, source: Path) -> Sequence[Inputs]:
+    """The calibration rows in batches of like length, as a model reads them.
+
+    :param source: Folder with the model's tokenizer.
+    :raises RejectedVariantError: As `check_calibration_rows` has it.
+    """
+    check_calibration_rows(run, data)
+    settings, rows = run.recipe.export.calibration, data.splits[run.recipe.export.calibration.split]
+    languages = rows.column("lang")
     tokenizer = load_tokenizer(source, run.trusts_code)
     lengths = [sum(map(len, run.task.texts(row))) for row in rows]
     chosen = spread_over_languages_and_lengths(languages, lengths, settings.rows)
