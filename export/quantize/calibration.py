@@ -92,11 +92,29 @@ def translating(batches: Sequence[Inputs], search: Search) -> Calibrate:
                 return session.run(outputs, inputs)
 
         def opened(path: Path, threads: int | None) -> Any:
-            return Watched() if path == graph else onnx_session(path, threads)
+            return Watched() if path == graph else _OpenWhileItRuns(path, threads)
 
         decoder = OnnxDecoder(graph.parent, opened=opened)
         tokens = search.max_tokens if graph.name == DECODER_WITH_PAST else 1  # the others run once a text
         for batch in batches:
             generate_tokens(decoder, batch, search, tokens)
+            session.close()
 
     return calibrate
+
+
+class _OpenWhileItRuns:
+    """The session of a graph that runs once a batch, before the one that is watched: together they would take more
+    memory than the model's file has bytes, several times."""
+
+    def __init__(self, path: Path, threads: int | None):
+        self._path, self._threads = path, threads
+
+    def get_outputs(self) -> Sequence[Any]:
+        import onnx_ir
+
+        return list(onnx_ir.load(self._path).graph.outputs)
+
+    def run(self, outputs: list[str] | None, inputs: Inputs) -> list[np.ndarray]:
+        found: list[np.ndarray] = onnx_session(self._path, self._threads).run(outputs, dict(inputs))
+        return found

@@ -31,33 +31,46 @@ Values = Mapping[str, np.ndarray]
 
 
 class WatchedSession:
-    """A graph's session that shows values in the graph to whoever watches."""
+    """A graph's session that shows values in the graph to whoever watches; it opens when it is asked."""
 
     def __init__(self, graph: Path, names: Sequence[str]):
         import onnx_ir
 
         model = onnx_ir.load(graph)
         self._constants = {name: array_of(value) for name, value in model.graph.initializers.items() if name in names}
-        self._names, self._own = names, len(model.graph.outputs)
+        self._graph, self._names = graph, names
+        self._own, self._accepted = (
+            [str(value.name) for value in of] for of in (model.graph.outputs, model.graph.inputs)
+        )
         calculated = [value for node in model.graph for value in node.outputs if value.name in names]
         for value in calculated:
             value.type = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
             if not value.is_graph_output():
                 model.graph.outputs.append(value)
         self._calculated = [str(value.name) for value in calculated]
-        self._session = onnx_session(onnx_ir.to_proto(model).SerializeToString(), weights=graph.parent)
-        self._accepted = [value.name for value in self._session.get_inputs()]
+        self._altered, self._open = onnx_ir.to_proto(model).SerializeToString(), None
         self.watch: Callable[[Values], None] = lambda values: None
 
     def get_outputs(self) -> Sequence[Any]:
-        """Those that the graph has by itself, as ONNX Runtime describes them."""
-        return list(self._session.get_outputs())[: self._own]
+        """Those that the graph has by itself; each has a ``name``."""
+        import onnx_ir
+
+        return list(onnx_ir.load(self._graph).graph.outputs)
 
     def run(self, outputs: list[str] | None, inputs: Inputs) -> list[np.ndarray]:
         """What ONNX Runtime's own session gives; nothing is shown."""
-        wanted = outputs or [value.name for value in self.get_outputs()]
-        found: list[np.ndarray] = self._session.run(wanted, dict(inputs))
+        found: list[np.ndarray] = self._session.run(outputs or self._own, dict(inputs))
         return found
+
+    def close(self) -> None:
+        """Give the memory of its weights back until it is asked again."""
+        self._open = None
+
+    @property
+    def _session(self) -> Any:
+        if self._open is None:
+            self._open = onnx_session(self._altered, weights=self._graph.parent)
+        return self._open
 
     def show(self, inputs: Inputs) -> None:
         """Show the values on some inputs, of few rows after the others."""
