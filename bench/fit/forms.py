@@ -32,8 +32,9 @@ from export.variants.making import ingredients_of, make
 
 
 def form_for(run: Run, data: DataSet) -> Variant:
-    """The faster form, whose ranges are known beforehand, where a run's rows can tell them."""
-    if run.task.GENERATES:
+    """The faster form, whose ranges are fixed, where a run's rows can tell them and its recipe exports it."""
+    exported = run.recipe.export.variants
+    if run.task.GENERATES or (exported is not None and STATIC_INT8.name not in exported):
         return INT8
     try:
         check_calibration_rows(run, data)

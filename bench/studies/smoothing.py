@@ -50,7 +50,7 @@ def errors_of(run: Run) -> list[list[str]]:
         share = np.mean((_outputs(sample, folder) - exact) ** 2) / exact.var(axis=0).mean()
         graph = onnx_ir.load(folder / "model.onnx").graph
         divisions = sum(str(node.outputs[0].name).endswith("_smoothed") for node in graph if node.op_type == "Mul")
-        return [name, f"{100 * share:.2f}", str(divisions)]
+        return [name, f"{100 * share:.3g}", str(divisions)]
 
     with TemporaryDirectory() as scratch:
         quantize_dynamic_int8(fused, Path(scratch), target, by_token=True)

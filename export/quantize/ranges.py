@@ -88,7 +88,7 @@ Watched = Callable[[Callable[[Values], None]], None]
 
 
 def watched(graph: Path, names: Sequence[str], calibrate: Calibrate) -> Watched:
-    """Values in a graph on the calibration rows; the graph is opened once."""
+    """Values in a graph on the calibration rows; the graph is read once."""
     session = WatchedSession(graph, names)
 
     def show(watch: Callable[[Values], None]) -> None:
