@@ -24,17 +24,18 @@ from compress.tasks.contract import Prediction
 from compress.tasks.rows import Row
 from compress.teacher.pool import build_pool
 from compress.teacher.summary import TEACHER
-from compress.variants.registry import FUSED, INT8, PLAIN, STATIC_INT8, Variant
+from compress.variants.registry import FUSED, INT8, PLAIN, STATIC_INT8, Variant, default_variants
 from export.onnx.graphs import graph_bytes
 from export.quantize.calibration import calibration_of, check_calibration_rows
 from export.search.timing import FormTimes, timed_in_turn
 from export.variants.making import ingredients_of, make
 
 
-def form_for(run: Run, data: DataSet) -> Variant:
-    """The faster form, whose ranges are fixed, where a run's rows can tell them and its recipe exports it."""
-    exported = run.recipe.export.variants
-    if run.task.GENERATES or (exported is not None and STATIC_INT8.name not in exported):
+def form_for(run: Run, data: DataSet, target: Target) -> Variant:
+    """The faster form, whose ranges are fixed, where it is exported for a CPU and a run's rows can tell them."""
+    named = run.recipe.export.variants
+    exported = [variant.name for variant in default_variants(target)] if named is None else named
+    if run.task.GENERATES or target.is_gpu or STATIC_INT8.name not in exported:
         return INT8
     try:
         check_calibration_rows(run, data)
@@ -54,7 +55,7 @@ class FormMaker:
     @property
     def form(self) -> Variant:
         """What is made."""
-        return form_for(self.run, self.data)
+        return form_for(self.run, self.data, self.target)
 
     def make(self, student: Path, folder: Path) -> Path:
         """The form of a student's ``save_pretrained`` folder, in a new folder within ``folder``.

@@ -8,6 +8,7 @@ processor has it, and in 32 bits.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -218,8 +219,14 @@ def _peak(threads: int) -> float:
 def main() -> None:
     """Measure student and teacher shapes; JSON on standard output, a table on standard error."""
     quiet_libraries()
+    shapes = {shape.name: shape for shape in (EncoderShape(6, 384), EncoderShape(12, 768))}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", choices=shapes, help="this one alone")
+    parser.add_argument("--threads", type=int, choices=(1, 2), help="so many alone")
+    asked = parser.parse_args()
     sizes = [(batch, length) for batch in (1, 8) for length in (32, 128)]
-    report = compare_peers([EncoderShape(6, 384), EncoderShape(12, 768)], [1, 2], sizes)
+    wanted = [shapes[asked.shape]] if asked.shape else list(shapes.values())
+    report = compare_peers(wanted, [asked.threads] if asked.threads else [1, 2], sizes)
     sys.stdout.write(report.model_dump_json() + "\n")
     Console(width=220, stderr=True).print(*peer_tables(report))
 

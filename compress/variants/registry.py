@@ -192,8 +192,8 @@ INT8, STATIC_INT8 = VARIANTS["onnx-int8"], VARIANTS["onnx-static"]
 def default_variants(target: Target, *, writes: bool = False) -> list[Variant]:
     """What is made for a target where nothing else is asked for, beside the plain graph.
 
-    :param writes: Of a model that writes text: it has to write all calibration rows, and steps of its decoders are kept
-        with the keys and values before them, so that a form of the same precision that needs none is enough.
+    :param writes: Of a model that writes text: it has to write all calibration rows to be calibrated, so that a form of
+        the same precision that needs none is enough.
     """
     kind = "browser" if target.browser else "GPU" if target.is_gpu else "CPU"
     found = [variant for variant in _ALL if kind in variant.default_for]
