@@ -8,7 +8,6 @@ from importlib import resources
 from pathlib import Path
 
 from compress.reports.bench import Report
-from compress.runtimes.openvino import OPENVINO_MODEL
 from compress.serving.format import BundleModel
 from compress.tasks.contract import Example, Task
 from compress.tasks.rows import Row
@@ -43,8 +42,8 @@ def write_serving(
 ) -> None:
     """Write a model's configurations, warm-up data and Python model around its version folder.
 
-    Tasks with several graphs have the Python backend run one after the other; so it does with engines for which Triton
-    has no backend.
+    Tasks with several graphs have the Python backend run one after the other; so it does with what no backend of Triton
+    runs as it was measured.
 
     :param classes: Number of labels.
     :param report: Of the run's bench stage, if it has been run.
@@ -94,7 +93,7 @@ def serving_of(model: BundleModel, measured_as: str, report: Report | None, vers
         runtime=model.runtime,
         on_gpu=model.on_gpu,
         largest_batch=sidecar.largest_batch if sidecar else _NOT_MEASURED_BATCH,
-        file=engine.name if engine else _graph_of(version),
+        file=engine.name if engine else "model.onnx",
         profiles=len(sidecar.profiles) if sidecar else 0,
     )
     found = report.models.get(measured_as) if report and model.measured else None
@@ -109,8 +108,3 @@ def serving_of(model: BundleModel, measured_as: str, report: Report | None, vers
         row_ms=times[fewest].p50_ms / fewest,
         threads=report.machine.threads,
     )
-
-
-def _graph_of(version: Path) -> str:
-    """The graph that Triton's backend is to load."""
-    return OPENVINO_MODEL if (version / OPENVINO_MODEL).exists() else "model.onnx"
