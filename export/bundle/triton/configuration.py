@@ -25,8 +25,8 @@ Message = Mapping[str, object]
 TEXT_CONFIGURATION = "configs/text.pbtxt"
 _FASTER = 1.05
 _TYPES = {"int64": "TYPE_INT64", "int32": "TYPE_INT32", "float": "TYPE_FP32", "float16": "TYPE_FP16"}
-# Triton's backend for OpenVINO has no parameter for 32 bits: where a processor has bf16 it would give other answers than
-# those that were compared.
+# Triton's backend for OpenVINO has no parameter for 32 bits: where a processor has bf16 it would give other answers
+# than those that were compared.
 _BACKENDS: Mapping[ServedRuntime, str] = {"ONNX Runtime": "onnxruntime", "TensorRT": "tensorrt"}
 
 
@@ -54,8 +54,8 @@ class Serving:
 
     @property
     def has_backend(self) -> bool:
-        """Whether a backend of Triton runs its graph as it was measured: none knows engines that were built ahead of time,
-        and none tells OpenVINO its precision."""
+        """Whether a backend of Triton runs its graph as it was measured: none knows engines that were built ahead of
+        time, and none tells OpenVINO its precision."""
         return self.runtime in _BACKENDS
 
     @property
