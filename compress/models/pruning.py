@@ -57,15 +57,17 @@ def prune(
     :param batches: Padded training rows with ``labels``.
     :param loss: The loss of a model on one of them.
     :param method: ``importance`` keeps the channels of the residual stream that matter most; ``svd`` projects it onto
-        the leading singular directions of all weights that read or write it. Heads and neurons are kept by importance.
+        the leading singular directions of what it holds on these rows. Heads and neurons are kept by importance.
     :param advance: Told the number of rows after each batch.
     :raises CompressError: If the architecture is not known, or the heads have another size.
     """
     _check(teacher, student)
-    importance = _importance(teacher, batches, loss, advance)
+    rows = list(batches)
+    importance = _importance(teacher, rows, loss, advance)
     bases = _bases(student, importance, kept_layers)
     if method == "svd":
-        bases["channels", None] = _leading_directions(teacher, student.config.hidden_size)
+        states = [0, *(layer + 1 for layer in kept_layers)]
+        bases["channels", None] = _leading_directions(teacher, rows, states, student.config.hidden_size)
     source = teacher.state_dict()
     filled = {}
     for name in student.state_dict():
@@ -171,18 +173,26 @@ def _bases(
     return bases
 
 
-def _leading_directions(model: PreTrainedModel, width: int) -> Tensor:
-    """The ``width`` leading singular directions (width, old width) of all weights that touch the residual stream.
+def _leading_directions(model: PreTrainedModel, batches: Iterable[Batch], states: Sequence[int], width: int) -> Tensor:
+    """The ``width`` leading singular directions (width, old width) of a model's states of real tokens, the states of
+    each layer counting alike (after SliceGPT: Ashkboos et al., 2024).
 
-    They are the eigenvectors of the sum of the weights' Gram matrices, each weight counting alike.
+    They are not centred: what all tokens have in common is most of what some models' states are.
+
+    :param states: Which are looked at: 0 those of the embeddings, then those of each layer.
     """
-    parts = []
-    for name, weight in model.named_parameters():
-        if weight.dim() == 2:
-            axes = [axis for axis, label in enumerate(_axes(name, weight)) if label == "channels"]
-            for part in (weight.detach().float().movedim(axis, 1) for axis in axes):
-                parts.append(part.T @ part / part.pow(2).sum())
-    directions: Tensor = torch.linalg.eigh(torch.stack(parts).sum(dim=0)).eigenvectors
+    if width == model.config.hidden_size:
+        return torch.eye(width)  # nothing is left out, and norms scale each channel by itself
+    products: dict[int, Tensor] = defaultdict(lambda: torch.zeros(()))
+    with torch.no_grad():
+        for batch in batches:
+            inputs = {name: values for name, values in batch.items() if name != "labels"}
+            found = model.base_model(**inputs, output_hidden_states=True)["hidden_states"]
+            for state in states:
+                tokens = found[state][batch["attention_mask"].bool()].float()
+                products[state] = products[state] + tokens.T @ tokens
+    alike = torch.stack([product / product.trace() for product in products.values()]).sum(dim=0)
+    directions: Tensor = torch.linalg.eigh(alike).eigenvectors
     return directions.flip(1).T[:width]
 
 

@@ -217,7 +217,7 @@ class Student(Section):
     initialization: Initialization = Field(
         "embeddings",
         description="start from new weights, the teacher's embeddings, its most important heads, neurons and channels, "
-        "or the leading singular directions of its weights",
+        "or the leading singular directions of its states on a sample of rows",
     )
     tokenizer: NewTokenizer | None = Field(None, description="train the student its own; null: the teacher's")
     vocabulary_size: Positive | None = Field(

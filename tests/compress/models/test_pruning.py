@@ -50,9 +50,10 @@ def shaped(teacher, **shape):
 INPUTS = {"input_ids": torch.tensor([[7, 8, 9, 10]]), "attention_mask": torch.ones(1, 4, dtype=torch.int64)}
 
 
-def test_nothing_is_lost_where_nothing_is_cut(teacher):
+@pytest.mark.parametrize("method", ["importance", "svd"])
+def test_nothing_is_lost_where_nothing_is_cut(teacher, method: str):
     student = shaped(teacher)
-    prune(teacher, student, ALL_LAYERS, batches(), own_loss, "importance")
+    prune(teacher, student, ALL_LAYERS, batches(), own_loss, method)
     assert torch.allclose(student(**INPUTS).logits, teacher(**INPUTS).logits, atol=1e-5)
 
 
@@ -101,15 +102,26 @@ def test_channels_that_matter_are_kept():
     assert all(tuple(column.tolist()) in columns for column in ours.T)
 
 
-def test_svd_keeps_more_of_the_embeddings_than_choosing_channels():
+def test_svd_keeps_the_directions_that_rows_use():
+    """States that lie in as many directions as the student is wide, whichever way these are turned, are kept whole."""
     torch.manual_seed(0)
     teacher = AutoModelForSequenceClassification.from_config(CONFIGS[0]).eval()
-    norms = {}
+    turned = torch.randn(8, 16)
+    turned -= turned.mean(dim=1, keepdim=True)  # norms take the mean away
+    with torch.no_grad():
+        for name, weight in teacher.bert.named_parameters():
+            if "position" in name or "token_type" in name or "output.dense" in name:
+                weight.zero_()
+        words = teacher.get_input_embeddings().weight
+        words[5:] = torch.randn(45, 8) @ turned
+    kept = {}
     for method in ("importance", "svd"):
         student = shaped(teacher, hidden_size=8, heads=2)
         prune(teacher, student, ALL_LAYERS, batches(), own_loss, method)
-        norms[method] = student.get_input_embeddings().weight.norm().item()
-    assert norms["svd"] > norms["importance"]
+        kept[method] = student.get_input_embeddings().weight.norm(dim=1) / words.norm(dim=1).clamp(min=1e-6)
+    assert torch.allclose(kept["svd"][5:], torch.ones(45), atol=1e-4)
+    assert kept["svd"][1:5].max() < 0.99  # those that no row has may go
+    assert kept["importance"][5:].mean() < 0.95
 
 
 def test_heads_of_another_width_are_refused(teacher):
