@@ -206,4 +206,6 @@ def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sam
         inputs["target"] = place_of(variant, target)
     if variant.calibrated:
         inputs["calibration"] = settings.calibration.model_dump()
+    if variant.precision in ("int8", "int4"):
+        inputs["embedding_bits"] = settings.embedding_bits
     return run_stage(run, variant_stage(variant.name), inputs, (DATA.name, parent), build)

@@ -111,6 +111,11 @@ class Export(Section):
         description="ONNX operator set of all graphs: an ONNX Runtime that has it runs them (18: 1.14, 19: 1.15, "
         "20: 1.17, 21: 1.18, 22: 1.21, 23: 1.23, 24: 1.24, 25: 1.24); null: 20, and 23 for attention as one operator",
     )
+    embedding_bits: Literal[4, 8] = Field(
+        8,
+        description="of the tokens' table in int8 and 4-bit variants for CPUs and browsers; 4: half as large, for "
+        "students that are mostly vocabulary",
+    )
     calibration: Calibration = Calibration()
     budget: Budget = Budget()
     parity: ParityLimits = ParityLimits()

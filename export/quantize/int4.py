@@ -11,7 +11,7 @@ import numpy as np
 
 from export.onnx.graphs import Announce
 from export.onnx.weights import constant
-from export.quantize.embeddings import quantize_embeddings
+from export.quantize.embeddings import EmbeddingBits, quantize_embeddings
 from export.quantize.folder import convert_folder
 from export.quantize.products import name_of_weights, products_of, put_in_place, weights_as_multiplied
 
@@ -20,14 +20,20 @@ _INT8_ACCURACY_LEVEL = 4  # MatMulNBits multiplies in int8
 _PARTS = ("Q4", "Q4_scales", "Q4_zero_points")
 
 
-def quantize_int4(source: Path, folder: Path, excluded: Collection[str] = (), announce: Announce = nullcontext) -> None:
-    """Weights in blocks of 4 bits (MatMulNBits), embeddings in 8 bits per token: for memory, not for speed."""
+def quantize_int4(
+    source: Path,
+    folder: Path,
+    excluded: Collection[str] = (),
+    announce: Announce = nullcontext,
+    embedding_bits: EmbeddingBits = 8,
+) -> None:
+    """Weights in blocks of 4 bits (MatMulNBits), embeddings in 8 bits per token or in 4: for memory, not for speed."""
 
     def convert(_: Path, model: Any, kept: Collection[str]) -> Any:
         for product in products_of(model, kept):
             _multiply_blocks(model.graph, product)
         model.opset_imports.setdefault("com.microsoft", 1)
-        quantize_embeddings(model, kept)
+        quantize_embeddings(model, kept, embedding_bits)
         return model
 
     convert_folder(source, folder, excluded, convert, announce)

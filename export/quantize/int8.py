@@ -19,7 +19,7 @@ from compress.targets import Target
 from export.onnx.graphs import Announce, graphs_in
 from export.onnx.layers import weights_of
 from export.onnx.weights import constant
-from export.quantize.embeddings import int8_table, quantize_embeddings
+from export.quantize.embeddings import EmbeddingBits, int8_table, quantize_embeddings
 from export.quantize.folder import convert_folder
 from export.quantize.fp16 import in_half_precision
 from export.quantize.products import (
@@ -45,6 +45,7 @@ def quantize_dynamic_int8(
     announce: Announce = nullcontext,
     *,
     by_token: bool = False,
+    embedding_bits: EmbeddingBits = 8,
 ) -> None:
     """Int8 with weights per channel and embeddings per token ahead of time, activations at run time.
 
@@ -57,7 +58,7 @@ def quantize_dynamic_int8(
         rounded: dict[str, list[Any]] = {}
         for product in products_of(model, kept):
             _multiply_integers(model.graph, product, target, rounded, by_token=by_token)
-        quantize_embeddings(model, kept)
+        quantize_embeddings(model, kept, embedding_bits)
         if by_token:
             model.opset_imports.setdefault("com.microsoft", 1)
         return model
@@ -73,6 +74,7 @@ def quantize_static_int8(
     method: CalibrationMethod,
     excluded: Collection[str] = (),
     announce: Announce = nullcontext,
+    embedding_bits: EmbeddingBits = 8,
 ) -> None:
     """Int8 with pairs of QuantizeLinear and DequantizeLinear around weights and activations, whose ranges are fixed.
 
@@ -102,7 +104,7 @@ def quantize_static_int8(
         if target.is_gpu:
             RemoveUnusedNodesPass()(model)  # and the weights that are integers now
             return in_half_precision(model)
-        quantize_embeddings(model, kept)
+        quantize_embeddings(model, kept, embedding_bits)
         return model
 
     convert_folder(source, folder, excluded, convert, announce, "FLOAT16" if target.is_gpu else "FLOAT")

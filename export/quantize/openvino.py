@@ -25,6 +25,7 @@ from compress.targets import Target
 from export.onnx.graphs import Announce, graphs_in
 from export.onnx.plain import save_companions
 from export.onnx.weights import weight_bytes
+from export.quantize.embeddings import EmbeddingBits
 from export.quantize.int8 import quantize_static_int8
 from export.quantize.ranges import Calibrate
 from export.quantize.stateful import stateful_decoder
@@ -40,6 +41,7 @@ def convert_openvino_int8(
     method: CalibrationMethod,
     excluded: Collection[str] = (),
     announce: Announce = nullcontext,
+    embedding_bits: EmbeddingBits = 8,
 ) -> None:
     """Write OpenVINO's models and their weights, as Optimum's ``OVModelFor…`` expect them.
 
@@ -49,7 +51,7 @@ def convert_openvino_int8(
     """
     core = openvino_core()
     with TemporaryDirectory(dir=folder) as scratch:
-        quantize_static_int8(source, Path(scratch), target, calibrate, method, excluded, announce)
+        quantize_static_int8(source, Path(scratch), target, calibrate, method, excluded, announce, embedding_bits)
         for name, graph in _graphs_of_models(Path(scratch)).items():
             _save(core, graph, folder / name, "f32")
             _check_size(source, graph, (folder / name).with_suffix(".bin"))

@@ -67,6 +67,7 @@ def run_search_stage(run: Run, ingredients: Ingredients, sample: Sample) -> Vari
         "threads": run.recipe.bench.threads,
         "seed": run.recipe.seed,
         "opset": ingredients.opset,
+        "embedding_bits": ingredients.embedding_bits,
     }
     # What a trial depends on: not how much may be lost, so that another budget finds the trials of this one.
     same = {

@@ -32,6 +32,7 @@ from export.onnx.graphs import Announce
 from export.onnx.merged import merge_decoders
 from export.onnx.plain import export_onnx
 from export.quantize.calibration import calibration_of
+from export.quantize.embeddings import EmbeddingBits
 from export.quantize.fp16 import convert_fp16
 from export.quantize.int4 import quantize_int4
 from export.quantize.int8 import quantize_dynamic_int8, quantize_static_int8
@@ -50,6 +51,7 @@ class Ingredients:
     gives what shows a graph's values on the calibration rows; only static int8 asks for it. ``excluded`` names layers
     that stay in 32 bits; ``half`` tells what half precision can hold, for variants that calculate in it.
     ``max_length`` is how many tokens of a text are read. ``opset`` is that of all graphs; none: the usual ones.
+    ``embedding_bits`` are those of the tokens' table where weights are integers.
     ``announce`` says what is going on while a block runs. Code
     that lies beside the student runs where the run ``trusts_code``.
     """
@@ -68,6 +70,7 @@ class Ingredients:
     announce: Callable[[str], AbstractContextManager[object]] = working
     trusts_code: bool = False
     opset: int | None = None
+    embedding_bits: EmbeddingBits = 8
 
     def parent_of(self, variant: Variant) -> Path:
         """The folder that a variant is made from."""
@@ -93,6 +96,7 @@ def ingredients_of(run: Run, data: DataSet, target: Target) -> Ingredients:
         max_length=run.recipe.data.max_length,
         trusts_code=run.trusts_code,
         opset=run.recipe.export.opset,
+        embedding_bits=run.recipe.export.embedding_bits,
     )
 
 
@@ -163,11 +167,12 @@ def _fused(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
 def _ranges_at_run_time(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
     source, target, by_token = ingredients.parent_of(variant), ingredients.target, variant.made_by == "int8-by-token"
     announce = ingredients.announcing(f"{variant.name}: quantising")
-    quantize_dynamic_int8(source, folder, target, ingredients.excluded, announce, by_token=by_token)
+    bits, excluded = ingredients.embedding_bits, ingredients.excluded
+    quantize_dynamic_int8(source, folder, target, excluded, announce, by_token=by_token, embedding_bits=bits)
     return Made(
         form=variant.name,
         target=place_of(variant, target),
-        weights="7 bit per channel" if target.reduce_range else "8 bit per channel",
+        weights=f"{7 if target.reduce_range else 8} bit per channel, embeddings {_told(bits)}",
         activations=f"at run time, by {'token' if by_token else 'batch'}",
     )
 
@@ -181,10 +186,12 @@ def _static_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> Ma
     source, target = ingredients.parent_of(variant), ingredients.target
     calibrate, method = _calibrate(variant, ingredients), ingredients.calibration.method
     announce = ingredients.announcing(f"{variant.name}: calibrating and quantising")
-    quantize_static_int8(source, folder, target, calibrate, method, ingredients.excluded, announce)
+    bits = ingredients.embedding_bits
+    quantize_static_int8(source, folder, target, calibrate, method, ingredients.excluded, announce, bits)
     return Made(
         form=variant.name,
         target=place_of(variant, target),
+        weights=None if target.is_gpu else f"8 bit per channel, embeddings {_told(bits)}",
         calibration=ingredients.calibration,
         activations="signed, symmetric" if target.signed_activations else "unsigned",
     )
@@ -194,7 +201,8 @@ def _openvino_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> 
     source, target = ingredients.parent_of(variant), ingredients.target
     calibrate, method = _calibrate(variant, ingredients), ingredients.calibration.method
     announce = ingredients.announcing(f"{variant.name}: calibrating and quantising")
-    convert_openvino_int8(source, folder, target, calibrate, method, ingredients.excluded, announce)
+    bits = ingredients.embedding_bits
+    convert_openvino_int8(source, folder, target, calibrate, method, ingredients.excluded, announce, bits)
     return Made(form=variant.name, target=place_of(variant, target), calibration=ingredients.calibration)
 
 
@@ -215,8 +223,9 @@ def _fp16(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
 
 def _int4(variant: Variant, ingredients: Ingredients, folder: Path) -> Made:
     announce = ingredients.announcing(f"{variant.name}: quantising")
-    quantize_int4(ingredients.parent_of(variant), folder, ingredients.excluded, announce)
-    weights = "4 bit in blocks of 32, embeddings 8 bit per token"
+    bits = ingredients.embedding_bits
+    quantize_int4(ingredients.parent_of(variant), folder, ingredients.excluded, announce, bits)
+    weights = f"4 bit in blocks of 32, embeddings {_told(bits)}"
     return Made(form=variant.name, target=place_of(variant, ingredients.target), weights=weights)
 
 
@@ -232,6 +241,11 @@ MAKERS: Mapping[tuple[Maker, Runtime], Callable[[Variant, Ingredients, Path], Ma
     ("int4", "ONNX Runtime"): _int4,
 }
 """What makes a variant, by ``made_by`` and ``runtime`` of the registry; searches and engines have their own stages."""
+
+
+def _told(bits: EmbeddingBits) -> str:
+    """Of embeddings, for people."""
+    return f"{bits} bit per token{' and column' if bits == 4 else ''}"
 
 
 def _calibrate(variant: Variant, ingredients: Ingredients) -> Calibrate:

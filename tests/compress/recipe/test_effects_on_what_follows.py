@@ -61,6 +61,7 @@ EXPORT = {
     "target": Change("cpu-arm"),
     "variants": Change(["onnx-int4"]),
     "opset": Change(18),
+    "embedding_bits": Change(4, _ALL),
     "calibration.method": Change("entropy", _ALL),
     "calibration.rows": Change(8, _ALL),
     "calibration.split": Change("validation", _ALL),
