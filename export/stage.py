@@ -179,7 +179,7 @@ def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sam
     """
     settings = run.recipe.export
     target = target_for(variant, ingredients.target)
-    parent, tolerance = str(variant.parent_for(target)), tolerance_for(variant, settings.parity)
+    parent, tolerance = str(variant.parent_for(target)), tolerance_for(variant, settings)
     parent = exported_name(run) if parent == STUDENT_NAME else parent
 
     def build(folder: Path, _: Path) -> VariantSummary:
@@ -206,6 +206,6 @@ def _run_variant_stage(run: Run, variant: Variant, ingredients: Ingredients, sam
         inputs["target"] = place_of(variant, target)
     if variant.calibrated:
         inputs["calibration"] = settings.calibration.model_dump()
-    if variant.precision in ("int8", "int4"):
+    if variant.precision in ("int8", "int4") and "CPU" in variant.runs_on:
         inputs["embedding_bits"] = settings.embedding_bits
     return run_stage(run, variant_stage(variant.name), inputs, (DATA.name, parent), build)

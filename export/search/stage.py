@@ -89,7 +89,7 @@ def run_search_stage(run: Run, ingredients: Ingredients, sample: Sample) -> Vari
         with working(f"{CHOSEN.name}: comparing with {PLAIN.name} on {len(sample.rows)} rows"):
             parity = measure_parity(run.task, sample.answers_of(run.path_of(PLAIN.name)), sample.answers(folder))
         told = dict(made) | {"target": target.name if VARIANTS[made.form].precision == "bf16" else target.kind}
-        tolerance = tolerance_for(VARIANTS[made.form], run.recipe.export.parity)
+        tolerance = tolerance_for(VARIANTS[made.form], run.recipe.export)
         return VariantSummary(**told, parent=PLAIN.name, tolerance=tolerance, bytes=report.chosen.bytes, parity=parity)
 
     return run_stage(run, variant_stage(CHOSEN.name), inputs, parents, build)

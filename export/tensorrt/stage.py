@@ -44,7 +44,7 @@ def run_engine_stage(run: Run, precision: EnginePrecision, target: Target, sampl
         return VariantSummary(
             form=engine.name,
             parent=engine.parent,
-            tolerance=tolerance_for(engine, run.recipe.export.parity),
+            tolerance=tolerance_for(engine, run.recipe.export),
             target=engines[0].generations,
             bytes=sum(sidecar.bytes for sidecar in engines),
             engines=engines,
@@ -75,5 +75,5 @@ def _parity(run: Run, engine: Variant, folder: Path, sidecar: EngineSidecar, sam
     with working(f"{engine.name}: comparing with {engine.parent} on {len(sample.rows)} rows"):
         parent = sample.answers_of(run.path_of(engine.parent))
         parity = measure_parity(run.task, parent, sample.answers(folder, sidecar.largest_batch))
-    check_parity(engine.name, engine.parent, parity, tolerance_for(engine, run.recipe.export.parity))
+    check_parity(engine.name, engine.parent, parity, tolerance_for(engine, run.recipe.export))
     return parity

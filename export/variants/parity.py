@@ -16,7 +16,7 @@ from compress.metrics.comparison import agreement
 from compress.metrics.labels import label_agreement
 from compress.metrics.numbers import spread
 from compress.metrics.vectors import cosines
-from compress.recipe.export import ParityLimits, Tolerance
+from compress.recipe.export import Export, Tolerance
 from compress.runtimes.generation import log_probabilities, open_decoder
 from compress.tasks.contract import NO_LABEL, Example, Prediction, Task
 from compress.variants.registry import Variant
@@ -112,9 +112,10 @@ def _parity_of_vectors(task: Task, parent: Answers, variant: Answers) -> Parity:
     )
 
 
-def tolerance_for(variant: Variant, limits: ParityLimits) -> Tolerance:
-    """What a variant may differ from its parent."""
-    tolerance: Tolerance = getattr(limits, variant.limits)
+def tolerance_for(variant: Variant, settings: Export) -> Tolerance:
+    """What a variant may differ from its parent: int8 with embeddings in 4 bits as much as what is in 4 bits."""
+    in_four_bits = variant.limits == "int8" and "CPU" in variant.runs_on and settings.embedding_bits == 4
+    tolerance: Tolerance = getattr(settings.parity, "int4" if in_four_bits else variant.limits)
     return tolerance
 
 
