@@ -179,7 +179,7 @@ def test_every_number_of_a_recipe_has_an_upper_bound():
 def unbounded_numbers(node: object) -> Iterator[object]:
     """What a schema says of numbers that may be as large as anyone writes them."""
     if isinstance(node, dict):
-        if node.get("type") in ("number", "integer") and not {"maximum", "exclusiveMaximum"} & node.keys():
+        if node.get("type") in ("number", "integer") and not {"maximum", "exclusiveMaximum", "enum"} & node.keys():
             yield node
         node = list(node.values())
     if isinstance(node, list):
