@@ -60,4 +60,5 @@ def _levels(table: np.ndarray, tokens: np.ndarray, columns: np.ndarray) -> np.nd
     sample = _shares(table[rows, places], tokens[rows, 0] * columns[places])
     first = np.quantile(sample, (np.arange(_LEVELS) + 0.5) / _LEVELS)
     found, _ = kmeans(sample, first)
-    return np.sort(found).astype(np.float32)
+    levels = np.sort(found).astype(np.float32)
+    return np.pad(levels, (0, _LEVELS - len(levels)), mode="edge")  # a table of few values has fewer

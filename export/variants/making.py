@@ -172,7 +172,7 @@ def _ranges_at_run_time(variant: Variant, ingredients: Ingredients, folder: Path
     return Made(
         form=variant.name,
         target=place_of(variant, target),
-        weights=f"{7 if target.reduce_range else 8} bit per channel, embeddings {_told(bits)}",
+        weights=_weights_told(target, bits),
         activations=f"at run time, by {'token' if by_token else 'batch'}",
     )
 
@@ -191,7 +191,7 @@ def _static_int8(variant: Variant, ingredients: Ingredients, folder: Path) -> Ma
     return Made(
         form=variant.name,
         target=place_of(variant, target),
-        weights=None if target.is_gpu else f"8 bit per channel, embeddings {_told(bits)}",
+        weights=None if target.is_gpu else _weights_told(target, bits),
         calibration=ingredients.calibration,
         activations="signed, symmetric" if target.signed_activations else "unsigned",
     )
@@ -241,6 +241,11 @@ MAKERS: Mapping[tuple[Maker, Runtime], Callable[[Variant, Ingredients, Path], Ma
     ("int4", "ONNX Runtime"): _int4,
 }
 """What makes a variant, by ``made_by`` and ``runtime`` of the registry; searches and engines have their own stages."""
+
+
+def _weights_told(target: Target, bits: EmbeddingBits) -> str:
+    """Of int8 for a CPU, for people."""
+    return f"{7 if target.reduce_range else 8} bit per channel, embeddings {_told(bits)}"
 
 
 def _told(bits: EmbeddingBits) -> str:

@@ -54,6 +54,11 @@ def test_a_token_of_zeros_stays_one():
     assert not values(*in_four_bits(whole))[5].any()
 
 
+def test_a_table_of_few_values_keeps_them():
+    whole = np.where(np.arange(3000)[:, None] % 2, 0, np.where(np.arange(64) % 2, 1, -1)).astype(np.float32)
+    np.testing.assert_allclose(values(*in_four_bits(whole)), whole, rtol=1e-5)
+
+
 def lookup(path: Path, whole: np.ndarray) -> Path:
     """A graph that looks up tokens in a table."""
     tensor = numpy_helper.from_array(whole, "table")
