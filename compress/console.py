@@ -12,7 +12,9 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -21,6 +23,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -37,6 +40,7 @@ _log = logging.getLogger("compress")
 _LIBRARIES = ("torch", "onnxscript", "onnx_ir", "accelerate", "datasets", "huggingface_hub", "transformers",
               "py.warnings")  # fmt: skip
 _LONG_SECONDS = 5.0
+_SILENT_SECONDS = 60.0
 _LOG = "logs/compress.log"
 # Control characters, with which terminals are steered; what turns the direction of writing; and halves of surrogates.
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -117,12 +121,43 @@ def working(what: str) -> Iterator[None]:
         say(f"{what}: {seconds:.0f} s")
 
 
+class _Bar(Progress):
+    """A progress bar that also says each minute how far it is: in the log, and where nothing can be drawn aloud."""
+
+    def add_task(self, description: str, *args: Any, **fields: Any) -> TaskID:
+        self._first, self._started = float(fields.get("completed", 0)), time.monotonic()
+        self._said = self._started
+        return super().add_task(description, *args, **fields)
+
+    def update(self, task_id: TaskID, **fields: Any) -> None:
+        super().update(task_id, **fields)
+        self._say_at_times(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        super().advance(task_id, advance)
+        self._say_at_times(task_id)
+
+    def _say_at_times(self, task_id: TaskID) -> None:
+        task, now = self._tasks[task_id], time.monotonic()
+        if task.remaining is None or task.finished or now - self._said < _SILENT_SECONDS:
+            return
+        self._said = now
+        made = task.completed - self._first
+        left = (now - self._started) * task.remaining / made if made > 0 else None
+        when = "" if left is None else f", {timedelta(seconds=round(left))} left"
+        line = f"{task.description}: {task.completed:,.0f} of {task.total:,.0f}{when}"
+        if console.is_terminal:
+            _log.info(plain(line))
+        else:
+            say(line)
+
+
 def progress(*more: ProgressColumn) -> Progress:
-    """A progress bar on standard error; where that is no terminal, nothing is drawn: plain lines are left to `say`.
+    """A progress bar on standard error; where that is no terminal, a plain line each minute.
 
     :param more: Columns after the usual ones.
     """
-    return Progress(
+    return _Bar(
         TextColumn("  {task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),

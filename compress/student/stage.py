@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from compress.console import progress, say
+from compress.data.batches import batches_by_length
 from compress.data.encode import spread_over_languages
 from compress.data.stage import DataSet, load_plain_text
 from compress.data.summary import DATA
@@ -35,6 +36,7 @@ from compress.recipe.training import NewTokenizer
 from compress.runs.directory import Run
 from compress.runs.stages import run_stage
 from compress.runtimes.thresholds import tune_thresholds
+from compress.student.dense import fit_dense
 from compress.student.distillation import Companion, DistillationCollator, DistillationTrainer
 from compress.student.rows import ChosenRows, choose_rows, labelled_rows
 from compress.student.seeds import best_of_seeds
@@ -145,8 +147,10 @@ def distil(run: Run, folder: Path, scratch: Path, trial: TrialTraining = _WHOLE)
     del teacher
     shape = summary_of(model)
     say(f"{trial.title}: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.2f} million weights")
-    material = (rows, plan, outputs, targets)
-    training = train(model, _job(run, tokenizer, material, scratch, trial))
+    job = _job(run, tokenizer, (rows, plan, outputs, targets), scratch, trial)
+    if run.task.VECTORS and not begun:
+        fit_dense(model, rows, job.collate, run.recipe.seed)
+    training = train(model, job)
     learnt = data.splits["train"].in_languages(run.recipe.data.labelled_languages)
     training = training.model_copy(update={"thresholds": tune_thresholds(run, model, tokenizer, learnt)})
     check_finite("student", model, "lower student.training.learning_rate")
@@ -241,8 +245,8 @@ def _sample(
     if chosen.targets is not None:
         examples = [{**example, "labels": [chosen.targets[sample[example["row"]]]]} for example in examples]
     collate = Collator(tokenizer, 0.0, run.recipe.seed)
-    for start in range(0, len(examples), _SAMPLE_BATCH):
-        yield collate(examples[start : start + _SAMPLE_BATCH])
+    for batch in batches_by_length(examples, _SAMPLE_BATCH):
+        yield collate([examples[index] for index in batch])
 
 
 def _training_data(

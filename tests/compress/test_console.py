@@ -98,3 +98,18 @@ def test_the_log_steers_no_terminal_either(tmp_path: Path, capsys: pytest.Captur
     assert "two\nlines \\x1b[31m" in kept
     assert r"ValueError: \x1b]0;title\x07" in kept
     assert capsys.readouterr().err == "two\nlines \\x1b[31m\n"
+
+
+def test_long_work_says_how_far_it_is_where_nothing_can_be_drawn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    now = iter([0.0, 30.0, 90.0, 100.0, 600.0])  # begun; after each step
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
+    console.start_log(tmp_path)
+    with console.progress() as bar:
+        task = bar.add_task("asking", total=4000)
+        for _ in range(4):
+            bar.advance(task, 1000)
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["asking: 2,000 of 4,000, 0:01:30 left"]
+    assert said[0] in (tmp_path / "logs/compress.log").read_text()
