@@ -57,8 +57,8 @@ class VectorSignal(Section):
     mse: Weight = Field(0.0, description="weight of the mean squared difference from the teacher's vector")
     similarities: Weight = Field(
         1.0,
-        description="weight of the divergence of how alike a text is to the others of its batch, as the student has "
-        "it, from the teacher's",
+        description="weight of the divergence of how alike a text is to what the teacher makes of others, as the "
+        "student has it, from the teacher's",
     )
     temperature: Temperature = Field(0.05, description="softens these similarities, which are cosines")
     dimensions: list[Positive] = Field(

@@ -173,7 +173,7 @@ class DistillationTrainer(BucketTrainer):
         settings, mask = self._distillation, inputs["attention_mask"]
         student = read(model, self._model_inputs(inputs, labels), self._plan.student, self.task.OUTPUTS)
         if self.task.VECTORS:
-            parts = vector_losses(settings.vectors, student["logits"], self._targets.of(teacher["logits"]))
+            parts = self._vector_losses(student["logits"], teacher["logits"])
         else:
             logits, wanted = (self.task.positions(found["logits"], mask) for found in (student, teacher))
             parts = self._label_losses(logits, wanted, labels, queries, teacher.get("classes"))
@@ -192,6 +192,10 @@ class DistillationTrainer(BucketTrainer):
                 lambda sums: self.accelerator.reduce(sums, reduction="sum"),
             )
         return by_row.mean()
+
+    def _vector_losses(self, found: Tensor, told: Tensor) -> dict[str, Tensor]:
+        targets = self._targets
+        return vector_losses(self._distillation.vectors, found, targets.of(told), targets.references)
 
     def _label_losses(
         self, logits: Tensor, wanted: Tensor, labels: Tensor, queries: Tensor | None, classes: Tensor | None
@@ -226,8 +230,7 @@ class DistillationTrainer(BucketTrainer):
         """That of vectors, without the other signals."""
         inputs.pop("labels")
         found = outputs_of(model(**inputs), self.task.OUTPUTS)
-        parts = vector_losses(self._distillation.vectors, found, self._targets.of(teacher["logits"]))
-        loss = torch.stack(list(parts.values())).sum(dim=0).mean()
+        loss = torch.stack([*self._vector_losses(found, teacher["logits"]).values()]).sum(dim=0).mean()
         return (loss, {"logits": found}) if return_outputs else loss
 
     def _validation_loss_of_order(

@@ -58,6 +58,7 @@ from compress.training.trainer import TrainingJob, last_whole_checkpoint, train
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_REFERENCES = 8192
 _SAMPLE_ROWS = 512
 _SAMPLE_BATCH = 32
 
@@ -139,6 +140,8 @@ def distil(run: Run, folder: Path, scratch: Path, trial: TrialTraining = _WHOLE)
     usual_attention = model.config._attn_implementation
     prepare(model, plan.student)
     rows = _training_data(run, data, pool, chosen, tokenizer, outputs, scratch / "rows")
+    if run.task.VECTORS:
+        targets = targets.compared_with(_references(run, rows, outputs))
     languages = sorted(set(rows.train_languages))
     own = model.config
     model.companion = Companion(
@@ -298,6 +301,14 @@ def _targets(run: Run, model: PreTrainedModel, outputs: TeacherOutputs, title: s
         numbers = f"{targets.axes.shape[1]} of {targets.axes.shape[0]} numbers of the teacher's vectors"
         say(f"{title}: {numbers}, on their principal components; {100 * (1 - kept):.2f} % of their squares are lost")
     return targets
+
+
+def _references(run: Run, rows: TrainingData, outputs: TeacherOutputs) -> torch.Tensor:
+    """The teacher's vectors of some training texts, drawn evenly over their languages, float (texts, numbers)."""
+    reads = rows.train.column("read")
+    assert reads is not None
+    chosen = spread_over_languages(rows.train_languages, _REFERENCES, run.recipe.seed)
+    return outputs.logits_of(np.unique(reads[chosen]).tolist())
 
 
 def _job(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,10 +25,12 @@ _BLOCK = 10_000  # vectors in 64 bits at once
 @dataclass(frozen=True)
 class VectorTargets:
     """The vectors that a student learns: its teacher's or, with ``axes``, float (teacher's numbers, numbers), these on
-    their principal components, of length one where the student's are."""
+    their principal components, of length one where the student's are; and ``references``, float (texts, numbers): some
+    of these vectors, which those of a batch are compared with."""
 
     axes: Tensor | None = None
     normalizes: bool = False
+    references: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
 
     def of(self, vectors: Tensor) -> Tensor:
         """What is learnt of the teacher's vectors, float (rows, numbers)."""
@@ -36,6 +38,10 @@ class VectorTargets:
             return vectors
         turned = vectors @ self.axes.to(vectors.device)
         return F.normalize(turned, dim=-1) if self.normalizes else turned
+
+    def compared_with(self, vectors: Tensor) -> VectorTargets:
+        """The same, with the teacher's vectors of some texts as ``references``."""
+        return replace(self, references=self.of(vectors))
 
 
 def vector_targets(
@@ -69,11 +75,12 @@ def principal_components(vectors: np.ndarray, count: int) -> tuple[np.ndarray, f
     return (axes * signs).astype(np.float32), float(values[:count].sum() / values.sum())
 
 
-def vector_losses(settings: VectorSignal, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+def vector_losses(settings: VectorSignal, student: Tensor, teacher: Tensor, references: Tensor) -> dict[str, Tensor]:
     """The weighted losses of vectors, float (rows,) for each that has a weight.
 
     :param student: Float (rows, numbers).
     :param teacher: What is to be learnt, of the same shape.
+    :param references: Of other texts, float (texts, numbers).
     """
     student, teacher = student.float(), teacher.float()
     losses: dict[str, Tensor] = {}
@@ -82,17 +89,33 @@ def vector_losses(settings: VectorSignal, student: Tensor, teacher: Tensor) -> d
     if settings.mse:
         losses["mse"] = settings.mse * (student - teacher).pow(2).mean(dim=-1)
     if settings.similarities:
-        parts = [student, *(student[:, :numbers] for numbers in settings.dimensions)]
-        by_part = [similarity_loss(part, teacher, settings.temperature) for part in parts]
-        losses["similarities"] = settings.similarities * torch.stack(by_part).mean(dim=0)
+        parts = [reference_loss(student, teacher, references, settings.temperature)]
+        parts += [similarity_loss(student[:, :size], teacher, settings.temperature) for size in settings.dimensions]
+        losses["similarities"] = settings.similarities * torch.stack(parts).mean(dim=0)
     return losses
+
+
+def reference_loss(student: Tensor, teacher: Tensor, references: Tensor, temperature: float) -> Tensor:
+    """``KL(softmax(S_t / T) ‖ softmax(S_s / T))`` of each row's cosines with the same vectors (after SEED: Fang et al.,
+    2021), float (rows,). There can be many more of them than rows in a batch, and those that are near tell most.
+
+    :param student: Float (rows, numbers).
+    :param teacher: Of the same shape.
+    :param references: Float (texts, numbers).
+    """
+    unit = F.normalize(references.to(student), dim=-1)
+
+    def told(vectors: Tensor) -> Tensor:
+        return F.log_softmax(F.normalize(vectors, dim=-1) @ unit.T / temperature, dim=-1)
+
+    return F.kl_div(told(student), told(teacher), reduction="none", log_target=True).sum(dim=-1)
 
 
 def similarity_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """``KL(softmax(S_t / T) ‖ softmax(S_s / T))`` of each row's cosines with the others of its batch (after Passalis &
     Tefas, 2018; Tung & Mori, 2019), float (rows,).
 
-    :param student: Float (rows, numbers).
+    :param student: Float (rows, numbers): a part of its vectors, whose like the teacher has not.
     :param teacher: Float (rows, numbers), of as many numbers or others.
     """
     rows = len(student)

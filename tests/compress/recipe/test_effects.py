@@ -230,7 +230,7 @@ _ELSEWHERE = {
         "compress/student/test_vectors.py::test_each_loss_is_there_with_its_weight",
     ),
     "student.distillation.vectors.temperature": "compress/student/test_vectors.py::"
-    "test_similarities_are_compared_as_distributions_over_the_others_of_a_batch",
+    "test_similarities_are_compared_as_distributions_over_the_teachers_vectors_of_other_texts",
     "student.distillation.vectors.dimensions": "compress/student/test_vectors.py::"
     "test_the_first_numbers_of_a_vector_learn_the_similarities_too",
     "student.distillation.vectors.projection": "test_vector_students.py::"
