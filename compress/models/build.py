@@ -88,7 +88,15 @@ def student_config(teacher: PreTrainedConfig, student: Student) -> PreTrainedCon
     if has_head(teacher):
         widths, learnt = (teacher.hidden_size, config.hidden_size), student.distillation.vectors
         keep_head(config, head_of_student(head_of(teacher), *widths, learnt))
+        _leave_out_dropout(config)
     return config
+
+
+def _leave_out_dropout(config: PreTrainedConfig) -> None:
+    """A teacher's vectors can hardly be learnt by heart: to drop activations would blur them, and take longer."""
+    for name, value in config.to_dict().items():
+        if "drop" in name and isinstance(value, float):
+            setattr(config, name, 0.0)
 
 
 def static_student(teacher: PreTrainedModel, student: Student) -> PreTrainedModel:

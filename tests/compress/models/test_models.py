@@ -1,19 +1,24 @@
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import Dropout
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
     DistilBertConfig,
+    PreTrainedConfig,
     XLMRobertaConfig,
 )
 
 from compress.errors import CompressError
 from compress.models.build import build_student
 from compress.models.load import save_tokenizer
+from compress.models.sentence import SentenceEncoder
+from compress.models.sentence_folder import SentenceHead, SentenceModule, keep_head
 from compress.models.tokenizers import token_ids, train_tokenizer, unknown_share
 from compress.recipe.student import Student
 from compress.recipe.training import NewTokenizer
@@ -62,6 +67,20 @@ def test_all_layers_copied_give_the_same_outputs(teacher):
     student = build_student(teacher, Student(every_nth_layer=1)).eval()
     inputs = torch.arange(10).reshape(2, 5) + 3
     assert torch.allclose(student(inputs).logits, teacher(inputs).logits, atol=1e-6)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.model_type)
+def test_a_student_of_vectors_has_no_dropout_and_others_have_their_teachers(config: PreTrainedConfig):
+    shape = Student(layers=1, hidden_size=8, heads=2, feed_forward_size=12)
+
+    def dropped(config: PreTrainedConfig) -> set[float]:
+        return {module.p for module in build_student(made(config), shape).modules() if isinstance(module, Dropout)}
+
+    made = AutoModelForSequenceClassification.from_config
+    assert dropped(config) >= {0.1}
+    with_head, made = deepcopy(config), SentenceEncoder
+    keep_head(with_head, SentenceHead(modules=[SentenceModule(kind="Pooling", modes=["mean"])]))
+    assert dropped(with_head) == {0.0}
 
 
 def test_too_large_a_step_is_refused(teacher):
