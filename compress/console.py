@@ -122,7 +122,7 @@ def working(what: str) -> Iterator[None]:
 
 
 class _Bar(Progress):
-    """A progress bar that also says each minute how far it is: in the log, and where nothing can be drawn aloud."""
+    """A progress bar that also says each minute how far it is: in the log, and aloud where nothing can be drawn."""
 
     def add_task(self, description: str, *args: Any, **fields: Any) -> TaskID:
         self._first, self._started = float(fields.get("completed", 0)), time.monotonic()

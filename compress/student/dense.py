@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from compress.data.batches import batches_by_length
 from compress.data.encode import spread_over_languages
-from compress.models.sentence import Dense, Normalize, SentenceEncoder
+from compress.models.sentence import Dense, SentenceEncoder
+from compress.models.sentence_folder import SentenceHead
 from compress.tasks.contract import Example
 from compress.training.rows import TrainingData
 
@@ -20,20 +21,25 @@ _RIDGE = 1e-3  # of how much the pooled numbers vary
 
 
 def fit_dense(
-    model: nn.Module, data: TrainingData, collate: Callable[[list[Example]], Mapping[str, Tensor]], seed: int
+    model: nn.Module,
+    teacher: SentenceHead,
+    data: TrainingData,
+    collate: Callable[[list[Example]], Mapping[str, Tensor]],
+    seed: int,
 ) -> None:
-    """Bring what a student pools before its training as near to its teacher's vectors as its Dense layer can: least
-    squares over a sample of training rows, drawn evenly over their languages.
+    """Bring what a student pools before its training as near to its teacher's vectors as a Dense layer of its own can:
+    least squares over a sample of training rows, drawn evenly over their languages.
 
-    A student without such a layer is left as it is, and so is one with layers of its teacher's behind it, which say
-    nothing of what is wanted before them.
+    A student without such a layer is left as it is, and so is one that has layers of its teacher's, which mean
+    something already, and say nothing of what is wanted before them.
 
+    :param teacher: What follows the teacher's transformer.
     :param collate: Makes a batch of examples, with ``teacher_logits``, float (rows, numbers).
     """
-    dense = model.head[1] if isinstance(model, SentenceEncoder) and len(model.head) > 1 else None
-    if not isinstance(model, SentenceEncoder) or not isinstance(dense, Dense):
+    if not isinstance(model, SentenceEncoder) or any(module.kind != "Normalize" for module in teacher.modules[1:]):
         return
-    if not all(isinstance(module, Normalize) for module in model.head[2:]):
+    dense = model.head[1] if len(model.head) > 1 else None
+    if not isinstance(dense, Dense):
         return
     from sklearn.linear_model import Ridge
 

@@ -27,6 +27,7 @@ from compress.models.intake import check_known
 from compress.models.load import load_model, load_tokenizer, save_model, save_tokenizer
 from compress.models.outputs import outputs_of
 from compress.models.pruning import prune
+from compress.models.sentence_folder import head_of
 from compress.models.tokenizers import train_tokenizer, unknown_shares
 from compress.models.vocabulary.summary import TrimmingSummary
 from compress.models.vocabulary.trim import trim_vocabulary
@@ -143,16 +144,16 @@ def distil(run: Run, folder: Path, scratch: Path, trial: TrialTraining = _WHOLE)
     if run.task.VECTORS:
         targets = targets.compared_with(_references(run, rows, outputs))
     languages = sorted(set(rows.train_languages))
-    own = model.config
+    own, teacher_config = model.config, teacher.config
     model.companion = Companion(
-        plan, own.hidden_size, teacher.config.hidden_size, own.num_attention_heads, len(languages)
+        plan, own.hidden_size, teacher_config.hidden_size, own.num_attention_heads, len(languages)
     )
     del teacher
     shape = summary_of(model)
     say(f"{trial.title}: {model.config.model_type} {shape.shape}, {shape.parameters / 1e6:.2f} million weights")
     job = _job(run, tokenizer, (rows, plan, outputs, targets), scratch, trial)
     if run.task.VECTORS and not begun:
-        fit_dense(model, rows, job.collate, run.recipe.seed)
+        fit_dense(model, head_of(teacher_config), rows, job.collate, run.recipe.seed)
     training = train(model, job)
     learnt = data.splits["train"].in_languages(run.recipe.data.labelled_languages)
     training = training.model_copy(update={"thresholds": tune_thresholds(run, model, tokenizer, learnt)})

@@ -97,7 +97,7 @@ class TeacherOutputs:
 
     def logits_of(self, examples: Sequence[int]) -> Tensor:
         """The logits of some, float32 (examples, labels), where they are for whole examples."""
-        return self._gathered("logits", [divmod(int(one), self._examples_per_shard) for one in examples], 0).float()
+        return self._gathered("logits", [divmod(one, self._examples_per_shard) for one in examples], 0).float()
 
     def rows(self) -> np.ndarray:
         """For each example the number of the row that it is from, int64 (examples,), rising."""

@@ -12,6 +12,7 @@ from compress.student.dense import fit_dense
 
 POOLING = SentenceModule(kind="Pooling", modes=["mean"])
 DENSE = SentenceModule(kind="Dense", width=8, out=6, bias=True)
+THEIRS = SentenceModule(kind="Dense", width=8, out=6, activation="Tanh", bias=False)
 NORMALIZE = SentenceModule(kind="Normalize")
 
 
@@ -66,13 +67,23 @@ def test_it_begins_as_near_to_the_teachers_vectors_as_it_can():
     model = student(POOLING, DENSE, NORMALIZE)
     data, vectors = texts_of(model)
     assert cosine(model, data, vectors) < 0.9
-    fit_dense(model, data, collate, seed=0)
+    fit_dense(model, SentenceHead(modules=[POOLING, NORMALIZE]), data, collate, seed=0)
     assert cosine(model, data, vectors) == pytest.approx(1, abs=0.01)
 
 
-@pytest.mark.parametrize("modules", [[POOLING, NORMALIZE], [POOLING, DENSE, DENSE.model_copy(update={"width": 6})]])
-def test_a_student_without_one_or_with_layers_of_its_teacher_behind_it_stays_as_it_is(modules: list[SentenceModule]):
+@pytest.mark.parametrize(
+    ("teacher", "modules"),
+    [
+        ([POOLING, NORMALIZE], [POOLING, NORMALIZE]),
+        ([POOLING, THEIRS, NORMALIZE], [POOLING, THEIRS, NORMALIZE]),
+        ([POOLING, THEIRS], [POOLING, DENSE, THEIRS.model_copy(update={"width": 6})]),
+    ],
+    ids=["none", "its-teachers", "its-teachers-behind-its-own"],
+)
+def test_a_student_without_one_or_with_layers_of_its_teacher_stays_as_it_is(
+    teacher: list[SentenceModule], modules: list[SentenceModule]
+):
     model = student(*modules)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    fit_dense(model, texts_of(model)[0], collate, seed=0)
+    fit_dense(model, SentenceHead(modules=teacher), texts_of(model)[0], collate, seed=0)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
