@@ -154,7 +154,7 @@ class DistillationTrainer(BucketTrainer):
         super().__init__(*args, **kwargs)
         self._distillation = distillation
         self._plan = plan
-        self._targets = targets
+        self._targets = targets.on(self.args.device)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

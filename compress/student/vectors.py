@@ -36,8 +36,13 @@ class VectorTargets:
         """What is learnt of the teacher's vectors, float (rows, numbers)."""
         if self.axes is None:
             return vectors
-        turned = vectors @ self.axes.to(vectors.device)
+        turned = vectors @ self.axes
         return F.normalize(turned, dim=-1) if self.normalizes else turned
+
+    def on(self, device: torch.device) -> VectorTargets:
+        """The same, in the memory of a device."""
+        axes = self.axes if self.axes is None else self.axes.to(device)
+        return replace(self, axes=axes, references=self.references.to(device))
 
     def compared_with(self, vectors: Tensor) -> VectorTargets:
         """The same, with the teacher's vectors of some texts as ``references``."""
