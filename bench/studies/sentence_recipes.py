@@ -12,7 +12,7 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -23,11 +23,16 @@ from compress.console import swallowed_output
 from compress.data.encode import pad
 from compress.data.stage import load_data
 from compress.machine import cpu_features
-from compress.models.load import load_tokenizer
+from compress.models.load import load_model, load_tokenizer
 from compress.reports.bench import read_report
 from compress.runs.directory import Run, find_run
+from compress.runtimes.openvino import OPENVINO_MODEL
 from compress.student.summary import original_name
+from compress.tasks.embedding import OUTPUTS
 from export.onnx.plain import export_onnx, save_companions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _TEXTS = 300
 NAMES = ("recipe-onnx-int8", "recipe-openvino-int8")
@@ -47,16 +52,16 @@ def study(
 
 def write_recipe(name: str, run: Run, folder: Path) -> None:
     """A form for ONNX Runtime or OpenVINO, with the tokenizer of the model that the run starts from."""
-    model = run.path_of(original_name(run))
+    source = run.path_of(original_name(run))
+    folder.mkdir(parents=True)
+    save_companions(source, folder)
+    if "openvino" in name:
+        model = load_model(run.task, source, [], run.trusts_code).eval()
+        _quantise_with_nncf(model, _padded_texts(run, source), folder / OPENVINO_MODEL)
+        return
     with TemporaryDirectory() as scratch:
-        export_onnx(run.task, model, Path(scratch), [])
-        folder.mkdir(parents=True)
-        save_companions(model, folder)
-        plain = Path(scratch) / "model.onnx"
-        if "openvino" in name:
-            _quantise_with_nncf(plain, _padded_texts(run, model), folder / "openvino_model.xml")
-        else:
-            _quantise_with_onnxruntime(plain, folder / "model.onnx")
+        export_onnx(run.task, source, Path(scratch), [])
+        _quantise_with_onnxruntime(Path(scratch) / "model.onnx", folder / "model.onnx")
 
 
 def _quantise_with_onnxruntime(plain: Path, path: Path) -> None:
@@ -73,15 +78,38 @@ def _quantise_with_onnxruntime(plain: Path, path: Path) -> None:
         )
 
 
-def _quantise_with_nncf(plain: Path, feeds: list[dict[str, np.ndarray]], path: Path) -> None:
-    """As Optimum's ``OVQuantizationConfig``, without settings."""
+def _quantise_with_nncf(model: PreTrainedModel, feeds: list[dict[str, np.ndarray]], path: Path) -> None:
+    """As Optimum's ``OVQuantizationConfig``, without settings, on what OpenVINO itself makes of the PyTorch model:
+    what NNCF makes of an ONNX graph, where attention lies in parts, is of no use."""
     import nncf
     import openvino
+    import torch
+
+    names = list(feeds[0])
+
+    class Positional(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True)))[OUTPUTS[0]]
+            return found
 
     with swallowed_output():
-        model = openvino.Core().read_model(plain)
-        dataset: Any = nncf.Dataset(feeds)
-        quantised = nncf.quantize(model, dataset, model_type=nncf.ModelType.TRANSFORMER, subset_size=_TEXTS)
+        example = tuple(torch.from_numpy(array) for array in feeds[0].values())
+        graph = openvino.convert_model(Positional(), example_input=example, input=[[-1, -1]] * len(names))
+        for value, name in zip(graph.inputs, names, strict=True):
+            value.set_names({name})
+        graph.outputs[0].set_names({OUTPUTS[0]})
+        quantised = nncf.quantize(
+            graph,
+            nncf.Dataset(feeds),
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(feeds),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.DISABLE),
+        )
         openvino.save_model(quantised, path, compress_to_fp16=False)
 
 
