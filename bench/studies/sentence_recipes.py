@@ -3,12 +3,14 @@
 ``python -m bench.studies.sentence_recipes RUN [--output FOLDER]``: the extras that make these forms cannot be installed
 beside transformers 5, so they are made here by the libraries that the extras call, with the settings that
 ``export_dynamic_quantized_onnx_model`` (for this processor) and ``export_static_quantized_openvino_model`` give them;
-the texts that OpenVINO's ranges come from are the run's, in place of English film reviews, and the pooling is part of
-the graphs. `compress bench` then measures them beside the run's own.
+OpenVINO's ranges come from the run's first 300 training texts, in place of 128 English sentences of film reviews, and
+the pooling is part of the graphs. `compress bench` then measures them beside the run's own. The extra `studies` brings
+what it needs.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +30,7 @@ from compress.reports.bench import read_report
 from compress.runs.directory import Run, find_run
 from compress.runtimes.openvino import OPENVINO_MODEL
 from compress.student.summary import original_name
-from compress.tasks.embedding import OUTPUTS
+from compress.tasks.contract import Task
 from export.onnx.plain import export_onnx, save_companions
 
 if TYPE_CHECKING:
@@ -44,6 +46,12 @@ def study(
 ) -> None:
     """Make both forms, measure them beside the run's, and print what came of it."""
     found = find_run(run, Path("artifacts"))
+    if not found.task.VECTORS:
+        raise typer.BadParameter(f"{run}: a run of {found.recipe.task}; name one whose model gives vectors")
+    if output.exists():
+        raise typer.BadParameter(f"{output} is there already; name another folder with --output, or remove it")
+    if find_spec("nncf") is None:
+        raise typer.BadParameter("nncf is not installed; install the extra `studies`")
     for name in NAMES:
         write_recipe(name, found, output / name)
     run_command("bench", found.folder, *(word for name in NAMES for word in ("--variant", f"{name}={output / name}")))
@@ -57,7 +65,7 @@ def write_recipe(name: str, run: Run, folder: Path) -> None:
     save_companions(source, folder)
     if "openvino" in name:
         model = load_model(run.task, source, [], run.trusts_code).eval()
-        _quantise_with_nncf(model, _padded_texts(run, source), folder / OPENVINO_MODEL)
+        _quantise_with_nncf(run.task, model, _padded_texts(run, source), folder / OPENVINO_MODEL)
         return
     with TemporaryDirectory() as scratch:
         export_onnx(run.task, source, Path(scratch), [])
@@ -78,14 +86,14 @@ def _quantise_with_onnxruntime(plain: Path, path: Path) -> None:
         )
 
 
-def _quantise_with_nncf(model: PreTrainedModel, feeds: list[dict[str, np.ndarray]], path: Path) -> None:
+def _quantise_with_nncf(task: Task, model: PreTrainedModel, feeds: list[dict[str, np.ndarray]], path: Path) -> None:
     """As Optimum's ``OVQuantizationConfig``, without settings, on what OpenVINO itself makes of the PyTorch model:
     what NNCF makes of an ONNX graph, where attention lies in parts, is of no use."""
     import nncf
     import openvino
     import torch
 
-    names = list(feeds[0])
+    names, (output,) = list(feeds[0]), task.OUTPUTS
 
     class Positional(torch.nn.Module):
         def __init__(self) -> None:
@@ -93,7 +101,7 @@ def _quantise_with_nncf(model: PreTrainedModel, feeds: list[dict[str, np.ndarray
             self.model = model
 
         def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-            found: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True)))[OUTPUTS[0]]
+            found: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True)))[output]
             return found
 
     with swallowed_output():
@@ -101,7 +109,7 @@ def _quantise_with_nncf(model: PreTrainedModel, feeds: list[dict[str, np.ndarray
         graph = openvino.convert_model(Positional(), example_input=example, input=[[-1, -1]] * len(names))
         for value, name in zip(graph.inputs, names, strict=True):
             value.set_names({name})
-        graph.outputs[0].set_names({OUTPUTS[0]})
+        graph.outputs[0].set_names({output})
         quantised = nncf.quantize(
             graph,
             nncf.Dataset(feeds),
